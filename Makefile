@@ -1,0 +1,50 @@
+# The commands of the Skate Physics Preserver. `make` alone lists them.
+#   VIDEO=clip.mp4  PROMPT="..."  RUN=name  BBOX=x1,y1,x2,y2  FRAME=n  ARGS="more options"
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUNNER ?= local
+export RUNNER VIDEO PROMPT RUN BBOX FRAME
+# values reach the shell through the environment, so that quotes in them are harmless
+run_option = $(if $(RUN),--run "$$RUN")
+box_option = $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
+
+.DEFAULT_GOAL := help
+.PHONY: help demo extract reskin evaluate pipeline test lint lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
+		while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n '2s/^# */  variables: /p' $(MAKEFILE_LIST)
+
+demo: ## see the product work: a real clip with a known truth through every stage
+	@$(PYTHON) -m runner.demo
+
+extract: ## VIDEO=clip.mp4 [BBOX=x1,y1,x2,y2 FRAME=n] [RUN=name]: masks and skeleton
+	@$(if $(VIDEO),,echo "error: name the clip: make extract VIDEO=clip.mp4" >&2; exit 2;) \
+	$(PYTHON) extract_physics.py -i "$$VIDEO" $(run_option) $(box_option) $(ARGS)
+
+reskin: ## PROMPT="object, skater" [RUN=name]: paint the new object and skater
+	@$(if $(PROMPT),,echo 'error: say what to paint: make reskin PROMPT="cyberpunk drone, samurai"' >&2; exit 2;) \
+	$(PYTHON) generate_reskin.py --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option) $(ARGS)
+
+evaluate: ## [RUN=name]: the gate, IoU > 0.90 in every frame; exit code 0, 1, 2 or 3
+	@$(PYTHON) evaluate_iou.py -original mask.mp4 -generated output.mp4 $(run_option) $(ARGS)
+
+pipeline: ## VIDEO=... PROMPT=... [BBOX= FRAME=] [RUN=name]: extract, reskin, evaluate
+	@$(MAKE) --no-print-directory extract
+	@$(MAKE) --no-print-directory reskin
+	@$(MAKE) --no-print-directory evaluate
+
+test: ## everything that this machine can run; [TESTS=path] [ARGS="-k name"]
+	@$(PYTHON) -m runner.dev pytest $(or $(TESTS),tests) $(ARGS)
+
+lint: ## ruff and mypy --strict
+	@$(PYTHON) -m runner.dev ruff check .
+	@$(PYTHON) -m runner.dev ruff format --check .
+	@$(PYTHON) -m runner.dev mypy
+
+lock: ## compile every requirements.in into its hashed requirements.lock
+	@$(PYTHON) -m runner.lock
+
+clean: ## remove the environments and downloads (not the runs)
+	rm -rf .envs data/cache

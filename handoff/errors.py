@@ -1,0 +1,76 @@
+"""Every error the product raises on purpose, with the exit code it ends in.
+
+    PreserverError
+    ├── GateFailed      1  the gate ran and the result is below the threshold
+    ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
+    ├── UsageError      2  a command that asks for something impossible
+    └── MissingError    3  something needed is not there: weights, server, GPU
+        └── StorageError 3  no space, no permission, a read-only folder
+
+Libraries raise; only a stage's `cli.py` (through `handoff.cli.main`) turns an error into an exit code.
+A message is one sentence (or two): what was wrong, with the value seen, and what to do next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class PreserverError(Exception):
+    """Base of every error raised on purpose."""
+
+    exit_code = 2
+
+
+class GateFailed(PreserverError):
+    """The gate ran; at least one frame is at or below the threshold."""
+
+    exit_code = 1
+
+
+class InputError(PreserverError):
+    """A file, box or run folder that cannot be used as it is."""
+
+    exit_code = 2
+
+
+class UsageError(PreserverError):
+    """The command asks for something impossible or leaves out something needed."""
+
+    exit_code = 2
+
+
+class MissingError(PreserverError):
+    """Something needed is not there: weights, a server, a GPU, a package."""
+
+    exit_code = 3
+
+
+class StorageError(MissingError):
+    """A folder that cannot be written: full disk, no permission, read-only."""
+
+
+_STORAGE_REASONS = {
+    errno.ENOSPC: "no space left on the device; free some room",
+    errno.EDQUOT: "the disk quota is used up; free some room",
+    errno.EROFS: "the file system is read-only; choose a folder that can be written",
+    errno.EACCES: "permission denied; choose a folder that you may write",
+    errno.EPERM: "operation not permitted; choose a folder that you may write",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another folder",
+    errno.EISDIR: "a folder is in the way; move it",
+}
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write at `path` into a StorageError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        reason = _STORAGE_REASONS.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise StorageError(f"cannot write {path}: {reason}, then run the same command again.") from error

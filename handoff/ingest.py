@@ -1,0 +1,255 @@
+"""source.mp4: the clip as every later stage sees it.
+
+Rotation applied, square pixels, constant rate, even size, 8-bit yuv420p H.264, no audio. A clip that already is all
+that is copied; one that only carries more streams (audio) has its picture copied without encoding it again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import click
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from handoff.atomic import atomic_file
+from handoff.errors import InputError, UsageError
+from handoff.hashing import sha256_file
+from handoff.progress import progress
+from handoff.run import MANIFEST, SCHEMA, SOURCE, Run, lock_run
+from handoff.stage import describe_output
+from handoff.timing import RateMeter
+from handoff.video import ClipInfo, VideoWriter, decode, open_video, probe
+
+CRF = 10
+"""x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
+
+_PQ, _HLG = 16, 18
+_UNSPECIFIED = 2
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one pass over the input found."""
+
+    width: int  # of the stored picture
+    height: int
+    rotation: int  # degrees counter-clockwise that the picture must be turned, 0, 90, 180 or 270
+    pixel_aspect: Fraction
+    frames: int
+    fps: Fraction
+    fits_grid: bool  # every frame has its own place at `fps`; else frames are repeated or dropped
+    needs: tuple[str, ...]  # why the picture must be encoded again; empty when it need not
+    other_streams: int
+    hdr: bool
+
+
+def _stated_rates(stream: VideoStream) -> list[Fraction]:
+    return [Fraction(rate) for rate in (stream.average_rate, stream.base_rate, stream.guessed_rate) if rate]
+
+
+def _look(path: Path) -> _Look:
+    with open_video(path) as (container, stream):
+        if stream.time_base is None:
+            raise InputError(f"{path} has no time base; convert it to an MP4 with a constant rate.")
+        meter = RateMeter(Fraction(stream.time_base), _stated_rates(stream))
+        first: VideoFrame | None = None
+        for frame in progress(decode(path, container, stream), total=stream.frames or None, desc="look at clip"):
+            if frame.pts is None:
+                raise InputError(f"{path} has frames without time stamps; convert it to an MP4 with a constant rate.")
+            if first is None:
+                first = frame
+            elif (frame.width, frame.height) != (first.width, first.height):
+                raise InputError(
+                    f"{path} changes its size from {first.width}x{first.height} to {frame.width}x{frame.height} px "
+                    f"at frame {meter.frames}; convert it to one size."
+                )
+            meter.feed(frame.pts)
+        if first is None:
+            raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
+        rotation = round(first.rotation / 90) * 90 % 360
+        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+        exact, near = meter.exact_rate(), meter.nearly_exact_rate()
+        codec = stream.codec_context
+        checks = {
+            "variable frame rate": exact is None or exact != stream.average_rate,
+            f"rotation of {rotation} degrees": rotation != 0,
+            f"pixel aspect {aspect}": aspect != 1,
+            f"odd size {first.width}x{first.height}": bool(first.width % 2 or first.height % 2),
+            f"{codec.name} in {first.format.name}": (codec.name, first.format.name) != ("h264", "yuv420p"),
+            f"container {container.format.name}": "mp4" not in container.format.name,
+        }
+        return _Look(
+            first.width,
+            first.height,
+            rotation,
+            aspect,
+            meter.frames,
+            exact or near or meter.nominal_rate(),
+            (exact or near) is not None,
+            tuple(reason for reason, found in checks.items() if found),
+            len(container.streams) - 1,
+            codec.color_trc in (_PQ, _HLG),
+        )
+
+
+def _output_size(look: _Look) -> tuple[int, int]:
+    """Return the size of source.mp4: turned, square pixels, even (an odd last row or column is cut off)."""
+    width, height = look.width, look.height
+    if look.pixel_aspect > 1:
+        width = round(width * look.pixel_aspect)
+    elif look.pixel_aspect < 1:
+        height = round(height / look.pixel_aspect)
+    if look.rotation in (90, 270):
+        width, height = height, width
+    return width // 2 * 2, height // 2 * 2
+
+
+def _filters(look: _Look, width: int, height: int) -> list[tuple[str, str]]:
+    """Return the filter chain (name, arguments) that makes the stored picture the displayed one."""
+    turns = {
+        0: [],
+        90: [("transpose", "cclock")],
+        180: [("hflip", ""), ("vflip", "")],
+        270: [("transpose", "clock")],
+    }
+    chain = list(turns[look.rotation])
+    if look.pixel_aspect != 1:
+        chain += [("scale", f"{width}:{height}:flags=bicubic+accurate_rnd+bitexact"), ("setsar", "1")]
+    chain.append(("crop", f"{width}:{height}:0:0:exact=1"))
+    if not look.fits_grid:
+        chain.append(("fps", f"fps={look.fps}:round=near"))
+    return [*chain, ("scale", "out_range=tv:flags=bicubic+accurate_rnd+bitexact"), ("format", "yuv420p")]
+
+
+def _build_graph(stream: VideoStream, chain: list[tuple[str, str]]) -> Graph:
+    graph = Graph()
+    nodes = [graph.add_buffer(template=stream)]
+    nodes += [graph.add(name, arguments) if arguments else graph.add(name) for name, arguments in chain]
+    nodes.append(graph.add("buffersink"))
+    graph.link_nodes(*nodes)
+    graph.configure()
+    return graph
+
+
+def _drain(graph: Graph) -> list[VideoFrame]:
+    frames: list[VideoFrame] = []
+    while True:
+        try:
+            frame = graph.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return frames
+        if isinstance(frame, VideoFrame):
+            frames.append(frame)
+
+
+def _encode(path: Path, output: Path, look: _Look) -> None:
+    """Decode, turn, square, even out and encode the picture; one frame in memory at a time."""
+    width, height = _output_size(look)
+    with (
+        open_video(path) as (container, stream),
+        VideoWriter(output, look.fps, width, height, crf=CRF) as writer,
+    ):
+        writer.copy_colours(stream)
+        graph = _build_graph(stream, _filters(look, width, height))
+        for frame in progress(decode(path, container, stream), total=look.frames, desc="source.mp4"):
+            graph.push(frame)
+            for picture in _drain(graph):
+                writer.write_picture(picture)
+        graph.push(None)
+        for picture in _drain(graph):
+            writer.write_picture(picture)
+
+
+def _copy_packets(path: Path, output: Path) -> None:
+    """Copy the picture's packets as they are into an MP4 with nothing else in it."""
+    with (
+        open_video(path) as (container, stream),
+        atomic_file(output) as partial,
+        partial.open("wb") as file,
+        av.open(file, "w", format="mp4") as target,
+    ):
+        copy = target.add_stream_from_template(stream)
+        for packet in container.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+
+
+def _make_source(path: Path, output: Path, look: _Look) -> str:
+    """Make source.mp4 in the gentlest way that gives what later stages need; return what was done."""
+    if not look.needs:
+        if look.other_streams == 0:
+            with atomic_file(output) as partial:
+                shutil.copyfile(path, partial)
+            return "copied"
+        _copy_packets(path, output)
+        copied = probe(output)
+        if (copied.frames, copied.fps) == (look.frames, look.fps):
+            return "picture copied, other streams dropped"
+    _encode(path, output, look)
+    return "encoded again: " + ", ".join(look.needs or ("hidden frames",))
+
+
+def _describe(path: Path, digest: str, look: _Look, info: ClipInfo, done: str) -> dict[str, Any]:
+    return {
+        "path": str(path.resolve()),
+        "sha256": digest,
+        "bytes": path.stat().st_size,
+        "width": info.width,
+        "height": info.height,
+        "fps": f"{info.fps.numerator}/{info.fps.denominator}",
+        "frames": info.frames,
+        "done": done,
+        "input": {
+            "width": look.width,
+            "height": look.height,
+            "rotation": look.rotation,
+            "pixel_aspect": str(look.pixel_aspect),
+            "frames": look.frames,
+        },
+    }
+
+
+def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
+    """Make (or find unchanged) the run folder of a clip: source.mp4 and run.json.
+
+    Raises InputError for a clip that cannot be used, UsageError when the folder holds another clip and `force` is not
+    set, StorageError when it cannot be written. With `force` another clip's folder is begun anew: what stages had
+    recorded is forgotten, and so is made again.
+    """
+    if not path.exists():
+        raise InputError(f"there is no file {path}; check the path.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a video file.")
+    output = run_dir / SOURCE
+    with lock_run(run_dir):
+        digest = sha256_file(path)
+        if (run_dir / MANIFEST).exists():
+            run = Run.open(run_dir)
+            held = run.manifest["source"]
+            recorded = run.manifest["stages"]["ingest"]["outputs"][0]["sha256"]
+            if held["sha256"] == digest and not force and output.exists() and sha256_file(output) == recorded:
+                return run
+            if held["sha256"] != digest and not force:
+                raise UsageError(
+                    f"the run {run_dir} holds another clip ({held['path']}, SHA-256 {held['sha256'][:12]}, "
+                    f"yours {digest[:12]}); give --run NAME for a new run, or --force to begin this one anew."
+                )
+        look = _look(path)
+        if look.hdr:
+            click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
+        done = _make_source(path, output, look)
+        info = probe(output)
+        run = Run(run_dir, {"schema": SCHEMA, "name": run_dir.name})
+        run.manifest["source"] = _describe(path, digest, look, info, done)
+        run.manifest["stages"] = {"ingest": {"outputs": [describe_output(run, output)]}}
+        run.save()
+        click.echo(f"source.mp4: {info.width}x{info.height} px, {info.frames} frames, {info.fps} fps ({done})")
+        return run

@@ -1,0 +1,150 @@
+"""pose.json: the people of every frame, 133 COCO-WholeBody keypoints each.
+
+The file is JSON: a header, then "frames", one frame a line, so that it is written and read as a stream and still
+opens in any JSON tool. Keypoint order: body 0-16, feet 17-22, face 23-90, left hand 91-111, right hand 112-132
+(COCO-WholeBody). "left" is the person's own left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ijson
+import numpy as np
+from numpy.typing import NDArray
+
+from handoff.atomic import atomic_file
+from handoff.box import Box
+from handoff.errors import InputError, UsageError
+
+SCHEMA = 1
+N_KEYPOINTS = 133
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person in one frame.
+
+    box: around the person, px. keypoints: (133, 2) float32, px; a keypoint with score 0 was not seen, and its place
+    means nothing. scores: (133,) float32, 0..1.
+    """
+
+    box: Box
+    keypoints: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+def _person_to_json(person: Person) -> dict[str, Any]:
+    if person.keypoints.shape != (N_KEYPOINTS, 2) or person.scores.shape != (N_KEYPOINTS,):
+        raise UsageError(
+            f"a person has keypoints {person.keypoints.shape} and scores {person.scores.shape}; "
+            f"({N_KEYPOINTS}, 2) and ({N_KEYPOINTS},) are needed."
+        )
+    if not (np.isfinite(person.keypoints).all() and np.isfinite(person.scores).all()):
+        raise UsageError("a person has keypoints or scores that are not finite numbers.")
+    return {
+        "box": [round(float(value), 2) for value in (person.box.x1, person.box.y1, person.box.x2, person.box.y2)],
+        "keypoints": [[round(float(x), 2), round(float(y), 2)] for x, y in person.keypoints],
+        "scores": [round(float(score), 4) for score in person.scores],
+    }
+
+
+def _person_from_json(record: Any, frame: int) -> Person:
+    try:
+        box = Box(*(float(value) for value in record["box"]))
+        keypoints = np.array(record["keypoints"], np.float32)
+        scores = np.array(record["scores"], np.float32)
+        shapes_fit = keypoints.shape == (N_KEYPOINTS, 2) and scores.shape == (N_KEYPOINTS,)
+        if not shapes_fit or not np.isfinite(keypoints).all() or not all(map(math.isfinite, box.as_list())):
+            raise ValueError(f"shapes {keypoints.shape} and {scores.shape}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"frame {frame} of the pose file has a person that cannot be used ({error}); extract the pose again."
+        ) from error
+    return Person(box, keypoints, scores)
+
+
+class PoseWriter:
+    """Write pose.json frame by frame; the file gets its name only when it is complete.
+
+    header: what stands before "frames"; "schema" is added. Coordinates keep 2 decimals, scores 4.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        self._atomic = atomic_file(path)
+        self._header = {"schema": SCHEMA} | header
+        self._stack = contextlib.ExitStack()
+        self._count = 0
+
+    def __enter__(self) -> PoseWriter:
+        with contextlib.ExitStack() as stack:
+            partial = stack.enter_context(self._atomic)
+            self._file = stack.enter_context(partial.open("w", encoding="utf-8"))
+            self._file.write(json.dumps(self._header, indent=1).removesuffix("\n}") + ',\n "frames": [\n')
+            self._stack = stack.pop_all()
+        return self
+
+    def write(self, people: list[Person]) -> None:
+        """Add the next frame's people; an empty list where nobody was found."""
+        record = {"frame": self._count, "people": [_person_to_json(person) for person in people]}
+        separator = ",\n" if self._count else ""
+        self._file.write(separator + json.dumps(record, separators=(",", ":")))
+        self._count += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool | None:
+        if kind is None:
+            self._file.write("\n ]\n}\n")
+        return self._stack.__exit__(kind, error, None)
+
+
+@contextlib.contextmanager
+def _json_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"there is no pose file {path}; make one with extract_physics.py.") from error
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a pose file ({error}); extract the pose again.") from error
+
+
+def read_pose_header(path: Path) -> dict[str, Any]:
+    """Return what stands before "frames"; raise InputError for a missing or foreign file or another schema."""
+    header: dict[str, Any] = {}
+    with _json_errors(path), path.open("rb") as file:
+        builder = ijson.ObjectBuilder()
+        for prefix, event, value in ijson.parse(file, use_float=True):
+            if prefix == "frames":
+                break
+            builder.event(event, value)
+            header = builder.value if isinstance(builder.value, dict) else {}
+    if header.get("schema") != SCHEMA:
+        raise InputError(f"{path} has schema {header.get('schema')!r}, not {SCHEMA}; extract the pose again.")
+    header.pop("frames", None)
+    return header
+
+
+def read_poses(path: Path) -> Iterator[list[Person]]:
+    """Yield the people of each frame, in order, one frame in memory at a time.
+
+    Raises InputError for a missing or damaged file, or frames that are out of order.
+    """
+    with _json_errors(path), path.open("rb") as file:
+        for index, record in enumerate(ijson.items(file, "frames.item", use_float=True)):
+            if not isinstance(record, dict) or record.get("frame") != index:
+                raise InputError(f"{path} does not have frame {index} where it should be; extract the pose again.")
+            yield [_person_from_json(person, index) for person in record.get("people", [])]
+
+
+def check_poses(path: Path, frames: int) -> None:
+    """Raise InputError unless the pose file has the clip's number of frames and every person can be read."""
+    count = sum(1 for _ in read_poses(path))
+    if count != frames:
+        raise InputError(
+            f"{path} has {count} frames, the clip has {frames}; give the pose that was made from this clip."
+        )

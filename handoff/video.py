@@ -1,0 +1,264 @@
+"""Reading and writing clips with PyAV, one frame at a time.
+
+Frames are counted by decoding and rates are fractions: container metadata and floats are wrong on real files
+(docs/run-folder.md). Only common containers are opened, from local files, so a playlist named .mp4 cannot make
+the reader open other files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from handoff.atomic import atomic_file
+from handoff.errors import InputError, UsageError, storage_errors
+
+Frame = NDArray[np.uint8]
+"""A picture: (H, W, 3) uint8 RGB, or (H, W) uint8 gray."""
+
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,yuv4mpegpipe,mxf",
+}
+# bit-exact on every CPU, and good chroma: the composite lives on these pixels
+_SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+_UNSPECIFIED = 2
+_BT601_TAG, _BT709_TAG = 6, 1
+# x264's bytes depend on its number of threads: a fixed number gives the same file on any machine
+ENCODER_THREADS = 4
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """What a clip is: size in px as displayed, exact rate, and the number of frames that decode."""
+
+    width: int
+    height: int
+    fps: Fraction
+    frames: int
+
+
+def is_high_definition(height: int) -> bool:
+    """Say whether untagged video of this height is BT.709 by the players' convention (else BT.601)."""
+    return height >= 720
+
+
+@contextlib.contextmanager
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a local video file and its best video stream; raise InputError when it has none."""
+    if not path.exists():
+        raise InputError(f"there is no file {path}; check the path.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a video file.")
+    try:
+        container = av.open(str(path), options=dict(_OPEN_OPTIONS))
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: permission denied.") from error
+    except av.FFmpegError as error:
+        raise InputError(
+            f"{path} is not a video that can be read ({path.stat().st_size} bytes; it may be another kind of file, "
+            "or cut off before its index was written); play it, or export it again as MP4."
+        ) from error
+    with container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            kinds = ", ".join(sorted({each.type for each in container.streams})) or "none"
+            raise InputError(f"{path} has no picture (its streams: {kinds}); give a clip with video.")
+        stream.thread_type = "AUTO"
+        yield container, stream
+
+
+def decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Decode `stream` frame by frame; raise InputError that names the frame where the data breaks off."""
+    index = 0
+    try:
+        for frame in container.decode(stream):
+            yield frame
+            index += 1
+    except av.FFmpegError as error:
+        raise InputError(
+            f"{path} breaks off or is damaged after frame {index} ({error.strerror}); copy or export the clip again."
+        ) from error
+
+
+def frame_to_rgb(frame: VideoFrame) -> Frame:
+    """Convert a decoded frame to (H, W, 3) uint8 RGB by its own colour tags, or by its height's convention."""
+    source = frame.colorspace
+    if source == _UNSPECIFIED:
+        source = Colorspace.ITU709 if is_high_definition(frame.height) else Colorspace.ITU601
+    picture = frame.reformat(format="rgb24", src_colorspace=source, interpolation=_SCALER, threads=1)
+    return picture.to_ndarray().astype(np.uint8, copy=False)
+
+
+def frame_to_gray(frame: VideoFrame) -> Frame:
+    """Return the luma of a frame as stored, (H, W) uint8; anything but 8-bit planar YUV or gray is converted."""
+    if frame.format.name.startswith(("yuv", "gray")) and frame.format.components[0].bits == 8:
+        plane = frame.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        return np.array(rows[: frame.height, : frame.width], np.uint8)
+    picture = frame.reformat(format="gray", interpolation=_SCALER, threads=1)
+    return picture.to_ndarray().astype(np.uint8, copy=False)
+
+
+def probe(path: Path) -> ClipInfo:
+    """Decode the whole clip, keeping nothing, and return its size, rate and frame count.
+
+    Raises InputError for a file that is missing, no video, damaged, or without a single frame.
+    """
+    with open_video(path) as (container, stream):
+        frames = sum(1 for _ in decode(path, container, stream))
+        if frames == 0:
+            raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
+        return ClipInfo(stream.width, stream.height, exact_rate(stream), frames)
+
+
+def exact_rate(stream: VideoStream) -> Fraction:
+    """Return the stream's average rate; raise InputError when it states none."""
+    rate = stream.average_rate or stream.guessed_rate
+    if not rate:
+        raise InputError("the video states no frame rate; convert it to one with a constant rate.")
+    return Fraction(rate)
+
+
+def _read(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
+    if stop is not None and stop <= start:
+        return
+    with open_video(path) as (container, stream):
+        index = 0
+        sought = start > 0 and stream.time_base is not None
+        if sought and stream.time_base is not None:
+            origin = stream.start_time or 0
+            step = 1 / (exact_rate(stream) * stream.time_base)
+            container.seek(origin + int(start * step), stream=stream)
+        for frame in decode(path, container, stream):
+            if sought:
+                if frame.pts is None:
+                    raise InputError(f"{path} has frames without time stamps; run it through extract first.")
+                index = round((frame.pts - origin) / step)
+            if stop is not None and index >= stop:
+                return
+            if index >= start:
+                yield frame
+            index += 1
+
+
+def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+    """Yield frames start..stop-1 as (H, W, 3) uint8 RGB, in order, one in memory at a time.
+
+    With start > 0 the reader seeks, which is exact only for a constant rate, such as source.mp4's.
+    """
+    return map(frame_to_rgb, _read(path, start, stop))
+
+
+def read_gray(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+    """Yield the luma of frames start..stop-1 as (H, W) uint8, in order, one in memory at a time."""
+    return map(frame_to_gray, _read(path, start, stop))
+
+
+class VideoWriter:
+    """Write an H.264 MP4 that gets its name only when it is complete.
+
+    Use it as a context manager; on an exception nothing is left behind.
+
+    mode "rgb":  `write` takes (H, W, 3) uint8 RGB; yuv420p, tagged BT.709 or BT.601 by height, `crf` 0..51.
+    mode "mask": `write` takes (H, W) uint8; gray, lossless (qp 0), bit-exact through `read_gray`.
+
+    Raises UsageError for a frame of another size, an odd size in mode "rgb", or no frame at all;
+    StorageError when the disk is full or the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fps: Fraction,
+        width: int,
+        height: int,
+        *,
+        mode: Literal["rgb", "mask"] = "rgb",
+        crf: int = 14,
+        preset: str = "veryfast",
+    ) -> None:
+        if mode == "rgb" and (width % 2 or height % 2):
+            raise UsageError(f"{path.name} cannot be {width}x{height} px: H.264 in yuv420p needs even sizes.")
+        self.path, self.fps, self.width, self.height, self.mode = path, fps, width, height, mode
+        self._options = {"preset": preset} | ({"crf": str(crf)} if mode == "rgb" else {"qp": "0"})
+        self._count = 0
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> VideoWriter:
+        with contextlib.ExitStack() as stack:
+            partial = stack.enter_context(atomic_file(self.path))
+            # a Python file: a failed write reaches us as an OSError instead of a broken MP4
+            file = stack.enter_context(partial.open("wb"))
+            self._container = stack.enter_context(av.open(file, "w", format="mp4"))
+            self._stream = self._container.add_stream("libx264", rate=self.fps, options=self._options)
+            self._stream.width, self._stream.height = self.width, self.height
+            self._stream.pix_fmt = "yuv420p" if self.mode == "rgb" else "gray"
+            codec = self._stream.codec_context
+            codec.thread_count = ENCODER_THREADS
+            if self.mode == "rgb":
+                tag = _BT709_TAG if is_high_definition(self.height) else _BT601_TAG
+                codec.colorspace = codec.color_primaries = codec.color_trc = tag
+                codec.color_range = ColorRange.MPEG
+            self._stack = stack.pop_all()
+        return self
+
+    def copy_colours(self, stream: VideoStream) -> None:
+        """Tag the video as `stream` is tagged, for pictures that are passed on in the stream's own colours."""
+        ours, theirs = self._stream.codec_context, stream.codec_context
+        ours.colorspace, ours.color_range = theirs.colorspace, ColorRange.MPEG
+        ours.color_primaries, ours.color_trc = theirs.color_primaries, theirs.color_trc
+
+    def write(self, frame: Frame) -> None:
+        """Add one frame."""
+        expected = (self.height, self.width, 3) if self.mode == "rgb" else (self.height, self.width)
+        if frame.shape != expected or frame.dtype != np.uint8:
+            raise UsageError(
+                f"{self.path.name} takes uint8 frames of shape {expected}, not {frame.dtype} {frame.shape}."
+            )
+        frame = np.ascontiguousarray(frame)
+        if self.mode == "rgb":
+            matrix = Colorspace.ITU709 if is_high_definition(self.height) else Colorspace.ITU601
+            picture = VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+                format="yuv420p",
+                dst_colorspace=matrix,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=_SCALER,
+                threads=1,
+            )
+        else:
+            picture = VideoFrame.from_ndarray(frame, format="gray")
+        self.write_picture(picture)
+
+    def write_picture(self, picture: VideoFrame) -> None:
+        """Add one PyAV frame that is already in the stream's pixel format."""
+        picture.pts = self._count
+        picture.time_base = 1 / self.fps
+        self._count += 1
+        self._container.mux(self._stream.encode(picture))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        with storage_errors(self.path):
+            if kind is None:
+                try:
+                    if self._count == 0:
+                        raise UsageError(f"{self.path.name} would have zero frames.")
+                    self._container.mux(self._stream.encode(None))
+                except BaseException as late:
+                    self._stack.__exit__(type(late), late, late.__traceback__)
+                    raise
+                self._stack.__exit__(None, None, None)
+            else:
+                self._stack.__exit__(kind, error, None)

@@ -1,0 +1,94 @@
+"""make demo: a real clip with a known truth through every stage, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from runner import runs
+from runner.commands import evaluate, extract, reskin
+from runner.download import download
+from runner.envs import ensure_env, locked, working
+from runner.errors import RunnerError
+from runner.main import run
+from runner.process import ROOT, run_module
+
+PROMPT = "cyberpunk drone, samurai"
+CODE = ROOT / "tests" / "democlip"
+
+
+def _key() -> str:
+    digest = hashlib.sha256()
+    for path in sorted([*CODE.glob("*.py"), CODE / "source.lock"]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def demo_clip() -> Path:
+    """Return the folder with demo.mp4, truth.mp4, truth/ and truth.json, making it where this code has not yet."""
+    cache = runs.data_dir() / "cache"
+    folder = cache / f"democlip-{_key()}"
+    with locked(cache / ".democlip.lock"):
+        if not (folder / "truth.json").is_file():
+            wheel = download(CODE / "source.lock", cache)
+            partial = folder.with_name(folder.name + ".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            python = ensure_env("tracker")
+            with working("rendering the demo clip"):
+                code = run_module(python, "tests.democlip", ["--wheel", str(wheel), "--out", str(partial)])
+            if code:
+                raise RunnerError(f"the demo clip could not be rendered (exit code {code}).", code)
+            partial.rename(folder)
+    return folder
+
+
+def _list_artefacts(folder: Path) -> None:
+    print("\nWhat was made:")
+    for name, what in (
+        ("source.mp4", "the clip as every stage sees it"),
+        ("mask.mp4", "the board's mask (mask_skateboard/ has it as PNG files)"),
+        ("human_mask.mp4", "the skater's mask"),
+        ("pose.json", "the skeleton (pose.mp4 and pose_skater/ show it, pose_json/ has OpenPose files)"),
+        (f"{runs.newest_reskin(folder)}/output.mp4", "the new object and skater in the old clip"),
+        (f"{runs.newest_reskin(folder)}/report/overlay.mp4", "source and result side by side: look at this one"),
+        (f"{runs.newest_reskin(folder)}/report/iou.csv", "every frame's IoU"),
+        ("run.json", "the manifest: parameters, versions, SHA-256 of every output"),
+    ):
+        print(f"  {folder / name}\n      {what}")
+
+
+def demo(arguments: list[str]) -> int:
+    """Run the demo; the exit code is the gate's."""
+    if arguments:
+        raise RunnerError(f"make demo takes no arguments, not '{' '.join(arguments)}'.", 2)
+    clip = demo_clip()
+    truth = json.loads((clip / "truth.json").read_text())
+    prompt = truth["prompt"]
+    box, frame = ",".join(str(value) for value in prompt["box"]), str(prompt["frame"])
+    named = ["--run", "demo"]
+    folder = runs.run_folder("demo")
+    print("\n1. extract: where are the board and the skater?  (embedded tracker and pose model, no weights needed)")
+    code = extract(["-i", str(clip / "demo.mp4"), *named, "--bbox", box, "--frame", frame])
+    if code:
+        return code
+    print(f'\n2. reskin: paint "{PROMPT}" there  (ComfyUI on this machine, the draft workflow)')
+    files = ["--mask", str(folder / "mask.mp4"), "--pose", str(folder / "pose.json")]
+    code = reskin(["--prompt", PROMPT, *files, *named])
+    if code:
+        return code
+    print("\n3. evaluate: does the new object fill the old outline?  (tracked again, IoU > 0.90 in every frame)")
+    output = folder / runs.newest_reskin(folder) / "output.mp4"
+    verdict = evaluate(["-original", str(folder / "mask.mp4"), "-generated", str(output), *named])
+    if verdict > 1:
+        return verdict
+    print("\n4. and how good was the mask itself? the demo clip's truth is known:")
+    run_module(ensure_env("evaluator"), "tests.democlip.score", [str(clip / "truth.mp4"), str(folder / "mask.mp4")])
+    _list_artefacts(folder)
+    print(f"\nThe gate {'PASSED' if verdict == 0 else 'FAILED'} (exit code {verdict}).")
+    return verdict
+
+
+if __name__ == "__main__":
+    run(demo)

@@ -1,0 +1,27 @@
+"""Run a developer's tool (pytest, ruff, mypy) in the tests' environment: python -m runner.dev pytest tests"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner.demo import demo_clip
+from runner.envs import ensure_env
+from runner.main import run
+from runner.process import run_module
+
+STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
+
+
+def tool(arguments: list[str]) -> int:
+    """Set up what the tool needs and run it. pytest needs every stage's environment: it runs the real ones."""
+    name, *rest = arguments
+    if name == "pytest":
+        for stage in STAGES:
+            ensure_env(stage)
+        os.environ["DEMO_CLIP"] = str(demo_clip())
+    return run_module(ensure_env("tests"), name, rest)
+
+
+if __name__ == "__main__":
+    run(tool)

@@ -1,0 +1,30 @@
+"""Compile every requirements.in into its hashed requirements.lock: python -m runner.lock [STAGE ...]"""
+
+from __future__ import annotations
+
+import shlex
+
+from runner.envs import call, ensure_env, lock_file, working
+from runner.main import run
+from runner.process import ROOT
+
+STAGES = ("runner", "posegen", "tracker", "reskin", "evaluator", "comfyui", "tests")
+OPTIONS = ("--quiet", "--generate-hashes", "--python-version", "3.11", "--no-header")
+
+
+def compile_locks(arguments: list[str]) -> int:
+    """Compile the locks of the named stages, or of all."""
+    uv = ensure_env("runner").parent / "uv"
+    for stage in arguments or STAGES:
+        folder = ROOT / stage
+        overrides = folder / "overrides.txt"
+        extra = ["--override", str(overrides.relative_to(ROOT))] if overrides.exists() else []
+        source, target = folder / "requirements.in", lock_file(stage)
+        names = [str(source.relative_to(ROOT)), "-o", str(target.relative_to(ROOT))]
+        with working(f"locking {stage}"):
+            call([uv, "pip", "compile", *OPTIONS, *extra, *names], shlex.join(["uv pip compile", *names]))
+    return 0
+
+
+if __name__ == "__main__":
+    run(compile_locks)

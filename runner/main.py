@@ -1,0 +1,50 @@
+"""What the three root commands share: the right Python, the runner, errors as one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from runner.errors import RunnerError
+
+NEEDED = (3, 11)
+RUNNERS = ("local", "docker")
+
+
+def _check_python() -> None:
+    if sys.version_info[:2] == NEEDED:
+        return
+    other = shutil.which("python3.11")
+    if other is None:
+        raise RunnerError(
+            f"Python 3.11 is needed, this is {sys.version.split()[0]} and there is no python3.11 on the PATH; "
+            "install it (Debian and Ubuntu: apt install python3.11 python3.11-venv)."
+        )
+    os.execv(other, [other, *sys.argv])
+
+
+def check_runner() -> None:
+    """Raise RunnerError unless $RUNNER names a runner that exists. Only the local one does so far."""
+    runner = os.environ.get("RUNNER") or "local"
+    if runner not in RUNNERS:
+        raise RunnerError(f"RUNNER={runner} is not known; use RUNNER=local.", 2)
+    if runner == "docker":
+        raise RunnerError("RUNNER=docker does not exist yet in this version; use RUNNER=local.")
+
+
+def run(command: Callable[[list[str]], int]) -> NoReturn:
+    """Run a command with this process's arguments and exit with what it returns."""
+    try:
+        _check_python()
+        check_runner()
+        code = command(sys.argv[1:])
+    except RunnerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("error: interrupted; run the same command to go on.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code)

@@ -1,0 +1,94 @@
+"""Which run a command means: by name, by a file that lies in it, or the newest."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from runner.errors import RunnerError
+from runner.process import ROOT
+
+_LATEST = ".latest"
+
+
+def data_dir() -> Path:
+    """Return the data folder: $DATA_DIR, else data/ of the project."""
+    return Path(os.environ.get("DATA_DIR") or ROOT / "data")
+
+
+def runs_dir() -> Path:
+    """Return the folder that holds the runs."""
+    return data_dir() / "runs"
+
+
+def run_folder(name: str) -> Path:
+    """Return the folder of a run given as a name, or as a path (anything with a slash)."""
+    if "/" in name:
+        return Path(name)
+    if not name or name.startswith("."):
+        raise RunnerError(f"'{name}' cannot be the name of a run; use letters, digits, '-' and '_'.", 2)
+    return runs_dir() / name
+
+
+def name_for(clip: Path) -> str:
+    """Return the run name a clip gets by default: its file name without the suffix, made safe."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", clip.stem).strip("-") or "clip"
+
+
+def remember(folder: Path) -> None:
+    """Make `folder` the newest of its siblings."""
+    pointer = folder.parent / _LATEST
+    partial = pointer.with_name(f"{_LATEST}.{os.getpid()}")
+    try:
+        partial.write_text(folder.name + "\n")
+        os.replace(partial, pointer)
+    except OSError as error:
+        raise RunnerError(f"cannot write {pointer} ({error.strerror}); choose a folder that can be written.") from error
+
+
+def newest(parent: Path) -> Path | None:
+    """Return the folder last given to `remember` below `parent`, if it is still there."""
+    pointer = parent / _LATEST
+    folder = parent / pointer.read_text().strip() if pointer.is_file() else None
+    return folder if folder and folder.is_dir() else None
+
+
+def newest_run() -> Path:
+    """Return the newest run; raise RunnerError when there is none."""
+    folder = newest(runs_dir())
+    if folder is None:
+        raise RunnerError(f"there is no run in {runs_dir()} yet; make one with extract_physics.py -i CLIP.", 2)
+    return folder
+
+
+def run_of(path: Path) -> Path | None:
+    """Return the run folder that a file lies in, or None."""
+    for parent in path.resolve().parents:
+        if (parent / "run.json").is_file():
+            return parent
+    return None
+
+
+def find(name: str, run: Path | None, *below: str) -> Path:
+    """Return the file that `name` means: itself where it exists; a bare name is looked for in the run.
+
+    run: the run that was named, or None for the newest. below: folders in the run to look in before the run's own.
+    """
+    path = Path(name)
+    if path.exists() or path.name != name:
+        return path
+    folder = run or newest_run()
+    for place in [*(folder / each for each in below), folder]:
+        if (place / name).exists():
+            print(f"{name}: {place / name}", flush=True)
+            return place / name
+    return path
+
+
+def newest_reskin(run: Path) -> str:
+    """Return the newest reskin of a run as a path below the run; raise RunnerError when there is none."""
+    folder = newest(run / "reskins")
+    if folder is None:
+        raise RunnerError(f"the run {run} has no reskin yet; make one with generate_reskin.py --prompt '...'.", 2)
+    return f"reskins/{folder.name}"

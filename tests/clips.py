@@ -1,0 +1,101 @@
+"""Small real clips of every awkward kind, made with PyAV for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8]
+
+
+def textured(height: int, width: int, seed: int = 0) -> Frame:
+    """A picture with smooth random texture, (H, W, 3) uint8 RGB."""
+    small = np.random.default_rng(seed).integers(30, 220, (height // 8 + 2, width // 8 + 2, 3)).astype(np.uint8)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def square_position(index: int) -> tuple[int, int]:
+    """Left upper corner (x, y) of the moving square of `moving_square`."""
+    return 20 + 3 * index, 40 + (index % 10)
+
+
+def moving_square(frames: int, width: int = 160, height: int = 120, side: int = 32) -> Iterable[Frame]:
+    """Yield a textured scene with a square of another texture that moves to the right."""
+    scene, patch = textured(height, width, 1), 255 - textured(side, side, 2)
+    patch[..., 0] = 220
+    for index in range(frames):
+        x, y = square_position(index)
+        frame = scene.copy()
+        visible = frame[y : y + side, x : x + side]
+        visible[:] = patch[: visible.shape[0], : visible.shape[1]]
+        yield frame
+
+
+def write_clip(
+    path: Path,
+    frames: Iterable[Frame],
+    *,
+    fps: Fraction = Fraction(25),
+    pts: Sequence[int] | None = None,
+    time_base: Fraction | None = None,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    pixel_aspect: Fraction | None = None,
+    audio: bool = False,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Encode frames (H, W, 3) uint8 RGB; `pts` in `time_base` makes a variable rate; `audio` adds a silent track."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=options or {"crf": "10"})
+        stream.pix_fmt = pix_fmt
+        if time_base is not None:
+            stream.codec_context.time_base = time_base
+        sound = container.add_stream("aac", rate=8000) if audio else None
+        count = 0
+        for index, image in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = image.shape[:2]
+                if pixel_aspect is not None:
+                    stream.codec_context.sample_aspect_ratio = pixel_aspect
+            picture = VideoFrame.from_ndarray(image, format="rgb24")
+            picture.pts = index if pts is None else pts[index]
+            picture.time_base = time_base or 1 / fps
+            container.mux(stream.encode(picture))
+            count += 1
+        container.mux(stream.encode(None))
+        if sound is not None:
+            for index in range(max(1, round(count / fps * 8000 / 1024))):
+                silence = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+                for plane in silence.planes:
+                    plane.update(bytes(plane.buffer_size))
+                silence.sample_rate, silence.pts = 8000, index * 1024
+                container.mux(sound.encode(silence))
+            container.mux(sound.encode(None))
+    return path
+
+
+_MATRICES = {
+    90: (0, 1, -1, 0),  # shown turned 90 degrees clockwise: how a phone held upright records
+    180: (-1, 0, 0, -1),
+    270: (0, -1, 1, 0),
+}
+
+
+def set_rotation(path: Path, clockwise: int) -> Path:
+    """Write a display rotation into the track header of an MP4 (ISO 14496-12, tkhd, the 3x3 matrix)."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4
+    version = data[at]
+    matrix = at + (52 if version == 1 else 40)
+    a, b, c, d = (int(value * 65536).to_bytes(4, "big", signed=True) for value in _MATRICES[clockwise])
+    zero = bytes(4)
+    data[matrix : matrix + 36] = a + b + zero + c + d + zero + zero + zero + (1 << 30).to_bytes(4, "big")
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,105 @@
+"""Clips are read and written frame by frame, exactly."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from handoff.errors import InputError, UsageError
+from handoff.video import VideoWriter, probe, read_frames, read_gray
+from tests.clips import moving_square, textured, write_clip
+
+
+def test_rate_is_an_exact_fraction_and_frames_are_counted_by_decoding(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "ntsc.mp4", moving_square(7), fps=Fraction(30000, 1001))
+    info = probe(clip)
+    assert info.fps == Fraction(30000, 1001)
+    assert (info.width, info.height, info.frames) == (160, 120, 7)
+
+
+def test_any_range_of_frames_is_the_same_as_in_a_full_read(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "c.mp4", moving_square(60), options={"crf": "20", "g": "12", "bf": "3"})
+    sums = [int(frame.sum()) for frame in read_frames(clip)]
+    for start, stop in ((0, 5), (11, 13), (12, 30), (47, None), (59, 60), (5, 5)):
+        assert [int(frame.sum()) for frame in read_frames(clip, start, stop)] == sums[start:stop]
+
+
+def test_a_gray_video_comes_back_bit_exact(tmp_path: Path) -> None:
+    frames = [np.random.default_rng(i).integers(0, 256, (37, 51)).astype(np.uint8) for i in range(5)]
+    with VideoWriter(tmp_path / "m.mp4", Fraction(24), 51, 37, mode="mask") as writer:
+        for frame in frames:
+            writer.write(frame)
+    back = list(read_gray(tmp_path / "m.mp4"))
+    assert len(back) == 5
+    assert all(np.array_equal(a, b) for a, b in zip(frames, back, strict=True))
+
+
+@pytest.mark.parametrize("height", [360, 720])
+def test_colours_survive_writing_and_reading_in_sd_and_hd(tmp_path: Path, height: int) -> None:
+    grid = np.random.default_rng(0).integers(0, 255, (9, 16, 3)).astype(np.uint8)
+    picture = cv2.resize(grid, (640, height), interpolation=cv2.INTER_CUBIC)
+    with VideoWriter(tmp_path / "c.mp4", Fraction(25), 640, height, crf=4) as writer:
+        writer.write(picture)
+    back = next(read_frames(tmp_path / "c.mp4"))
+    # the wrong colour matrix costs about 6 levels on such a picture
+    assert np.abs(back.astype(int) - picture).mean() < 2.5
+
+
+def test_output_is_tagged_with_the_colours_it_was_written_in(tmp_path: Path) -> None:
+    for height, tag in ((360, 6), (720, 1)):
+        with VideoWriter(tmp_path / "c.mp4", Fraction(25), 640, height) as writer:
+            writer.write(textured(height, 640))
+        with av.open(str(tmp_path / "c.mp4")) as container:
+            assert container.streams.video[0].codec_context.colorspace == tag
+
+
+def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        with VideoWriter(tmp_path / name, Fraction(25), 160, 120) as writer:
+            for frame in moving_square(30):
+                writer.write(frame)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), VideoWriter(tmp_path / "x.mp4", Fraction(25), 160, 120) as writer:
+        writer.write(textured(120, 160))
+        raise ZeroDivisionError
+    with pytest.raises(UsageError, match="zero frames"), VideoWriter(tmp_path / "x.mp4", Fraction(25), 160, 120):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_older_file_stays_when_writing_the_new_one_fails(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_text("old")
+    with pytest.raises(ZeroDivisionError), VideoWriter(tmp_path / "x.mp4", Fraction(25), 160, 120):
+        raise ZeroDivisionError
+    assert (tmp_path / "x.mp4").read_text() == "old"
+
+
+def test_a_frame_of_another_size_and_an_odd_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="161x120"):
+        VideoWriter(tmp_path / "x.mp4", Fraction(25), 161, 120)
+    with (
+        pytest.raises(UsageError, match=r"\(120, 160, 3\)"),
+        VideoWriter(tmp_path / "x.mp4", Fraction(25), 160, 120) as writer,
+    ):
+        writer.write(textured(60, 80))
+
+
+def test_a_playlist_cannot_make_the_reader_open_another_file(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "secret.mp4", moving_square(3))
+    for name in ("list.m3u8", "list.mp4"):
+        text = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{clip}\n#EXT-X-ENDLIST\n"
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match="not a video"):
+            probe(tmp_path / name)
+    (tmp_path / "concat.mp4").write_text(f"ffconcat version 1.0\nfile {clip}\n")
+    with pytest.raises(InputError, match="not a video"):
+        probe(tmp_path / "concat.mp4")
