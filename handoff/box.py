@@ -49,15 +49,16 @@ def parse_box(text: str) -> Box:
 def check_box(box: Box, width: int, height: int) -> Box:
     """Return `box` when it lies in a frame of width x height pixels; raise InputError when it does not."""
     if box.x2 < box.x1 or box.y2 < box.y1:
+        mended = Box(min(box.x1, box.x2), min(box.y1, box.y2), max(box.x1, box.x2), max(box.y1, box.y2))
         raise InputError(
-            f"the box {box} is reversed: x2 must be right of x1 and y2 below y1; "
-            f"perhaps you meant {Box(min(box.x1, box.x2), min(box.y1, box.y2), max(box.x1, box.x2), max(box.y1, box.y2))}."
+            f"the box {box} is reversed: x2 must be right of x1 and y2 below y1; perhaps you meant {mended}."
         )
     if box.x2 - box.x1 < 1 or box.y2 - box.y1 < 1:
         raise InputError(f"the box {box} has no area: it must be at least 1 px wide and 1 px high.")
     if box.x1 < 0 or box.y1 < 0 or box.x2 > width or box.y2 > height:
         raise InputError(
-            f"the box {box} does not lie inside the frame of {width}x{height} px: give x from 0 to {width} and y from 0 to {height}."
+            f"the box {box} does not lie inside the frame of {width}x{height} px: "
+            f"give x from 0 to {width} and y from 0 to {height}."
         )
     return box
 

@@ -228,28 +228,35 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
         raise InputError(f"there is no file {path}; check the path.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a video file.")
+    digest = sha256_file(path)
+    run = _existing(path, digest, run_dir, force)
+    if run:
+        return run
+    look = _look(path)
+    if look.hdr:
+        click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
     output = run_dir / SOURCE
     with lock_run(run_dir):
-        digest = sha256_file(path)
-        if (run_dir / MANIFEST).exists():
-            run = Run.open(run_dir)
-            held = run.manifest["source"]
-            recorded = run.manifest["stages"]["ingest"]["outputs"][0]["sha256"]
-            if held["sha256"] == digest and not force and output.exists() and sha256_file(output) == recorded:
-                return run
-            if held["sha256"] != digest and not force:
-                raise UsageError(
-                    f"the run {run_dir} holds another clip ({held['path']}, SHA-256 {held['sha256'][:12]}, "
-                    f"yours {digest[:12]}); give --run NAME for a new run, or --force to begin this one anew."
-                )
-        look = _look(path)
-        if look.hdr:
-            click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
         done = _make_source(path, output, look)
         info = probe(output)
         run = Run(run_dir, {"schema": SCHEMA, "name": run_dir.name})
         run.manifest["source"] = _describe(path, digest, look, info, done)
         run.manifest["stages"] = {"ingest": {"outputs": [describe_output(run, output)]}}
         run.save()
-        click.echo(f"source.mp4: {info.width}x{info.height} px, {info.frames} frames, {info.fps} fps ({done})")
-        return run
+    click.echo(f"source.mp4: {info.width}x{info.height} px, {info.frames} frames, {info.fps} fps ({done})")
+    return run
+
+
+def _existing(path: Path, digest: str, run_dir: Path, force: bool) -> Run | None:
+    """Return the run when it already is this clip's; raise UsageError when it is another clip's."""
+    if force or not (run_dir / MANIFEST).exists():
+        return None
+    run = Run.open(run_dir)
+    held = run.manifest["source"]
+    if held["sha256"] != digest:
+        raise UsageError(
+            f"the run {run_dir} holds another clip ({held['path']}, SHA-256 {held['sha256'][:12]}, {path} has "
+            f"{digest[:12]}); give --run NAME for a new run, or --force to begin this one anew."
+        )
+    recorded = run.manifest["stages"]["ingest"]["outputs"][0]["sha256"]
+    return run if run.source.exists() and sha256_file(run.source) == recorded else None

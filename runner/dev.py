@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from runner.demo import demo_clip
 from runner.envs import ensure_env

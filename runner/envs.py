@@ -93,8 +93,8 @@ def _make_venv_with_uv(target: Path, lock: Path) -> None:
     uv = ensure_env("runner").parent / "uv"
     certificates = {"UV_SYSTEM_CERTS": "1"}  # a company's own certificates count, as they do for pip
     call([uv, "venv", "--quiet", "--python", sys.executable, target], "uv venv", **certificates)
-    install = [uv, "pip", "install", "--quiet", "--python", target / "bin" / "python"]
-    call([*install, "--require-hashes", "-r", lock], f"uv pip install of {lock.relative_to(ROOT)}", **certificates)
+    sync = [uv, "pip", "sync", "--quiet", "--python", target / "bin" / "python"]
+    call([*sync, "--require-hashes", lock], f"uv pip sync of {lock.relative_to(ROOT)}", **certificates)
 
 
 def _in_use(environment: Path, how: int) -> bool:

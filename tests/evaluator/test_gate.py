@@ -1,0 +1,79 @@
+"""The gate: IoU as the textbook has it, strict above the threshold, every frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from evaluator.gate import Gate, intersection_over_union
+from handoff.errors import InputError
+
+shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
+pairs = shapes.flatmap(lambda shape: st.tuples(arrays(np.bool_, shape), arrays(np.bool_, shape)))
+
+
+@given(pairs)
+def test_iou_is_intersection_over_union_of_the_pixel_sets(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    first, second = (set(zip(*np.nonzero(mask), strict=True)) for mask in pair)
+    expected = len(first & second) / len(first | second) if first | second else 1.0
+    assert intersection_over_union(*pair) == expected
+    assert intersection_over_union(*pair[::-1]) == expected
+
+
+def strip(pixels: int) -> np.ndarray:
+    mask = np.zeros((1, 100), bool)
+    mask[0, :pixels] = True
+    return mask
+
+
+def test_exactly_the_threshold_fails_and_one_pixel_more_passes() -> None:
+    gate = Gate(0.90)
+    assert gate.feed_frame(strip(100), strip(90)).iou == 0.90
+    assert not gate.scores[0].passed
+    assert gate.feed_frame(strip(100), strip(91)).passed
+
+
+def test_both_empty_counts_one_and_only_one_empty_counts_zero() -> None:
+    gate = Gate()
+    assert gate.feed_frame(strip(0), strip(0)).iou == 1.0
+    assert gate.feed_frame(strip(50), strip(0)).iou == 0.0
+    assert gate.feed_frame(strip(0), strip(1)).iou == 0.0
+
+
+def test_the_first_and_the_last_frame_count() -> None:
+    for bad in (0, 4):
+        gate = Gate()
+        for index in range(5):
+            gate.feed_frame(strip(100), strip(50 if index == bad else 100))
+        verdict = gate.conclude()
+        assert not verdict.passed
+        assert (verdict.failed, verdict.first_failure, verdict.minimum_frame) == (1, bad, bad)
+        assert verdict.minimum == 0.5 and verdict.mean == pytest.approx(0.9)
+
+
+def test_the_lines_say_what_was_measured() -> None:
+    gate = Gate()
+    gate.feed_frame(strip(100), strip(95))
+    gate.feed_frame(strip(100), strip(40))
+    assert [score.line() for score in gate.scores] == [
+        "Frame 0000: IoU = 0.9500 [PASS]",
+        "Frame 0001: IoU = 0.4000 [FAIL]",
+    ]
+    text = "\n".join(gate.conclude().lines())
+    assert "Minimum IoU = 0.4000 at frame 1" in text
+    assert "Failures: 1 of 2 frames, the first is frame 1" in text
+    assert "Gate: FAIL" in text
+
+
+def test_other_sizes_an_empty_original_and_no_frames_are_refused() -> None:
+    with pytest.raises(InputError, match=r"\(1, 100\) and \(2, 50\)"):
+        intersection_over_union(strip(3), np.zeros((2, 50), bool))
+    gate = Gate()
+    with pytest.raises(InputError, match="no frame"):
+        gate.conclude()
+    gate.feed_frame(strip(0), strip(0))
+    with pytest.raises(InputError, match="empty in every frame"):
+        gate.conclude()

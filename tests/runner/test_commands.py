@@ -1,0 +1,104 @@
+"""The root commands: which run, which file, which Python; what is missing is said in one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import runs
+from runner.errors import RunnerError
+from runner.process import ROOT
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make_run(data: Path, name: str, *files: str) -> Path:
+    folder = data / "runs" / name
+    for file in ("run.json", *files):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("{}")
+    runs.remember(folder)
+    return folder
+
+
+def test_a_run_is_named_after_its_clip() -> None:
+    assert runs.name_for(Path("/a/My clip (1).MP4")) == "My-clip-1"
+    assert runs.name_for(Path("...mp4")) == "clip"
+
+
+def test_a_name_is_a_run_in_the_data_folder_and_a_path_is_itself(data: Path) -> None:
+    assert runs.run_folder("ollie") == data / "runs" / "ollie"
+    assert runs.run_folder("here/ollie") == Path("here/ollie")
+    with pytest.raises(RunnerError):
+        runs.run_folder(".latest")
+
+
+def test_a_bare_file_name_means_the_newest_run_unless_the_file_is_here(data: Path) -> None:
+    make_run(data, "old", "mask.mp4")
+    new = make_run(data, "new", "mask.mp4")
+    assert runs.find("mask.mp4", None) == new / "mask.mp4"
+    assert runs.find("mask.mp4", data / "runs" / "old") == data / "runs" / "old" / "mask.mp4"
+    (data / "mask.mp4").write_text("mine")
+    assert runs.find("mask.mp4", None) == Path("mask.mp4")
+
+
+def test_the_run_of_a_file_is_the_folder_with_the_manifest(data: Path) -> None:
+    folder = make_run(data, "a", "reskins/x/output.mp4")
+    assert runs.run_of(folder / "reskins" / "x" / "output.mp4") == folder
+    assert runs.run_of(data / "elsewhere.mp4") is None
+
+
+def test_without_any_run_the_command_to_begin_with_is_named() -> None:
+    with pytest.raises(RunnerError, match=r"no run in .* yet; make one with extract_physics\.py"):
+        runs.newest_run()
+
+
+def call(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+
+
+def test_an_unknown_runner_and_one_that_is_not_built_are_said_plainly() -> None:
+    extract = str(ROOT / "extract_physics.py")
+    done = call(extract, "-i", "x.mp4", RUNNER="podman")
+    assert done.returncode == 2 and "RUNNER=podman is not known" in done.stderr
+    done = call(extract, "-i", "x.mp4", RUNNER="docker")
+    assert done.returncode == 3 and "RUNNER=local" in done.stderr
+
+
+def test_extract_without_a_box_says_how_to_give_one() -> None:
+    done = call(str(ROOT / "extract_physics.py"), "-i", "x.mp4", RUNNER="local")
+    assert done.returncode == 2 and "--bbox x1,y1,x2,y2 --frame n" in done.stderr
+
+
+def test_a_mask_outside_any_run_is_refused_by_reskin(data: Path) -> None:
+    (data / "mask.mp4").write_text("")
+    (data / "pose.json").write_text("")
+    done = call(str(ROOT / "generate_reskin.py"), "--prompt", "a", "--mask", "mask.mp4", "--pose", "pose.json")
+    assert done.returncode == 2 and "not in a run folder" in done.stderr
+
+
+def test_make_alone_lists_the_targets_and_a_missing_variable_is_named() -> None:
+    listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "extract", "reskin", "evaluate", "pipeline", "test", "lint"):
+        assert f"make {target}" in listing
+    for target, variable in (("extract", "VIDEO=clip.mp4"), ("reskin", "PROMPT=")):
+        done = subprocess.run(["make", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and variable in done.stderr
+
+
+def test_the_runner_needs_nothing_but_the_standard_library() -> None:
+    code = "import sys, runner.demo, runner.dev, runner.lock; print({m.split('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(eval(done.stdout))
+    assert not {name for name in loaded if name not in sys.stdlib_module_names and name not in ("runner", "__main__")}
