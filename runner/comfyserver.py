@@ -48,6 +48,8 @@ os.execv(sys.executable, [sys.executable, "-s", *sys.argv[2:]])
 
 # nothing is asked of a model hub, and user site packages stay out
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONNOUSERSITE": "1"}
+_NOT_PASSED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
+_FOLDERS = ("base", "input", "output", "temp", "user", "web")
 
 
 @contextlib.contextmanager
@@ -57,12 +59,13 @@ def serve(
     """Start a server and yield its address, "127.0.0.1:PORT", once it answers; stop it at the end.
 
     env_python: the interpreter of ComfyUI's environment. source: the tree from `ensure_source`.
-    work_dir: everything the server writes. log: its output, replaced at each start.
+    work_dir: everything the server writes, removed at the end. log: its output, replaced at each start.
     Raises RunnerError, with the last lines of the log, when it does not start within `timeout_s` seconds.
     """
-    folders = {name: work_dir.resolve() / name for name in ("base", "input", "output", "temp", "user", "web")}
+    folders = {name: work_dir.resolve() / name for name in _FOLDERS}
+    _remove(folders, work_dir)  # what a killed process left
     for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     on_gpu = has_gpu()
     print(f"comfyui: starting the server on the {'GPU' if on_gpu else 'CPU'} (log: {log})", file=sys.stderr, flush=True)
@@ -71,9 +74,14 @@ def serve(
         yield f"127.0.0.1:{port}"
     finally:
         _stop(server)
-        # inputs, results and previews have been fetched or are of no use
-        for name in ("input", "output", "temp"):
-            shutil.rmtree(folders[name], ignore_errors=True)
+        _remove(folders, work_dir)
+
+
+def _remove(folders: dict[str, Path], work_dir: Path) -> None:
+    for folder in folders.values():
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        work_dir.rmdir()
 
 
 def has_gpu() -> bool:
@@ -102,13 +110,14 @@ def _start(
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(_PORT_TRIES):
         port = _free_port()
+        environment = {k: v for k, v in os.environ.items() if k not in _NOT_PASSED_ON} | _ENVIRONMENT
         command = [str(env_python), "-s", "-c", _BOOTSTRAP, str(os.getpid())]
         with log.open("wb") as output:
             try:
                 server = subprocess.Popen(
                     [*command, *server_arguments(port, folders, on_gpu)],
                     cwd=source,
-                    env=os.environ | _ENVIRONMENT,
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

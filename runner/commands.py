@@ -6,6 +6,11 @@ Options that only a stage knows are passed on as they are; `--help` of the stage
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from runner import runs
@@ -87,15 +92,26 @@ def reskin(arguments: list[str]) -> int:
     code = 0 if options.force else run_module(python, "reskin", [*stage, "--check"])
     if code == WORK_TO_DO or options.force:
         forced = [*stage, *(["--force"] if options.force else [])]
-        if options.server:
-            code = run_module(python, "reskin", [*forced, "--server", options.server])
-        else:
-            cache = runs.data_dir() / "cache"
-            source = ensure_source(ROOT / "comfyui" / "pins.toml", cache)
-            comfy = ensure_env("comfyui")
-            with serve(comfy, source, folder / ".comfyui", folder / "comfyui.log") as server:
-                code = run_module(python, "reskin", [*forced, "--server", server])
+        server = contextlib.nullcontext(options.server) if options.server else _own_server(folder / "comfyui.log")
+        with server as address:
+            code = run_module(python, "reskin", [*forced, "--server", address])
     return code
+
+
+@contextlib.contextmanager
+def _own_server(log: Path) -> Iterator[str]:
+    """Start a ComfyUI server for one command and yield its address; its files go when it stops."""
+    cache = runs.cache_dir()
+    source = ensure_source(ROOT / "comfyui" / "pins.toml", cache)
+    python = ensure_env("comfyui")
+    for left in cache.glob("work-*"):  # of a command that was killed
+        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=f"work-{os.getpid()}-", dir=cache) as work,
+        serve(python, source, Path(work), log) as address,
+    ):
+        yield address
 
 
 def evaluate(arguments: list[str]) -> int:

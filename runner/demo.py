@@ -28,7 +28,7 @@ def _key() -> str:
 
 def demo_clip() -> Path:
     """Return the folder with demo.mp4, truth.mp4, truth/ and truth.json, making it where this code has not yet."""
-    cache = runs.data_dir() / "cache"
+    cache = runs.cache_dir()
     folder = cache / f"democlip-{_key()}"
     with locked(cache / ".democlip.lock"):
         if not (folder / "truth.json").is_file():

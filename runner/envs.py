@@ -69,7 +69,7 @@ def working(what: str) -> Iterator[None]:
     print(f"{what}: done in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
-def call(command: Sequence[str | os.PathLike[str]], what: str, **extra: str) -> None:
+def call(command: Sequence[str | Path], what: str, **extra: str) -> None:
     """Run a set-up command quietly; on failure raise RunnerError with the end of what it printed."""
     done = subprocess.run(
         [os.fspath(part) for part in command],
@@ -85,15 +85,15 @@ def call(command: Sequence[str | os.PathLike[str]], what: str, **extra: str) -> 
 
 def _make_venv_with_pip(target: Path, lock: Path) -> None:
     call([sys.executable, "-m", "venv", target], "python -m venv (Debian and Ubuntu: apt install python3.11-venv)")
-    pip = [target / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    call([*pip, "--require-hashes", "-r", lock], f"pip install of {lock.relative_to(ROOT)}")
+    pip: list[str | Path] = [target / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+    call([*pip, "install", "--quiet", "--require-hashes", "-r", lock], f"pip install of {lock.relative_to(ROOT)}")
 
 
 def _make_venv_with_uv(target: Path, lock: Path) -> None:
     uv = ensure_env("runner").parent / "uv"
     certificates = {"UV_SYSTEM_CERTS": "1"}  # a company's own certificates count, as they do for pip
     call([uv, "venv", "--quiet", "--python", sys.executable, target], "uv venv", **certificates)
-    sync = [uv, "pip", "sync", "--quiet", "--python", target / "bin" / "python"]
+    sync: list[str | Path] = [uv, "pip", "sync", "--quiet", "--python", target / "bin" / "python"]
     call([*sync, "--require-hashes", lock], f"uv pip sync of {lock.relative_to(ROOT)}", **certificates)
 
 

@@ -17,6 +17,11 @@ def data_dir() -> Path:
     return Path(os.environ.get("DATA_DIR") or ROOT / "data")
 
 
+def cache_dir() -> Path:
+    """Return the folder of downloads by pinned hash; the same for every data folder."""
+    return ROOT / "data" / "cache"
+
+
 def runs_dir() -> Path:
     """Return the folder that holds the runs."""
     return data_dir() / "runs"

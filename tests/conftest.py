@@ -1,0 +1,92 @@
+"""What the tests share: the product's commands as a user runs them, the demo clip, and one demo run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runner.process import ROOT
+
+SHARED = ROOT.parent / "shared"
+
+
+@dataclass(frozen=True)
+class Product:
+    """The root commands with a data folder of their own."""
+
+    data: Path
+
+    def __call__(
+        self, script: str, *arguments: object, prefix: tuple[str, ...] = (), timeout_s: float = 600
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `script` (extract_physics.py, ... or a module) to its end and return what it printed."""
+        return subprocess.run(
+            [*prefix, *self.command(script, *arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.environment,
+            cwd=ROOT,
+            timeout=timeout_s,
+        )
+
+    def command(self, script: str, *arguments: object) -> list[str]:
+        target = [str(ROOT / script)] if script.endswith(".py") else ["-m", script]
+        return [sys.executable, *target, *(str(each) for each in arguments)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"DATA_DIR": str(self.data), "RUNNER": "local"}
+
+    def run(self, name: str) -> Path:
+        return self.data / "runs" / name
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    return Product(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def demo_clip() -> Path:
+    """The folder with demo.mp4, truth.mp4, truth/ and truth.json; `make test` makes it."""
+    folder = os.environ.get("DEMO_CLIP")
+    if not folder:
+        pytest.skip("DEMO_CLIP is not set: run the tests with make test, which makes the demo clip")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real clips and masks beside the checkout, which only some machines have."""
+    if not SHARED.is_dir():
+        pytest.skip("there is no folder with shared clips beside the checkout")
+    return SHARED
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """One `make demo` from beginning to end."""
+
+    product: Product
+    result: subprocess.CompletedProcess[str]
+
+    @property
+    def folder(self) -> Path:
+        return self.product.run("demo")
+
+    @property
+    def reskin(self) -> Path:
+        return next((self.folder / "reskins").glob("*/output.mp4")).parent
+
+
+@pytest.fixture(scope="session")
+def demo_run(demo_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
+    """The demo, run once for all tests: do not change its folder, copy it."""
+    product = Product(tmp_path_factory.mktemp("demo"))
+    return DemoRun(product, product("runner.demo"))

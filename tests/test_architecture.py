@@ -1,0 +1,75 @@
+"""The house's rules: who may import whom, who may end the process, what every stage must have."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.process import ROOT
+
+STAGES = ("posegen", "tracker", "reskin", "evaluator")
+ALLOWED = {stage: {stage, "handoff"} for stage in STAGES} | {"handoff": {"handoff"}, "runner": {"runner"}}
+ALLOWED["evaluator"].add("tracker")  # its method is to track again
+OURS = {*STAGES, "handoff", "runner", "tests", "comfyui"}
+HEAVY = {"torch", "onnxruntime", "mediapipe", "sam2"}
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the top-level name of everything a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    assert files(package)
+    for path in files(package):
+        assert not (set(imports(path)) & OURS) - ALLOWED[package], path
+
+
+def test_handoff_needs_no_heavy_package_and_the_runner_only_the_standard_library() -> None:
+    for path in files("handoff"):
+        assert not set(imports(path)) & HEAVY, path
+    for path in files("runner"):
+        assert set(imports(path)) - {"runner"} <= set(sys.stdlib_module_names), path
+
+
+@pytest.mark.parametrize("package", [*STAGES, "handoff"])
+def test_only_the_command_line_ends_the_process(package: str) -> None:
+    for path in files(package):
+        if path.name in ("cli.py", "__main__.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            assert name not in ("sys.exit", "exit", "quit", "os._exit"), f"{path}:{node.lineno}"
+            assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"bare except in {path}"
+            assert not isinstance(node, ast.Assert), f"assert in {path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_is_a_command_with_a_hashed_lock(stage: str) -> None:
+    assert (ROOT / stage / "__main__.py").exists() and (ROOT / stage / "cli.py").exists()
+    lock = (ROOT / stage / "requirements.lock").read_text()
+    pins = [line for line in lock.splitlines() if "==" in line and not line.lstrip().startswith("#")]
+    assert pins and all(pin.endswith("\\") for pin in pins), "a pin without a hash"
+    assert lock.count("--hash=sha256:") >= len(pins)
+
+
+def test_the_project_names_no_registry_and_no_place_of_one_machine() -> None:
+    for path in ROOT.rglob("*"):
+        inside = path.relative_to(ROOT).parts[0]
+        if not path.is_file() or inside in (".git", ".envs", "data") or "cache" in inside or path == Path(__file__):
+            continue
+        text = path.read_text(errors="ignore")
+        assert "--index-url" not in text and "files.pythonhosted" not in text, path

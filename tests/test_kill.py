@@ -1,0 +1,143 @@
+"""kill -9 in the middle of each stage, then the same command again: the result is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from handoff.run import Run
+from tests.conftest import DemoRun, Product
+
+pytestmark = [pytest.mark.stage, pytest.mark.server]
+
+
+def processes(module: str, data: Path) -> list[int]:
+    """Return the ids of the processes that run `python -m module` on a run in `data`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if module.encode() in words and any(str(data).encode() in word for word in words):
+            found.append(int(entry.name))
+    return found
+
+
+def kill_while_writing(product: Product, module: str, command: list[str], partial: str, who: str = "stage") -> None:
+    """Start a command, wait until `module` writes a file that matches `partial`, then SIGKILL it."""
+    with subprocess.Popen(
+        command, env=product.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as root:
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            running = processes(module, product.data)
+            if running and list(product.data.rglob(partial)):
+                break
+            assert root.poll() is None, f"ended before {module} wrote {partial}"
+            time.sleep(0.02)
+        else:
+            pytest.fail(f"{module} did not write {partial} in time")
+        time.sleep(0.3)
+        if who == "root":
+            root.kill()
+        else:
+            for pid in running:
+                os.kill(pid, signal.SIGKILL)
+        assert root.wait(timeout=60) != 0
+    deadline = time.monotonic() + 20
+    while processes(module, product.data):
+        assert time.monotonic() < deadline, f"{module} outlived the command that was killed"
+        time.sleep(0.1)
+
+
+def digests(folder: Path, stage: str) -> dict[str, str]:
+    return {each["path"]: each["sha256"] for each in Run.open(folder).manifest["stages"][stage]["outputs"]}
+
+
+def copy_without(demo_run: DemoRun, product: Product, *stages: str) -> Path:
+    """Copy the demo's run and take the stages that begin with these names out of it, files and records."""
+    folder = product.run("demo")
+    shutil.copytree(demo_run.folder, folder)
+    shutil.copy(demo_run.folder.parent / ".latest", folder.parent)
+    manifest = json.loads((folder / "run.json").read_text())
+    for name in [each for each in manifest["stages"] if each.startswith(stages)]:
+        for record in manifest["stages"].pop(name)["outputs"]:
+            path = folder / record["path"]
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / "run.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("module", "partial", "who"),
+    [
+        ("posegen", ".pose.mp4.*.partial", "stage"),
+        ("tracker", ".mask_skateboard.*.partial", "stage"),
+        ("tracker", ".mask_skateboard.*.partial", "root"),
+    ],
+)
+def test_extract_killed(
+    demo_run: DemoRun, demo_clip: Path, product: Product, module: str, partial: str, who: str
+) -> None:
+    prompt = json.loads((demo_clip / "truth.json").read_text())["prompt"]
+    box = ",".join(str(value) for value in prompt["box"])
+    options = ("-i", demo_clip / "demo.mp4", "--bbox", box, "--frame", prompt["frame"])
+    command = product.command("extract_physics.py", *options)
+    kill_while_writing(product, module, command, partial, who)
+    folder = product.run("demo")
+    assert module not in Run.open(folder).manifest["stages"]
+    done = product("extract_physics.py", *options)
+    assert done.returncode == 0, done.stderr
+    for stage in ("ingest", "posegen", "tracker"):
+        assert digests(folder, stage) == digests(demo_run.folder, stage)
+    assert not list(folder.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("who", ["stage", "root"])
+def test_reskin_killed(demo_run: DemoRun, product: Product, who: str) -> None:
+    folder = copy_without(demo_run, product, "reskin", "evaluator")
+    options = ("--prompt", "cyberpunk drone, samurai", "--mask", "mask.mp4", "--pose", "pose.json")
+    command = product.command("generate_reskin.py", *options)
+    kill_while_writing(product, "reskin", command, ".output.mp4.*.partial", who)
+    assert not list(folder.rglob("output.mp4"))
+    done = product("generate_reskin.py", *options)
+    assert done.returncode == 0, done.stderr
+    name = f"reskin/{demo_run.reskin.name}"
+    assert digests(folder, name) == digests(demo_run.folder, name)
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_evaluate_killed(demo_run: DemoRun, product: Product) -> None:
+    folder = copy_without(demo_run, product, "evaluator")
+    options = ("-original", "mask.mp4", "-generated", "output.mp4")
+    command = product.command("evaluate_iou.py", *options)
+    kill_while_writing(product, "evaluator", command, ".overlay.mp4.*.partial")
+    assert not list(folder.rglob("iou.json"))
+    done = product("evaluate_iou.py", *options)
+    assert done.returncode == demo_run.result.returncode
+    name = f"evaluator/{demo_run.reskin.name}"
+    assert digests(folder, name) == digests(demo_run.folder, name)
+
+
+def test_ingest_killed(product: Product, demo_clip: Path, tmp_path: Path) -> None:
+    """A clip that must be encoded again, killed while it is."""
+    from tests.clips import moving_square, write_clip
+
+    clip = write_clip(
+        tmp_path / "long.mp4", moving_square(300, width=641, height=361), pix_fmt="yuv444p", options={"crf": "30"}
+    )
+    options = ("-i", clip, "--bbox", "20,40,52,72")
+    command = product.command("extract_physics.py", *options)
+    kill_while_writing(product, "tracker", command, ".source.mp4.*.partial")
+    assert not (product.run("long") / "run.json").exists()
+    done = product("extract_physics.py", *options)
+    assert done.returncode == 0, done.stderr
+    assert Run.open(product.run("long")).info.frames == 300
