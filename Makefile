@@ -9,11 +9,11 @@ run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline test lint lock clean
+.PHONY: help demo extract reskin evaluate pipeline test lint bench-memory lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
-		while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+		while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 	@sed -n '2s/^# */  variables: /p' $(MAKEFILE_LIST)
 
 demo: ## see the product work: a real clip with a known truth through every stage
@@ -42,6 +42,9 @@ lint: ## ruff and mypy --strict
 	@$(PYTHON) -m runner.dev ruff check .
 	@$(PYTHON) -m runner.dev ruff format --check .
 	@$(PYTHON) -m runner.dev mypy
+
+bench-memory: ## peak memory of extract and evaluate at 100 and at 1,000 frames
+	@$(PYTHON) -m runner.dev bench.memory
 
 lock: ## compile every requirements.in into its hashed requirements.lock
 	@$(PYTHON) -m runner.lock

@@ -13,9 +13,9 @@ STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 
 
 def tool(arguments: list[str]) -> int:
-    """Set up what the tool needs and run it. pytest needs every stage's environment: it runs the real ones."""
+    """Set up what the tool needs and run it. Tests and benchmarks run the stages, so they need every environment."""
     name, *rest = arguments
-    if name == "pytest":
+    if name == "pytest" or name.startswith("bench."):
         for stage in STAGES:
             ensure_env(stage)
         os.environ["DEMO_CLIP"] = str(demo_clip())
