@@ -1,0 +1,133 @@
+"""The embedded backend: MediaPipe Holistic, whose wheel carries its weights. Runs on any CPU.
+
+The graph is run directly rather than through `mediapipe.solutions.holistic.Holistic`, because that class hands out no
+presence scores of hands and face; the graph has them (its thresholds, 0.5, decide whether a part is given at all).
+Nothing is downloaded: the full pose model (complexity 1) is in the wheel, the lite and the heavy one are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from handoff.errors import MissingError
+from handoff.masks import Mask
+from handoff.poses import Person
+from handoff.video import Frame
+from posegen.extractor import FramePose, PoseModel
+from posegen.mapping import N_HAND, Landmarks, Part, Points, to_wholebody
+from posegen.native_log import NativeLog
+from posegen.people import box_around, is_person
+
+VERSION = "0.10.21"
+"""The one release this works with: later wheels carry no weights, and the streams below are named by its graph."""
+
+MASK_THRESHOLD = 0.5
+
+N_FACE = 468
+
+_GRAPH = "mediapipe/modules/holistic_landmark/holistic_landmark_cpu.binarypb"
+_HAND_PRESENCE = "handlandmarksleftandrightcpu__handlandmarksfromposecpu_{}__handlandmarkcpu__hand_presence_score"
+_PRESENCE = {
+    "left_hand_landmarks": _HAND_PRESENCE.format(1),
+    "right_hand_landmarks": _HAND_PRESENCE.format(2),
+    "face_landmarks": "facelandmarksfromposecpu__facelandmarkcpu__face_presence_score",
+}
+_OPTIONS = {
+    "model_complexity": 1,
+    "smooth_landmarks": True,
+    "enable_segmentation": True,
+    "smooth_segmentation": True,
+    "refine_face_landmarks": False,  # would refine eyes and lips of faces far larger than a skater's
+    "use_prev_landmarks": True,
+}
+
+
+def _points(landmarks: Any, width: int, height: int) -> Points:
+    """Return a list of normalised landmarks as (N, 2) px."""
+    return np.array([(each.x * width, each.y * height) for each in landmarks.landmark], np.float32)
+
+
+def _part(results: Any, stream: str, n_points: int, width: int, height: int) -> Part | None:
+    landmarks = getattr(results, stream)
+    if landmarks is None:
+        return None
+    points = _points(landmarks, width, height)[:n_points]
+    return Part(points, float(getattr(results, _PRESENCE[stream])))
+
+
+def _landmarks(results: Any, width: int, height: int) -> Landmarks:
+    body = results.pose_landmarks
+    return Landmarks(
+        body=_points(body, width, height),
+        visibility=np.array([each.visibility for each in body.landmark], np.float32),
+        face=_part(results, "face_landmarks", N_FACE, width, height),
+        left_hand=_part(results, "left_hand_landmarks", N_HAND, width, height),
+        right_hand=_part(results, "right_hand_landmarks", N_HAND, width, height),
+    )
+
+
+def frame_pose(results: Any, width: int, height: int) -> FramePose:
+    """Return what the graph's results for one frame say, in the project's terms."""
+    nobody: Mask = np.zeros((height, width), np.bool_)
+    if results.pose_landmarks is None:
+        return FramePose([], nobody)
+    keypoints, scores = to_wholebody(_landmarks(results, width, height), width, height)
+    if not is_person(scores):
+        return FramePose([], nobody)
+    segmentation = results.segmentation_mask
+    mask = nobody if segmentation is None else np.asarray(segmentation) >= MASK_THRESHOLD
+    box = box_around(keypoints, scores, width, height, mask)
+    return FramePose([Person(box, keypoints, scores)], mask)
+
+
+class MediaPipeBackend:
+    """MediaPipe Holistic behind the extractor. It follows one person, the most prominent one."""
+
+    model = PoseModel("MediaPipe Holistic", VERSION, embedded=True, makes_masks=True)
+
+    def __init__(self) -> None:
+        """Load the library; raise MissingError where it is not installed or is another release."""
+        self._log = NativeLog()
+        try:
+            with self._log.quiet():
+                import mediapipe
+                from mediapipe.python import solution_base
+        except ImportError as error:
+            raise MissingError(
+                f"the embedded pose backend needs mediapipe {VERSION} ({error}); "
+                "install posegen/requirements.lock, or use make extract."
+            ) from error
+        if mediapipe.__version__ != VERSION:
+            raise MissingError(
+                f"mediapipe {mediapipe.__version__} is installed, {VERSION} is needed; "
+                "install posegen/requirements.lock, or use make extract."
+            )
+        self._solution_base = solution_base
+
+    def extract(self, frames: Iterable[Frame]) -> Iterator[FramePose]:
+        """Yield one FramePose a frame; see SkaterPoseExtractor.extract."""
+        with contextlib.ExitStack() as stack:
+            graph: Any = None
+            for frame in frames:
+                # one quiet block: the graph's threads go on talking after its constructor has returned
+                with self._log.quiet():
+                    if graph is None:
+                        graph = self._open_graph()
+                        stack.callback(graph.close)
+                    results = graph.process({"image": frame})
+                pose = frame_pose(results, frame.shape[1], frame.shape[0])
+                # the results are a class made anew each frame, which only the cycle collector frees: without this
+                # dozens of frames' masks (3.7 MB each at 720p) wait for it
+                results.segmentation_mask = None
+                yield pose
+
+    def _open_graph(self) -> Any:
+        return self._solution_base.SolutionBase(
+            binary_graph_path=_GRAPH,
+            side_inputs=_OPTIONS,
+            outputs=["pose_landmarks", "segmentation_mask", *_PRESENCE, *_PRESENCE.values()],
+        )

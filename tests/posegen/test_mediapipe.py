@@ -1,0 +1,120 @@
+"""The real MediaPipe run, in the stage's own environment: real people are found, nobody is invented, runs repeat."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handoff.hashing import sha256_path
+from handoff.poses import read_poses
+from handoff.run import Run
+from handoff.video import read_frames, read_gray
+from posegen.people import KPT_THR
+from tests.clips import textured, write_clip
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAMES = 16
+
+pytestmark = pytest.mark.stage
+
+
+@pytest.fixture(scope="session")
+def posegen_python() -> str:
+    interpreter = os.environ.get("POSEGEN_PYTHON")
+    if not interpreter:
+        pytest.skip("POSEGEN_PYTHON is not set: the stage's environment, with mediapipe, is not built")
+    return interpreter
+
+
+def posegen(interpreter: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [interpreter, "-m", "posegen", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def skater_clip(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 frames of a real skater who faces the camera and rolls towards the picture's left."""
+    frames = list(read_frames(shared / "clips" / "skateboarder.mp4", stop=136 + FRAMES))[136:]
+    return write_clip(tmp_path_factory.mktemp("skater") / "skater.mp4", frames)
+
+
+@pytest.fixture(scope="session")
+def skater(posegen_python: str, skater_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "skater"
+    result = posegen(posegen_python, "--run", folder, "-i", skater_clip)
+    assert result.stderr == ""
+    assert "MediaPipe Holistic 0.10.21 (the embedded backend)" in result.stdout
+    return Run.open(folder)
+
+
+def test_the_skater_is_found_in_every_frame(skater: Run) -> None:
+    assert skater.manifest["stages"]["posegen"]["notes"]["frames_with_person"] == FRAMES
+
+
+def test_the_skeleton_is_the_right_way_round(skater: Run) -> None:
+    for (person,) in read_poses(skater.path("pose.json")):
+        x, y = person.keypoints.T
+        assert x[6] < x[5]  # he faces the camera: his right shoulder is on the picture's left
+        assert x[12] < x[11]  # and so is his right hip
+        assert y[0] < y[5] < y[11] < y[13] < y[15]  # nose, shoulder, hip, knee, ankle: downwards
+
+
+def test_hands_are_at_their_own_wrists(skater: Run) -> None:
+    checked = 0
+    for (person,) in read_poses(skater.path("pose.json")):
+        forearm = np.linalg.norm(person.keypoints[7] - person.keypoints[9])
+        for wrist, hand in ((9, 91), (10, 112)):
+            if person.scores[hand] > KPT_THR:
+                assert np.linalg.norm(person.keypoints[wrist] - person.keypoints[hand]) < forearm / 2
+                checked += 1
+    assert checked >= FRAMES
+
+
+def test_the_face_is_on_the_head(skater: Run) -> None:
+    faces = [person for (person,) in read_poses(skater.path("pose.json")) if person.scores[23] > KPT_THR]
+    assert len(faces) >= FRAMES // 2
+    for person in faces:
+        face = person.keypoints[23:91]
+        low, high = face.min(axis=0), face.max(axis=0)
+        head = (low + high) / 2
+        assert np.linalg.norm(head - person.keypoints[0]) < np.linalg.norm(high - low)
+        assert face[8, 1] > face[27, 1]  # the chin is below the eyes
+
+
+def test_the_mask_lies_on_the_person(skater: Run) -> None:
+    masks = read_gray(skater.path("person_mask.mp4"))
+    for mask, (person,) in zip(masks, read_poses(skater.path("pose.json")), strict=True):
+        assert set(np.unique(mask)) == {0, 255}
+        near = cv2.dilate(mask, np.ones((15, 15), np.uint8))
+        body = person.keypoints[:17][person.scores[:17] > KPT_THR].astype(int)
+        assert (near[body[:, 1], body[:, 0]] > 0).mean() > 0.9
+        box = person.box
+        outside = mask.copy()
+        outside[int(box.y1) : int(np.ceil(box.y2)), int(box.x1) : int(np.ceil(box.x2))] = 0
+        assert np.count_nonzero(outside) < 0.05 * np.count_nonzero(mask)
+
+
+def test_two_runs_give_the_same_files(posegen_python: str, skater: Run, skater_clip: Path, tmp_path: Path) -> None:
+    posegen(posegen_python, "--run", tmp_path / "again", "-i", skater_clip)
+    for name in ("pose.json", "pose_json", "pose_skater", "pose.mp4", "person_mask.mp4"):
+        assert sha256_path(tmp_path / "again" / name) == sha256_path(skater.path(name)), name
+
+
+def test_where_nobody_is_nobody_is_written(posegen_python: str, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "empty.mp4", [textured(240, 320, seed) for seed in range(6)])
+    posegen(posegen_python, "--run", tmp_path / "run", "-i", clip)
+    run = Run.open(tmp_path / "run")
+    assert [len(people) for people in read_poses(run.path("pose.json"))] == [0] * 6
+    assert not any(frame.any() for frame in read_frames(run.path("pose.mp4")))
+    assert not any(mask.any() for mask in read_gray(run.path("person_mask.mp4")))

@@ -1,0 +1,182 @@
+"""The stage's files, made with a stand-in for the model: what is written, counted, skipped and left out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import posegen.extractor
+from handoff.errors import InputError, MissingError, UsageError
+from handoff.poses import check_poses, read_pose_header, read_poses
+from handoff.prompts import read_prompts
+from handoff.run import Run
+from handoff.video import Frame, probe, read_frames, read_gray
+from posegen.cli import command
+from posegen.extractor import FramePose, PoseModel, SkaterPoseExtractor
+from posegen.people import box_around
+from tests.clips import moving_square, write_clip
+from tests.posegen.people import line_of, person
+
+WIDTH, HEIGHT, FRAMES = 160, 120, 5
+Found = Callable[[int], bool]
+
+
+class StandIn:
+    """A backend that finds one person, 10 px further right each frame, in the frames that `found` names."""
+
+    def __init__(self, found: Found, makes_masks: bool = True) -> None:
+        self.model = PoseModel("stand-in", "1", embedded=True, makes_masks=makes_masks)
+        self._found = found
+
+    def extract(self, frames: Iterable[Frame]) -> Iterator[FramePose]:
+        for index, frame in enumerate(frames):
+            mask = np.zeros(frame.shape[:2], np.bool_)
+            people = []
+            if self._found(index):
+                someone = person(
+                    {0: (30 + 10 * index, 20), **line_of(range(5, 17), 10 + 10 * index, 60)}, 0.5 + 0.05 * index
+                )
+                mask[20:100, 10 + 10 * index : 60 + 10 * index] = True
+                box = box_around(someone.keypoints, someone.scores, WIDTH, HEIGHT, mask)
+                people.append(type(someone)(box, someone.keypoints, someone.scores))
+            yield FramePose(people, mask if self.model.makes_masks else None)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return write_clip(tmp_path / "clip.mp4", moving_square(FRAMES, WIDTH, HEIGHT))
+
+
+@pytest.fixture
+def extract(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Run the command with a stand-in that finds somebody where `found` says."""
+
+    def run(found: Found, *options: str, makes_masks: bool = True) -> Run:
+        monkeypatch.setitem(posegen.extractor.BACKENDS, "embedded", lambda: StandIn(found, makes_masks))
+        folder = tmp_path / "run"
+        command.main(["--run", str(folder), "-i", str(clip), *options], standalone_mode=False)
+        return Run.open(folder)
+
+    return run
+
+
+def test_every_sequence_has_the_clips_frames(extract: Callable[..., Run]) -> None:
+    run = extract(lambda index: index != 2)
+    check_poses(run.path("pose.json"), FRAMES)
+    assert probe(run.path("pose.mp4")).frames == FRAMES
+    assert probe(run.path("person_mask.mp4")).frames == FRAMES
+    names = [f"frame_{index:05d}" for index in range(FRAMES)]
+    assert sorted(path.name for path in run.path("pose_json").iterdir()) == [f"{name}.json" for name in names]
+    assert sorted(path.name for path in run.path("pose_skater").iterdir()) == [f"{name}.png" for name in names]
+
+
+def test_a_frame_without_a_person_is_empty_and_black_in_every_file(extract: Callable[..., Run]) -> None:
+    run = extract(lambda index: index != 2)
+    assert [len(people) for people in read_poses(run.path("pose.json"))] == [1, 1, 0, 1, 1]
+    assert json.loads(run.path("pose_json/frame_00002.json").read_text())["people"] == []
+    assert [bool(cv2.imread(str(path)).any()) for path in sorted(run.path("pose_skater").iterdir())] == [
+        *(True, True, False, True, True)
+    ]
+    assert [int(frame.max()) for frame in read_gray(run.path("person_mask.mp4"))] == [255, 255, 0, 255, 255]
+
+
+def test_a_clip_without_a_person_gives_black_frames_and_no_prompt(
+    extract: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = extract(lambda index: False)
+    assert all(people == [] for people in read_poses(run.path("pose.json")))
+    assert not any(frame.any() for frame in read_frames(run.path("pose.mp4")))
+    assert "skater" not in read_prompts(run)
+    assert run.manifest["stages"]["posegen"]["notes"]["frames_with_person"] == 0
+    assert "nobody was found" in capsys.readouterr().err
+
+
+def test_the_person_mask_comes_back_bit_exact(extract: Callable[..., Run]) -> None:
+    run = extract(lambda index: True)
+    for index, mask in enumerate(read_gray(run.path("person_mask.mp4"))):
+        expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+        expected[20:100, 10 + 10 * index : 60 + 10 * index] = 255
+        np.testing.assert_array_equal(mask, expected)
+
+
+def test_the_prompt_is_the_surest_detection_clear_of_the_edges(extract: Callable[..., Run]) -> None:
+    # scores rise with every frame, and in the last the person stands at the frame's edge
+    skater = read_prompts(extract(lambda index: True))["skater"]
+    assert (skater.frame, skater.origin) == (3, "pose")
+    assert skater.box.as_list() == [40, 20, 150, 100]
+
+
+def test_run_json_and_pose_json_say_that_the_backend_is_the_embedded_one(
+    extract: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = extract(lambda index: True)
+    assert run.manifest["stages"]["posegen"]["tools"]["embedded"] == "True"
+    assert read_pose_header(run.path("pose.json"))["model"] == {
+        "name": "stand-in",
+        "version": "1",
+        "embedded": True,
+    }
+    assert "stand-in 1 (the embedded backend)" in capsys.readouterr().out
+
+
+def test_every_output_is_in_the_manifest(extract: Callable[..., Run]) -> None:
+    outputs = extract(lambda index: True).manifest["stages"]["posegen"]["outputs"]
+    assert [each["path"] for each in outputs] == [
+        *("pose.json", "pose_json", "pose_skater", "pose.mp4", "person_mask.mp4")
+    ]
+
+
+def test_a_model_without_masks_writes_no_mask_video(extract: Callable[..., Run]) -> None:
+    run = extract(lambda index: True, makes_masks=False)
+    assert not run.path("person_mask.mp4").exists()
+
+
+def test_the_same_command_again_does_no_work_but_mends_the_prompt(
+    extract: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = extract(lambda index: True)
+    written = run.path("pose.json").stat().st_mtime_ns
+    run.path("prompts.json").unlink()
+    run = extract(lambda index: True)
+    assert "nothing has changed" in capsys.readouterr().out
+    assert run.path("pose.json").stat().st_mtime_ns == written
+    assert read_prompts(run)["skater"].frame == 3
+
+
+def test_another_style_is_drawn_again(extract: Callable[..., Run]) -> None:
+    before = cv2.imread(str(extract(lambda index: True).path("pose_skater/frame_00000.png")))
+    after = cv2.imread(str(extract(lambda index: True, "--draw", "openpose").path("pose_skater/frame_00000.png")))
+    assert (before != after).any()
+
+
+def test_a_source_shorter_than_the_manifest_says_leaves_nothing(extract: Callable[..., Run], clip: Path) -> None:
+    run = extract(lambda index: True)
+    run.manifest["source"]["frames"] = FRAMES + 1
+    run.save()
+    before = run.path("pose.json").read_bytes()
+    with pytest.raises(InputError, match=f"has {FRAMES} frames, run.json says {FRAMES + 1}"):
+        command.main(["--run", str(run.dir), "--draw", "openpose"], standalone_mode=False)
+    assert run.path("pose.json").read_bytes() == before
+    assert not list(run.dir.glob(".*.partial"))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a run folder"):
+        command.main(["--run", str(tmp_path)], standalone_mode=False)
+
+
+def test_an_unknown_backend_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="no pose backend 'rtmw-z'; choose one of: embedded"):
+        SkaterPoseExtractor("rtmw-z")
+
+
+def test_without_mediapipe_the_embedded_backend_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(MissingError, match=r"needs mediapipe 0\.10\.21 .*requirements\.lock"):
+        SkaterPoseExtractor()
