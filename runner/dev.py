@@ -16,8 +16,8 @@ def tool(arguments: list[str]) -> int:
     """Set up what the tool needs and run it. Tests and benchmarks run the stages, so they need every environment."""
     name, *rest = arguments
     if name == "pytest" or name.startswith("bench."):
-        for stage in STAGES:
-            ensure_env(stage)
+        pythons = {stage: ensure_env(stage) for stage in STAGES}
+        os.environ["POSEGEN_PYTHON"] = str(pythons["posegen"])
         os.environ["DEMO_CLIP"] = str(demo_clip())
     return run_module(ensure_env("tests"), name, rest)
 
