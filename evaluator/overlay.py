@@ -1,7 +1,7 @@
 """overlay.mp4: the source and the generated clip side by side, with both outlines and the IoU, for a person to look at.
 
 Left: the source with the original outline G (green). Right: the generated clip with G (green) and the outline P of the
-object that was tracked in it (magenta).
+object that was tracked in it (white).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evaluator.gate import FrameScore
 from handoff.masks import Mask
 from handoff.video import Frame, VideoWriter
 
-GREEN, MAGENTA, RED, WHITE = (0, 255, 0), (255, 0, 255), (255, 60, 60), (255, 255, 255)
+GREEN, RED, WHITE = (0, 255, 0), (255, 60, 60), (255, 255, 255)
 MAX_WIDTH = 1920
 _BAR_PX = 28
 
@@ -48,7 +48,7 @@ class OverlayWriter:
         left, right = source.copy(), output.copy()
         draw_outline(left, original, GREEN)
         draw_outline(right, original, GREEN)
-        draw_outline(right, generated, MAGENTA)
+        draw_outline(right, generated, WHITE)
         width, height = self._size
         canvas = np.zeros((height + _BAR_PX, 2 * width, 3), np.uint8)
         for index, half in enumerate((left, right)):
@@ -57,7 +57,7 @@ class OverlayWriter:
             )
             canvas[_BAR_PX:, index * width : (index + 1) * width] = fitted
         _text(canvas, f"source, frame {score.frame}: original outline (green)", 8, WHITE)
-        verdict = f"IoU {score.iou:.4f} {'PASS' if score.passed else 'FAIL'}: re-tracked outline (magenta)"
+        verdict = f"IoU {score.iou:.4f} {'PASS' if score.passed else 'FAIL'}: re-tracked outline (white)"
         _text(canvas, verdict, width + 8, WHITE if score.passed else RED)
         self._video.write(canvas)
 

@@ -1,0 +1,90 @@
+"""A real ComfyUI server for the tests marked `server`, and small runs to paint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handoff.ingest import ingest
+from handoff.masks import Mask
+from handoff.run import Run
+from handoff.video import VideoWriter
+from reskin.orchestrator import ComfyOrchestrator
+from runner.comfyserver import serve
+from runner.comfysource import ensure_source
+from runner.envs import ensure_env
+from runner.process import ROOT
+from runner.runs import cache_dir
+from tests.clips import moving_square, square_position, write_clip
+
+WIDTH, HEIGHT, SIDE = 160, 120, 32
+FPS = Fraction(30000, 1001)
+
+
+@pytest.fixture(scope="session")
+def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server, one for the whole session: $COMFY_SERVER, or one that the runner starts.
+
+    The environment and the source come from the runner too, unless $COMFY_PYTHON and $COMFY_SOURCE name others.
+    """
+    address = os.environ.get("COMFY_SERVER")
+    if address:
+        yield address
+        return
+    python = os.environ.get("COMFY_PYTHON")
+    source = os.environ.get("COMFY_SOURCE")
+    folder = tmp_path_factory.mktemp("comfyui")
+    with serve(
+        Path(python) if python else ensure_env("comfyui"),
+        Path(source) if source else ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir()),
+        folder / "work",
+        folder / "comfyui.log",
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def comfy(comfy_server: str) -> Iterator[ComfyOrchestrator]:
+    with ComfyOrchestrator(comfy_server, timeout_s=120) as orchestrator:
+        yield orchestrator
+
+
+def square_mask(index: int) -> Mask:
+    """The moving square's own pixels: the object."""
+    x, y = square_position(index)
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y : y + SIDE, x : x + SIDE] = True
+    return mask
+
+
+def disc_mask(index: int) -> Mask:
+    """A disc that overlaps the square: the skater."""
+    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+    return np.asarray((rows - 60) ** 2 + (columns - 70) ** 2 < 30**2)
+
+
+def write_masks(path: Path, frames: int, mask: Callable[[int], Mask]) -> Path:
+    with VideoWriter(path, FPS, WIDTH, HEIGHT, mode="mask") as writer:
+        for index in range(frames):
+            writer.write(mask(index).astype(np.uint8) * np.uint8(255))
+    return path
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    """Make a run of a moving square, with exact masks of the object and (unless told otherwise) of the skater."""
+
+    def make(frames: int = 8, name: str = "run", *, skater: bool = True) -> Run:
+        clip = write_clip(tmp_path / f"{name}.mp4", moving_square(frames, WIDTH, HEIGHT, SIDE), fps=FPS)
+        run = ingest(clip, tmp_path / name)
+        write_masks(run.path("mask.mp4"), frames, square_mask)
+        if skater:
+            write_masks(run.path("human_mask.mp4"), frames, disc_mask)
+        return run
+
+    return make

@@ -1,0 +1,152 @@
+"""Every end that a job can come to, on a real ComfyUI server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handoff.run import Run
+from reskin.errors import JobFailed, JobInterrupted, JobTimeout, ServerTooOld, WorkflowRefused
+from reskin.follow import Progress
+from reskin.orchestrator import ComfyOrchestrator
+from reskin.server import ServerFile
+from reskin.workflow import Graph
+from runner.process import ROOT
+
+pytestmark = pytest.mark.server
+MakeRun = Callable[..., Run]
+OUTPUT = ("output", "SaveImage")
+
+
+def slow_graph(steps: int = 400) -> Graph:
+    """A chain of blurs: each takes a moment, and between two of them the server looks whether to stop."""
+    size: dict[str, Any] = {"width": 192, "height": 192, "batch_size": 4, "color": 99}
+    graph: Graph = {"0": {"class_type": "EmptyImage", "inputs": size}}
+    for step in range(1, steps + 1):
+        # a strength of its own for each, or the server would see equal nodes
+        inputs = {"image": [str(step - 1), 0], "blur_radius": 31, "sigma": 1.0 + step / 100}
+        graph[str(step)] = {"class_type": "ImageBlur", "inputs": inputs}
+    save = {"images": [str(steps), 0], "filename_prefix": uuid.uuid4().hex}
+    graph["save"] = {"class_type": "SaveImage", "inputs": save, "_meta": {"title": "output"}}
+    return graph
+
+
+def is_idle(comfy: ComfyOrchestrator, within_s: float = 20) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        queue = comfy.server.get("/queue")
+        if not queue["queue_running"] and not queue["queue_pending"]:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_a_refused_workflow_names_node_and_input(comfy: ComfyOrchestrator) -> None:
+    graph = slow_graph(1)
+    graph["1"]["inputs"]["blur_radius"] = 99
+    graph["1"]["_meta"] = {"title": "the blur"}
+    with pytest.raises(WorkflowRefused, match=r"node 'the blur' \(ImageBlur\)(?s:.)*blur_radius"):
+        comfy.run(graph, OUTPUT)
+
+
+def test_a_failing_node_is_named_with_its_exception(comfy: ComfyOrchestrator, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("this is not a video")
+    name = comfy.upload(tmp_path / "text.mp4", f"{uuid.uuid4().hex}.mp4")
+    graph: Graph = {
+        "1": {"class_type": "LoadVideo", "inputs": {"file": name}},
+        "2": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}, "_meta": {"title": "source frames"}},
+        "3": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["2", 0], "filename_prefix": "x"},
+            "_meta": {"title": "output"},
+        },
+    }
+    with pytest.raises(JobFailed, match=r"node 'source frames' \(GetVideoComponents\) failed: .*Error"):
+        comfy.run(graph, OUTPUT)
+
+
+def test_a_class_that_the_server_lacks_is_named(comfy: ComfyOrchestrator) -> None:
+    graph = slow_graph(1)
+    graph["1"]["class_type"] = "PaintDragons"
+    with pytest.raises(ServerTooOld, match="lacks the node classes PaintDragons"):
+        comfy.check(graph)
+
+
+def test_a_job_that_takes_too_long_is_stopped_on_the_server(comfy: ComfyOrchestrator) -> None:
+    comfy.timeout_s = 2
+    with pytest.raises(JobTimeout, match="not done after 2 s and was stopped"):
+        comfy.run(slow_graph(), OUTPUT)
+    assert is_idle(comfy)
+
+
+def test_a_job_that_somebody_else_stops_is_told_apart(comfy: ComfyOrchestrator) -> None:
+    def stop(progress: Progress) -> None:
+        for entry in comfy.server.get("/queue")["queue_running"]:
+            comfy.server.interrupt(entry[1])
+
+    with pytest.raises(JobInterrupted, match="stopped on the server"):
+        comfy.run(slow_graph(), OUTPUT, stop)
+
+
+def test_progress_names_the_node_at_work(comfy: ComfyOrchestrator) -> None:
+    seen: list[str] = []
+    files = comfy.run(slow_graph(3), OUTPUT, lambda progress: seen.append(progress.node))
+    assert seen == ["EmptyImage", "ImageBlur", "ImageBlur", "ImageBlur", "output"]
+    assert len(files) == 4
+
+
+def test_a_silent_socket_costs_the_progress_bar_and_nothing_else(
+    comfy: ComfyOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(self: object, seconds: float) -> Iterator[dict[str, Any]]:
+        time.sleep(seconds)
+        return iter(())
+
+    monkeypatch.setattr("reskin.follow.ProgressSocket.messages", silent)
+    assert len(comfy.run(slow_graph(2), OUTPUT)) == 4
+
+
+def test_two_clients_at_once_each_get_their_own(comfy_server: str) -> None:
+    results: dict[int, list[ServerFile]] = {}
+
+    def work(number: int) -> None:
+        graph = slow_graph(2)
+        graph["0"]["inputs"]["batch_size"] = number
+        with ComfyOrchestrator(comfy_server, timeout_s=120) as orchestrator:
+            results[number] = orchestrator.run(graph, OUTPUT)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {number: len(files) for number, files in results.items()} == {1: 1, 2: 2, 3: 3}
+
+
+def test_ctrl_c_stops_the_job_and_leaves_nothing_half_written(
+    make_run: MakeRun, comfy_server: str, comfy: ComfyOrchestrator
+) -> None:
+    run = make_run(400)
+    arguments = ["--run", str(run.dir), "--prompt", "drone", "--server", comfy_server]
+    with subprocess.Popen([sys.executable, "-m", "reskin", *arguments], cwd=ROOT, stderr=subprocess.PIPE) as process:
+        # its first window has been written and handed over
+        while not (list(run.dir.rglob("texture.mp4")) and comfy.server.get("/queue")["queue_running"]):
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert b"interrupted" in errors
+    assert is_idle(comfy)
+    assert list(run.path("reskins/drone").iterdir()) == []
+    assert "reskin/drone" not in Run.open(run.dir).manifest["stages"]

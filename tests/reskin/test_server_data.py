@@ -1,0 +1,186 @@
+"""What a server sends is data: its names never become paths, its mistakes never become results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from handoff.errors import PreserverError, UsageError
+from reskin.errors import BadResult, JobLost, ServerUnreachable, WorkflowRefused
+from reskin.follow import poll
+from reskin.server import ComfyServer, ServerFile, parse_address
+
+GRAPH = {"7": {"class_type": "LoadVideo", "inputs": {"file": ""}, "_meta": {"title": "source"}}}
+
+
+def server(answer: Callable[[httpx.Request], httpx.Response]) -> ComfyServer:
+    return ComfyServer("127.0.0.1:8188", httpx.MockTransport(answer))
+
+
+def always(status: int, **content: Any) -> ComfyServer:
+    return server(lambda request: httpx.Response(status, **content))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("127.0.0.1:8188", "127.0.0.1:8188"), ("http://gpu-box:1/", "gpu-box:1"), ("[::1]:8188", "[::1]:8188")],
+)
+def test_an_address_is_host_and_port(text: str, address: str) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "localhost",
+        "host:0",
+        "host:65536",
+        "https://host:1",
+        "u:p@host:1",
+        "host:1/x",
+        "host:1?x",
+        "a b:1",
+        "h:1\n/x",
+    ],
+)
+def test_anything_else_is_no_address(text: str) -> None:
+    with pytest.raises(UsageError, match=r"not HOST:PORT"):
+        parse_address(text)
+
+
+def test_nobody_at_the_address_is_said_with_how_to_start_one() -> None:
+    with pytest.raises(ServerUnreachable, match=r"no ComfyUI server answers at 127\.0\.0\.1:9.*main\.py") as caught:
+        ComfyServer("127.0.0.1:9").version()
+    assert caught.value.exit_code == 3
+
+
+def test_another_program_at_the_address_is_not_taken_for_comfyui() -> None:
+    with pytest.raises(ServerUnreachable, match="no ComfyUI server"):
+        always(200, json={"hello": "world"}).version()
+
+
+def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reskin.server._RETRY_PAUSE_S", 0.0)
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(302, headers={"location": "http://elsewhere.example/"})
+
+    with pytest.raises(ServerUnreachable):
+        server(answer).version()
+    assert set(asked) == {"127.0.0.1"}
+
+
+def test_a_proxy_of_the_environment_never_sees_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"system": {"comfyui_version": "0.30.0"}}')
+
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with HTTPServer(("127.0.0.1", 0), Answer) as direct:
+        threading.Thread(target=direct.handle_request).start()
+        assert ComfyServer(f"127.0.0.1:{direct.server_port}").version() == "0.30.0"
+
+
+def test_a_dropped_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reskin.server._RETRY_PAUSE_S", 0.0)
+    answers = [httpx.ReadError("cut"), httpx.Response(500), httpx.Response(200, json={"queue_running": [[0, "me"]]})]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        given = answers.pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    assert server(answer).queued("me")
+
+
+@pytest.mark.parametrize("name", ["../../../etc/cron.d/evil", "/etc/passwd", "a b&type=input.png", "\u202epng.exe"])
+def test_a_name_from_the_server_goes_back_as_a_parameter_and_never_becomes_a_path(name: str, tmp_path: Path) -> None:
+    asked: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return httpx.Response(200, content=b"pixels")
+
+    file = ServerFile.from_json({"filename": name, "subfolder": "../up", "type": "output"})
+    server(answer).fetch(file, tmp_path / "frame_00000.png", 100)
+    assert [path.name for path in tmp_path.iterdir()] == ["frame_00000.png"]
+    assert asked[0].path == "/view"
+    assert dict(asked[0].params) == {"filename": name, "subfolder": "../up", "type": "output"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [None, "x.png", {}, {"filename": 3}, {"filename": "x", "type": "input"}, {"filename": "x", "subfolder": ["a"]}],
+)
+def test_a_result_that_is_no_file_is_refused(record: Any) -> None:
+    with pytest.raises(BadResult):
+        ServerFile.from_json(record)
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        (httpx.Response(404), "HTTP 404"),
+        (httpx.Response(200, content=b"x" * 101), "larger than 100 bytes"),
+        (httpx.Response(200, content=b"x" * 10, headers={"content-length": "20"}), "10 of 20 bytes"),
+    ],
+)
+def test_a_missing_endless_or_torn_result_leaves_no_file(response: httpx.Response, words: str, tmp_path: Path) -> None:
+    with pytest.raises(BadResult, match=words):
+        server(lambda request: response).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_that_the_server_gave_to_an_upload_is_the_one_to_use(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"video")
+    reply = {"name": "a (1).mp4", "subfolder": "clips", "type": "input"}
+    assert always(200, json=reply).upload(tmp_path / "a.mp4", "a.mp4") == "clips/a (1).mp4"
+
+
+def test_an_upload_over_the_servers_limit_says_which_flag_to_raise(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"video")
+    with pytest.raises(BadResult, match=r"5 bytes.*--max-upload-size"):
+        always(413).upload(tmp_path / "a.mp4", "a.mp4")
+
+
+@pytest.mark.parametrize("status", [400, 200])
+def test_a_refused_workflow_lists_every_error_of_every_node(status: int) -> None:
+    errors = [{"message": "Value not in list", "details": "file: 'x.mp4'"}, {"message": "Missing", "details": "fps"}]
+    reply = {"error": {"message": "Prompt outputs failed validation"}, "node_errors": {"7": {"errors": errors}}}
+    with pytest.raises(WorkflowRefused) as caught:
+        always(status, json=reply).submit(GRAPH, "id", "client")
+    assert caught.value.exit_code == 2
+    lines = str(caught.value).splitlines()
+    assert "failed validation" in lines[0]
+    assert [line.split(":", 1)[1].strip() for line in lines[1:]] == [
+        "Value not in list: file: 'x.mp4'",
+        "Missing: fps",
+    ]
+    assert all("'source'" in line for line in lines[1:])
+
+
+def test_a_job_that_is_in_neither_queue_nor_history_is_lost() -> None:
+    with pytest.raises(JobLost, match=r"no longer knows the job abc"):
+        poll(always(200, json={}), "abc")
+
+
+def test_every_error_has_an_exit_code_of_the_product() -> None:
+    import reskin.errors
+
+    kinds = [each for each in vars(reskin.errors).values() if isinstance(each, type)]
+    assert {each.exit_code for each in kinds if issubclass(each, PreserverError)} == {2, 3}
