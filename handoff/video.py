@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from handoff.atomic import atomic_file
 from handoff.errors import InputError, UsageError, storage_errors
+from handoff.truncation import missing_bytes
 
 Frame = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8 RGB, or (H, W) uint8 gray."""
@@ -63,6 +64,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a video file.")
     try:
+        missing = missing_bytes(path)
         container = av.open(str(path), options=dict(_OPEN_OPTIONS))
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: permission denied.") from error
@@ -72,6 +74,8 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             "or cut off before its index was written); play it, or export it again as MP4."
         ) from error
     with container:
+        if missing:
+            raise InputError(f"{path} is cut off: its last {missing} bytes are missing; copy or export the clip again.")
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             kinds = ", ".join(sorted({each.type for each in container.streams})) or "none"

@@ -9,6 +9,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -38,6 +41,17 @@ def moving_square(frames: int, width: int = 160, height: int = 120, side: int = 
         yield frame
 
 
+def encode_silence(container: OutputContainer, sound: AudioStream, blocks: int) -> None:
+    """Encode `blocks` of 1024 silent samples at 8 kHz."""
+    for index in range(blocks):
+        silence = AudioFrame(format="fltp", layout="mono", samples=1024)
+        for plane in silence.planes:
+            plane.update(bytes(plane.buffer_size))
+        silence.sample_rate, silence.pts = 8000, index * 1024
+        container.mux(sound.encode(silence))
+    container.mux(sound.encode(None))
+
+
 def write_clip(
     path: Path,
     frames: Iterable[Frame],
@@ -49,10 +63,15 @@ def write_clip(
     pix_fmt: str = "yuv420p",
     pixel_aspect: Fraction | None = None,
     audio: bool = False,
+    index_first: bool = False,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode frames (H, W, 3) uint8 RGB; `pts` in `time_base` makes a variable rate; `audio` adds a silent track."""
-    with av.open(str(path), "w") as container:
+    """Encode frames (H, W, 3) uint8 RGB.
+
+    pts in time_base: makes a variable rate. audio: adds a silent track. index_first: the MP4 can be read from its
+    beginning, so that a cut-off file still opens.
+    """
+    with av.open(str(path), "w", options={"movflags": "+faststart"} if index_first else {}) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {"crf": "10"})
         stream.pix_fmt = pix_fmt
         if time_base is not None:
@@ -71,13 +90,7 @@ def write_clip(
             count += 1
         container.mux(stream.encode(None))
         if sound is not None:
-            for index in range(max(1, round(count / fps * 8000 / 1024))):
-                silence = av.AudioFrame(format="fltp", layout="mono", samples=1024)
-                for plane in silence.planes:
-                    plane.update(bytes(plane.buffer_size))
-                silence.sample_rate, silence.pts = 8000, index * 1024
-                container.mux(sound.encode(silence))
-            container.mux(sound.encode(None))
+            encode_silence(container, sound, max(1, round(count / fps * 8000 / 1024)))
     return path
 
 

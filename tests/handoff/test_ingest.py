@@ -14,6 +14,7 @@ from handoff.errors import InputError, UsageError
 from handoff.hashing import sha256_file
 from handoff.ingest import ingest
 from handoff.run import Run
+from handoff.truncation import missing_bytes
 from handoff.video import probe, read_frames
 from tests.clips import moving_square, set_rotation, write_clip
 
@@ -116,13 +117,24 @@ def test_another_clip_in_the_same_run_is_refused_and_force_begins_anew(tmp_path:
     assert anew.info.frames == 5 and list(anew.manifest["stages"]) == ["ingest"]
 
 
-def test_a_clip_that_changes_size_or_is_cut_off_is_refused(tmp_path: Path) -> None:
-    whole = write_clip(
-        tmp_path / "whole.mp4", moving_square(60), options={"crf": "10", "movflags": "+faststart", "g": "5"}
-    )
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.8, 0.999])
+def test_a_clip_that_is_cut_off_is_refused_wherever_the_cut_is(tmp_path: Path, suffix: str, share: float) -> None:
+    whole = write_clip(tmp_path / f"whole.{suffix}", moving_square(60), index_first=suffix != "mkv")
+    assert missing_bytes(whole) == 0
     data = whole.read_bytes()
-    for share in (0.2, 0.8):
-        (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * share)])
-        with pytest.raises(InputError, match=r"cut off|breaks off"):
-            ingest(tmp_path / "cut.mp4", tmp_path / "run")
-    assert not (tmp_path / "run" / "source.mp4").exists()
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError, match=r"cut off|breaks off"):
+        ingest(cut, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_clip_is_refused_with_the_frame_where_it_breaks(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "whole.mp4", moving_square(60), options={"crf": "10", "g": "5"})
+    data = bytearray(whole.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = bytes(4000)
+    whole.write_bytes(data)
+    with pytest.raises(InputError, match=r"damaged after frame \d+"):
+        ingest(whole, tmp_path / "run")

@@ -1,0 +1,13 @@
+"""Model files: what weights.toml says of them, where they lie, and whether they are the right ones.
+
+    from handoff.weights import find_weight
+    checkpoint = find_weight("sam2-1-hiera-large")  # SHA-256 verified, or MissingError / DigestError
+
+`python -m handoff.weights` fetches and checks them.
+"""
+
+from handoff.verify import DigestError
+from handoff.weights.places import find_weight, models_dir
+from handoff.weights.registry import Registry, Weight, load_registry
+
+__all__ = ["DigestError", "Registry", "Weight", "find_weight", "load_registry", "models_dir"]

@@ -1,0 +1,5 @@
+from handoff.cli import main
+from handoff.weights.cli import command
+
+if __name__ == "__main__":
+    main(command)

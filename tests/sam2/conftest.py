@@ -1,0 +1,49 @@
+"""The small SAM 2.1 of these tests. They run in the tracker's environment; elsewhere they are skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from handoff.video import Frame
+    from tracker.sam2.predictor import Predictor
+
+IMAGE_SIZE = 128
+FRAMES = 64
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A checkpoint file with random weights, and its SHA-256."""
+    from tests.sam2.standin import write_checkpoint
+
+    path = tmp_path_factory.mktemp("weights") / "random.pt"
+    return path, write_checkpoint(path, IMAGE_SIZE)
+
+
+@pytest.fixture(scope="session")
+def predictor(checkpoint: tuple[Path, str]) -> Predictor:
+    import torch
+
+    from tests.sam2.standin import small_predictor
+
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+    return small_predictor(*checkpoint, IMAGE_SIZE)
+
+
+@pytest.fixture(scope="session")
+def scene() -> list[Frame]:
+    from tests.sam2.standin import moving_scene
+
+    return moving_scene(FRAMES)
+
+
+@pytest.fixture(scope="session")
+def scene_folder(scene: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scene as upstream reads it."""
+    from tests.sam2.standin import write_frame_folder
+
+    return write_frame_folder(tmp_path_factory.mktemp("scene") / "frames", scene)

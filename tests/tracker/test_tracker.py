@@ -1,0 +1,159 @@
+"""SkateboardTracker: every frame once, in order, whatever the prompt; plain errors; files as DESIGN.md says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handoff.errors import InputError, UsageError
+from handoff.masks import read_masks
+from tests.clips import write_clip
+from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, board, iou, make_scene, repaint
+from tracker import SkateboardTracker
+from tracker.backends import read_backward
+
+
+def follow(path: Path, scene: Scene, prompt: int) -> tuple[SkateboardTracker, list[Mask]]:
+    tracker = SkateboardTracker(backend="embedded")
+    tracker.init_video(path)
+    tracker.add_initial_prompt(prompt, scene.box(prompt))
+    indices, masks = zip(*tracker.propagate(), strict=True)
+    assert list(indices) == list(range(len(scene.frames)))
+    return tracker, list(masks)
+
+
+@pytest.fixture(scope="module")
+def rolling() -> Scene:
+    return make_scene(30)
+
+
+@pytest.fixture(scope="module")
+def clip(rolling: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rolling.write(tmp_path_factory.mktemp("tracker") / "rolling.mp4")
+
+
+@pytest.mark.parametrize("prompt", [0, 13, 29])
+def test_every_frame_comes_once_in_order_and_fits_the_truth_wherever_the_prompt_is(
+    clip: Path, rolling: Scene, prompt: int
+) -> None:
+    tracker, masks = follow(clip, rolling, prompt)
+    assert all(mask.shape == (HEIGHT, WIDTH) and mask.dtype == bool for mask in masks)
+    scores = [iou(mask, truth) for mask, truth in zip(masks, rolling.truth, strict=True)]
+    assert np.mean(scores) > 0.93
+    assert min(scores) > 0.85
+    assert tracker.lost_frames == []
+
+
+def test_a_moving_camera_does_not_carry_the_mask_away(tmp_path: Path) -> None:
+    scene = make_scene(24, pan=2)
+    _, masks = follow(scene.write(tmp_path / "pan.mp4"), scene, 0)
+    assert np.mean([iou(mask, truth) for mask, truth in zip(masks, scene.truth, strict=True)]) > 0.85
+
+
+def test_a_hidden_object_is_black_and_found_again(tmp_path: Path) -> None:
+    scene = make_scene(34, hidden=range(12, 18))
+    tracker, masks = follow(scene.write(tmp_path / "hidden.mp4"), scene, 2)
+    assert not any(mask.any() for mask in masks[12:18])
+    assert tracker.lost_frames == list(range(12, 18))
+    assert min(iou(mask, truth) for mask, truth in zip(masks[18:], scene.truth[18:], strict=True)) > 0.75
+
+
+def test_an_object_that_leaves_the_frame_is_black_from_then_on(tmp_path: Path) -> None:
+    scene = make_scene(56)
+    tracker, masks = follow(scene.write(tmp_path / "leaves.mp4"), scene, 0)
+    gone = [index for index in range(56) if not board(index).any()]
+    assert gone
+    assert not any(masks[index].any() for index in gone)
+    assert set(gone) <= set(tracker.lost_frames)
+
+
+def test_a_repainted_object_gives_the_same_mask_in_every_frame(clip: Path, rolling: Scene, tmp_path: Path) -> None:
+    _, masks = follow(clip, rolling, 5)
+    painted = write_clip(
+        tmp_path / "painted.mp4", repaint(rolling.frames, masks, (30, 220, 230)), options={"crf": "14"}
+    )
+    _, again = follow(painted, rolling, 5)
+    assert min(iou(a, b) for a, b in zip(masks, again, strict=True)) > 0.9
+
+
+def test_the_result_does_not_depend_on_the_run_or_the_number_of_threads(clip: Path, rolling: Scene) -> None:
+    threads = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(1)
+        _, one = follow(clip, rolling, 13)
+        cv2.setRNGSeed(123)
+        cv2.setNumThreads(4)
+        _, four = follow(clip, rolling, 13)
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(threads)
+    assert all(np.array_equal(a, b) for a, b in zip(one, four, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("box", "seen"),
+    [
+        ((150, 60, 170, 80), "150,60,170,80"),  # outside, to the right
+        ((-5, 60, 40, 80), "-5,60,40,80"),
+        ((90, 60, 40, 80), "reversed"),
+        ((40, 60, 40, 80), "no area"),
+    ],
+)
+def test_a_box_that_cannot_be_is_refused_with_the_values_seen(
+    clip: Path, box: tuple[float, float, float, float], seen: str
+) -> None:
+    tracker = SkateboardTracker()
+    tracker.init_video(clip)
+    with pytest.raises(InputError, match=seen):
+        tracker.add_initial_prompt(0, box)
+
+
+@pytest.mark.parametrize("frame", [-1, 30])
+def test_a_frame_that_the_clip_does_not_have_is_refused(clip: Path, rolling: Scene, frame: int) -> None:
+    tracker = SkateboardTracker()
+    tracker.init_video(clip)
+    with pytest.raises(InputError, match=f"frame {frame} is not in the clip: it has 30 frames"):
+        tracker.add_initial_prompt(frame, rolling.box(0))
+
+
+@pytest.mark.parametrize("box", [(0, 0, WIDTH, HEIGHT), (50, 60, 51, 61), (0, 0, 20, HEIGHT)])
+def test_an_extreme_box_still_gives_every_frame(clip: Path, box: tuple[int, int, int, int]) -> None:
+    tracker = SkateboardTracker()
+    tracker.init_video(clip)
+    tracker.add_initial_prompt(3, box)
+    assert [index for index, _ in tracker.propagate()] == list(range(30))
+
+
+def test_calls_in_the_wrong_order_say_what_comes_first(clip: Path) -> None:
+    tracker = SkateboardTracker()
+    with pytest.raises(UsageError, match="init_video"):
+        tracker.add_initial_prompt(0, (0, 0, 9, 9))
+    tracker.init_video(clip)
+    with pytest.raises(UsageError, match="add_initial_prompt"):
+        next(iter(tracker.propagate()))
+
+
+def test_a_backend_that_is_not_here_is_refused_and_never_replaced() -> None:
+    with pytest.raises(UsageError, match="'no-such-backend'"):
+        SkateboardTracker(backend="no-such-backend")
+
+
+def test_the_files_hold_the_masks_that_propagate_gives(clip: Path, rolling: Scene, tmp_path: Path) -> None:
+    tracker, masks = follow(clip, rolling, 4)
+    video, folder = tracker.propagate_and_save(tmp_path)
+    assert (video.name, folder.name) == ("mask.mp4", "mask_skateboard")
+    for written in (read_masks(video), read_masks(folder)):
+        assert all(np.array_equal(a, b) for a, b in zip(written, masks, strict=True))
+
+
+def test_reading_backward_gives_the_frames_of_reading_forward(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.backends._CHUNK_BYTES", 7 * WIDTH * HEIGHT * 3)
+    tracker = SkateboardTracker()
+    info = tracker.init_video(clip)
+    pairs = list(read_backward(clip, 20, info))
+    assert [index for index, _ in pairs] == list(range(20, -1, -1))
+    forward = dict(read_backward(clip, 3, info))
+    assert all(np.array_equal(dict(pairs)[index], forward[index]) for index in range(4))

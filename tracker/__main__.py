@@ -1,0 +1,7 @@
+"""Run the stage: python -m tracker --run DIR."""
+
+from handoff.cli import main
+from tracker.cli import command
+
+if __name__ == "__main__":
+    main(command)
