@@ -9,7 +9,7 @@ run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline test lint bench-memory lock clean
+.PHONY: help demo extract reskin evaluate pipeline test lint weights bench-memory lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -42,6 +42,9 @@ lint: ## ruff and mypy --strict
 	@$(PYTHON) -m runner.dev ruff check .
 	@$(PYTHON) -m runner.dev ruff format --check .
 	@$(PYTHON) -m runner.dev mypy
+
+weights: ## [PROFILE="tracker pose"] [CHECK=1]: fetch or verify model files; ARGS=--list shows them
+	@$(PYTHON) -m runner.weights $(foreach p,$(PROFILE),--profile $(p)) $(if $(CHECK),--check) $(ARGS)
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 1,000 frames
 	@$(PYTHON) -m runner.dev bench.memory

@@ -1,29 +1,34 @@
 """Measure the SAM 2.1 tracker against upstream's plain loop: the same clip, weights and masks, in the same run.
 
-    python -m bench.tracker [--frames 300] [--image-size 256] [--rounds 2]
+    python -m bench.tracker [--frames 300] [--image-size 256] [--threads 1]
 
 The last line is one JSON object:
     throughput_ratio          frames/s of ours over frames/s of upstream's loop; from the clip to masks on disk (PNG and
-                              MP4), model loading not counted, the best of --rounds runs of each, taken in turn
-    rss_mb_per_frame          growth of our peak memory a frame, MB: a run over all frames against one over the first 60
+                              MP4), model loading not counted
+    rss_mb_per_frame          growth of our resident memory a frame, MB: the most it is while masks come, in a run over
+                              all frames, against a run over the first 60
     upstream_rss_mb_per_frame the same for upstream's loop
 
 Upstream's loop is `init_state` on a folder of frames, one box, `propagate_in_video`, each mask written when it comes.
 The folder costs it least: uncompressed BMP data in files named .jpg. Both must give the same masks, or it fails.
-Every run is a process of its own with the same number of torch threads. The weights are random: time and memory
-do not depend on them.
+Each runs in a process of its own with the same number of torch threads. The two take turns of two seconds, one frozen
+while the other works, so that whatever else the machine does slows both alike. The weights are random: time and
+memory do not depend on them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
+import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -46,9 +51,11 @@ from tracker.sam2.session import Sam2Session
 from tracker.sam2.threads import Behind
 
 ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("ours", "upstream")
 SHORT_FRAMES = 60
 BOX = Box(20, 20, 200, 180)
 WIDTH, HEIGHT = 640, 360
+TURN_S = 2.0
 
 Mask = NDArray[np.bool_]
 
@@ -75,84 +82,110 @@ def upstream(predictor: Any, clip: Path, info: ClipInfo, folder: Path) -> Iterat
 
 
 def child(name: str, folder: Path, sha256: str, frames: int, image_size: int) -> dict[str, object]:
-    """One measured run, in a process of its own."""
+    """One measured run, in a process of its own: says "ready" when the model is loaded, begins when told to."""
     clip = folder / "clip.mp4"
     info = probe(clip)
     info = ClipInfo(info.width, info.height, info.fps, frames)
     predictor = small_predictor(folder / "weights.pt", sha256, image_size)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    peak_mb, pixels = 0.0, 0
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, contextlib.ExitStack() as stack:
         out = Path(scratch)
-        loop = ours if name == "ours" else upstream
-        started = time.perf_counter()
-        with MaskSequenceWriter(out / "mask.mp4", out / "masks", info.fps, info.width, info.height) as writer:
-            if name == "ours":
-                with Behind(writer.write, 4) as behind:
-                    for mask in loop(predictor, clip, info, out):
-                        behind.put(mask)
-            else:
-                for mask in loop(predictor, clip, info, out):
-                    writer.write(mask)
-        seconds = time.perf_counter() - started
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-        return {"seconds": seconds, "peak_mb": peak_mb, "masks": sha256_tree(out / "masks")}
+        print("ready", flush=True)
+        sys.stdin.readline()
+        writer = MaskSequenceWriter(out / "mask.mp4", out / "masks", info.fps, info.width, info.height)
+        write: Callable[[Mask], None] = stack.enter_context(writer).write
+        if name == "ours":
+            write = stack.enter_context(Behind(write, 4)).put
+        for mask in (ours if name == "ours" else upstream)(predictor, clip, info, out):
+            write(mask)
+            peak_mb, pixels = max(peak_mb, resident_mb()), pixels + int(mask.sum())
+        stack.close()
+        print("done", flush=True)
+        return {"peak_mb": peak_mb, "object": pixels / (frames * WIDTH * HEIGHT), "masks": sha256_tree(out / "masks")}
 
 
-def measure(name: str, folder: Path, sha256: str, frames: int, image_size: int, threads: int) -> dict[str, Any]:
-    """Run `child` in a new process and return what it found."""
-    arguments = [name, str(folder), sha256, str(frames), str(image_size), str(threads)]
+def resident_mb() -> float:
+    """Resident memory of this process now, MB (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def measure(folder: Path, sha256: str, frames: int, image_size: int, threads: int) -> dict[str, dict[str, Any]]:
+    """Run both over that many frames, in turns; per name what `child` found and the seconds that it was let run."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.tracker", "--child", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env=environment,
-        cwd=ROOT,
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    click.echo(
-        f"{name:9} {frames:4} frames  {frames / found['seconds']:7.2f} frames/s  peak {found['peak_mb']:7.1f} MB",
-        err=True,
-    )
+    arguments = [str(folder), sha256, str(frames), str(image_size), str(threads)]
+    found: dict[str, dict[str, Any]] = {}
+    with contextlib.ExitStack() as stack:
+        children = {}
+        for name in NAMES:
+            command = [sys.executable, "-m", "bench.tracker", "--child", name, *arguments]
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+            )
+            children[name] = stack.enter_context(process)
+            stack.callback(process.kill)
+            answer(process)
+            os.kill(process.pid, signal.SIGSTOP)
+            print("go", file=process.stdin, flush=True)
+        seconds = take_turns(children)
+        for name, process in children.items():
+            found[name] = json.loads(answer(process)) | {"seconds": seconds[name]}
+            speed = frames / seconds[name]
+            click.echo(f"{name:9} {frames:4} frames {speed:7.2f} frames/s {found[name]['peak_mb']:7.1f} MB", err=True)
     return found
+
+
+def answer(process: subprocess.Popen[str]) -> str:
+    """The next line that a child prints."""
+    line = process.stdout.readline() if process.stdout else ""
+    if not line:
+        raise GateFailed("a measured process ended before its time; its message is above.")
+    return line
+
+
+def take_turns(children: dict[str, subprocess.Popen[str]]) -> dict[str, float]:
+    """Let the frozen processes run one after the other until each has said "done"; returns how long each ran, s."""
+    seconds = dict.fromkeys(children, 0.0)
+    working = dict(children)
+    while working:
+        for name, process in list(working.items()):
+            started = time.perf_counter()
+            os.kill(process.pid, signal.SIGCONT)
+            finished = process.stdout in select.select([process.stdout], [], [], TURN_S)[0]  # type: ignore[type-var]
+            if not finished:
+                os.kill(process.pid, signal.SIGSTOP)
+            seconds[name] += time.perf_counter() - started
+            if finished:
+                answer(process)
+                del working[name]
+    return seconds
 
 
 @click.command()
 @click.option("--frames", default=300, show_default=True)
 @click.option("--image-size", default=256, show_default=True, help="px, of the model.")
-@click.option("--rounds", default=2, show_default=True, help="Full runs of each; the fastest counts.")
-@click.option("--threads", default=2, show_default=True, help="Torch's threads.")
-def main(frames: int, image_size: int, rounds: int, threads: int) -> None:
+@click.option("--threads", default=1, show_default=True, help="Torch's threads.")
+def main(frames: int, image_size: int, threads: int) -> None:
     """Throughput and memory of the SAM 2.1 tracker, as ratios to upstream's plain loop."""
-    names = ("ours", "upstream")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         sha256 = write_checkpoint(folder / "weights.pt", image_size)
         with VideoWriter(folder / "clip.mp4", Fraction(25), WIDTH, HEIGHT) as writer:
             for frame in moving_scene(frames, WIDTH, HEIGHT):
                 writer.write(frame)
-        short = {name: measure(name, folder, sha256, SHORT_FRAMES, image_size, threads) for name in names}
-        full: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-        for _ in range(rounds):
-            for name in names:
-                full[name].append(measure(name, folder, sha256, frames, image_size, threads))
-    digests = {run["masks"] for runs in full.values() for run in runs}
-    if len(digests) != 1:
-        raise GateFailed(f"the masks are not the same: {digests}")
-    seconds = {name: min(run["seconds"] for run in full[name]) for name in names}
-    growth = {
-        name: (max(run["peak_mb"] for run in full[name]) - short[name]["peak_mb"]) / (frames - SHORT_FRAMES)
-        for name in names
+        short = measure(folder, sha256, min(SHORT_FRAMES, frames // 2), image_size, threads)
+        full = measure(folder, sha256, frames, image_size, threads)
+    if full["ours"]["masks"] != full["upstream"]["masks"]:
+        raise GateFailed("the masks of the two are not the same.")
+    click.echo(f"the same {frames} masks from both; object in {full['ours']['object']:.1%} of their pixels", err=True)
+    more = frames - min(SHORT_FRAMES, frames // 2)
+    growth = {name: (full[name]["peak_mb"] - short[name]["peak_mb"]) / more for name in NAMES}
+    result = {
+        "throughput_ratio": round(full["upstream"]["seconds"] / full["ours"]["seconds"], 3),
+        "rss_mb_per_frame": round(growth["ours"], 4),
+        "upstream_rss_mb_per_frame": round(growth["upstream"], 4),
     }
-    click.echo(
-        json.dumps(
-            {
-                "throughput_ratio": round(seconds["upstream"] / seconds["ours"], 3),
-                "rss_mb_per_frame": round(growth["ours"], 4),
-                "upstream_rss_mb_per_frame": round(growth["upstream"], 4),
-            }
-        )
-    )
+    click.echo(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
     ├── UsageError      2  a command that asks for something impossible
     └── MissingError    3  something needed is not there: weights, server, GPU
-        └── StorageError 3  no space, no permission, a read-only folder
+        ├── StorageError 3  no space, no permission, a read-only folder
+        └── DigestError  3  a model file with another SHA-256 than the registry's (handoff/verify.py)
 
 Libraries raise; only a stage's `cli.py` (through `handoff.cli.main`) turns an error into an exit code.
 A message is one sentence (or two): what was wrong, with the value seen, and what to do next.

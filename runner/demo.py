@@ -44,6 +44,15 @@ def demo_clip() -> Path:
     return folder
 
 
+def _holds_another_clip(folder: Path, clip: Path) -> bool:
+    """Say whether the demo's run was made from an older demo clip; the demo may begin its own run anew."""
+    manifest = folder / "run.json"
+    if not manifest.is_file():
+        return False
+    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
+    return bool(json.loads(manifest.read_text())["source"]["sha256"] != digest)
+
+
 def _list_artefacts(folder: Path) -> None:
     print("\nWhat was made:")
     for name, what in (
@@ -70,7 +79,8 @@ def demo(arguments: list[str]) -> int:
     named = ["--run", "demo"]
     folder = runs.run_folder("demo")
     print("\n1. extract: where are the board and the skater?  (embedded tracker and pose model, no weights needed)")
-    code = extract(["-i", str(clip / "demo.mp4"), *named, "--bbox", box, "--frame", frame])
+    anew = ["--force"] if _holds_another_clip(folder, clip / "demo.mp4") else []
+    code = extract(["-i", str(clip / "demo.mp4"), *named, "--bbox", box, "--frame", frame, *anew])
     if code:
         return code
     print(f'\n2. reskin: paint "{PROMPT}" there  (ComfyUI on this machine, the draft workflow)')

@@ -17,7 +17,7 @@ from .motion import Choreography, Pose
 
 SUPERSAMPLING = 3
 MOMENTS = 8
-SHUTTER = 0.5  # of the time between two frames: a 180 degree shutter
+SHUTTER = 0.2  # of the time between two frames: 1/150 s, as a phone takes by day (her steps are hardly blurred)
 SOFTENING = 16  # the footage is a little soft: counts are spread by [1 2 1] x [1 2 1]
 FULL_COVERAGE = SUPERSAMPLING**2 * MOMENTS * SOFTENING
 

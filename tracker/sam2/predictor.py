@@ -1,0 +1,116 @@
+"""Loading SAM 2.1: upstream's own builder, and weights that were verified first."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import sam2.sam2_video_predictor as upstream
+import torch
+from sam2.build_sam import build_sam2_video_predictor
+
+from handoff.errors import InputError, MissingError, UsageError
+
+CONFIGS = {
+    "tiny": "configs/sam2.1/sam2.1_hiera_t.yaml",
+    "small": "configs/sam2.1/sam2.1_hiera_s.yaml",
+    "base_plus": "configs/sam2.1/sam2.1_hiera_b+.yaml",
+    "large": "configs/sam2.1/sam2.1_hiera_l.yaml",
+}
+"""The four sizes and the configuration files that the sam2 package carries for them."""
+
+State = dict[str, Any]
+"""Upstream's inference state: what `SAM2VideoPredictor.init_state` returns."""
+
+
+class Predictor(Protocol):
+    """The part of sam2's SAM2VideoPredictor that is used here (sam2 1.1.0, sam2_video_predictor.py, sam2_base.py)."""
+
+    image_size: int  # px: frames are resized to image_size x image_size
+    device: Any
+    fill_hole_area: int
+    num_maskmem: int  # memories a frame attends to, its conditioning frame among them
+    max_obj_ptrs_in_encoder: int
+    memory_temporal_stride_for_eval: int
+
+    def add_new_points_or_box(self, inference_state: State, **prompt: Any) -> Any: ...
+    def add_new_mask(self, inference_state: State, **prompt: Any) -> Any: ...
+    def propagate_in_video(
+        self, inference_state: State, *, start_frame_idx: int, reverse: bool
+    ) -> Iterator[tuple[int, list[int], Any]]: ...
+    def _get_orig_video_res_output(self, inference_state: State, any_res_masks: Any) -> tuple[Any, Any]: ...
+
+
+def load_predictor(
+    model: str,
+    checkpoint: Path,
+    sha256: str,
+    device: str = "cuda",
+    *,
+    image_size: int | None = None,
+    compiled: bool = False,
+    overrides: Sequence[str] = (),
+) -> Predictor:
+    """Build the SAM 2.1 predictor of that size and load its verified weights.
+
+    `model`: a key of CONFIGS. `sha256`: what the checkpoint must have, in hex; nothing is unpickled before it does.
+    `device`: "cuda", "cuda:1", "cpu". `image_size`: px, the model's own 1024 where it is left out.
+    `compiled`: upstream's vos_optimized (torch.compile of everything): faster after minutes of compiling, and users
+    run out of GPU memory with it (sam2 issues 501, 592). `overrides`: further Hydra overrides, for tests.
+
+    Raises UsageError for a name that is no size; MissingError for a checkpoint that is not there or has another digest
+    (both are named), and for a CUDA device that this machine does not have; InputError for a verified file that is no
+    checkpoint of this model.
+    """
+    if model not in CONFIGS:
+        raise UsageError(f"there is no SAM 2.1 model '{model}'; there are: {', '.join(CONFIGS)}.")
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise MissingError(
+            f"device '{device}' was asked for, but torch sees no CUDA GPU here; use a GPU, or device cpu."
+        )
+    changes = [*overrides] if image_size is None else [*overrides, f"++model.image_size={image_size}"]
+    # upstream draws a progress bar of its own for every pass, across ours
+    upstream.tqdm = lambda frames, **_: frames
+    with open_verified(checkpoint, sha256) as file:
+        try:
+            # with weights_only=True, from the very file whose bytes were hashed, not from its name
+            predictor: Predictor = build_sam2_video_predictor(
+                CONFIGS[model], file, device, vos_optimized=compiled, hydra_overrides_extra=changes
+            )
+        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
+            raise InputError(
+                f"{checkpoint} is not a checkpoint of SAM 2.1 {model} that may be loaded "
+                f"({type(error).__name__}: {first_line(error)}); get the official file again."
+            ) from error
+    if predictor.memory_temporal_stride_for_eval != 1:
+        raise InputError("this configuration attends to every n-th frame only; use one of sam2's own.")
+    # filling needs the compiled operator of sam2, which is not built: without this it fails, and warns, in every frame
+    predictor.fill_hole_area = 0
+    return predictor
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, at most 200 characters."""
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]
+
+
+def open_verified(checkpoint: Path, sha256: str) -> BinaryIO:
+    """Open a file whose SHA-256 is `sha256`, at its beginning; MissingError where it is not there or differs."""
+    try:
+        file = checkpoint.open("rb")
+    except OSError as error:
+        raise MissingError(
+            f"the SAM 2.1 weights {checkpoint} cannot be read: {error.strerror}; get them first."
+        ) from error
+    seen = hashlib.file_digest(file, "sha256").hexdigest()
+    if seen != sha256.lower():
+        file.close()
+        raise MissingError(
+            f"{checkpoint} is not the file it should be and was not loaded: its SHA-256 is {seen}, "
+            f"it should be {sha256.lower()}; remove it and get it again."
+        )
+    file.seek(0)
+    return file

@@ -1,0 +1,166 @@
+"""The streaming core: prompts in, logits of every frame out, in memory that does not grow with the clip."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handoff.box import Box
+from handoff.errors import InputError, UsageError
+from tracker.sam2.lazy_frames import FrameSource, LazyFrames
+from tracker.sam2.memory import lazy_state, reach_of
+from tracker.sam2.numerics import fast_numerics, weights_cast_once
+from tracker.sam2.predictor import Predictor, State
+from tracker.sam2.spool import LogitSpool
+from tracker.sam2.track import ObjectTrack, as_array
+
+
+class TrackedFrame(NamedTuple):
+    """One frame of all objects."""
+
+    frame_index: int
+    logits: dict[int, NDArray[np.float32]]  # object to (H, W); above 0 is object; `overlap` makes masks of them
+    scores: dict[int, float]  # object to the logit of "it is in this frame": at most 0 where it is absent or hidden
+
+
+class Sam2Session:
+    """Track objects through the frames of one shot.
+
+        with Sam2Session(predictor, ClipFrames(path, info), spool_dir=run.dir) as session:
+            session.add_prompt(20, 1, box=Box(120, 200, 260, 240))
+            session.add_prompt(50, 1, box=Box(310, 190, 420, 230))    # a correction
+            session.add_prompt(20, 2, box=..., points=[(200, 90)], labels=[1])
+            for frame_index, logits, scores in session.propagate():
+                masks = exclusive_masks(logits)
+
+    On the CPU an object's logits are, bit for bit, those of upstream's predictor with the same prompts, propagated
+    forward from its first prompt and then backward. Each object has a state of its own, so they do not depend on what
+    else is tracked and every object starts at its own prompt; image features are computed once a frame for all.
+    """
+
+    def __init__(self, predictor: Predictor, source: FrameSource, *, spool_dir: Path) -> None:
+        """`spool_dir`: a folder on a disk (not in memory) for what lies before a prompt; see `LogitSpool`."""
+        self._predictor, self._source, self._spool_dir = predictor, source, spool_dir
+        self._images = LazyFrames(source, predictor.image_size, predictor.device)
+        self._states: dict[int, State] = {}
+        self._firsts: dict[int, int] = {}
+        self._features: object = {}
+        self._started = False
+
+    def __enter__(self) -> Sam2Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop decoding ahead and forget everything."""
+        self._images.close()
+        self._states.clear()
+        self._features = {}
+
+    def add_prompt(
+        self,
+        frame: int,
+        obj_id: int,
+        *,
+        box: Box | None = None,
+        points: Sequence[tuple[float, float]] | None = None,
+        labels: Sequence[int] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Say where an object is on a frame: a box, points (x, y) px with labels (1 on it, 0 beside it), both, or a
+        mask (H, W). More prompts for the same object on other frames are corrections; all come before `propagate`.
+
+        Raises InputError for a frame that is not there; UsageError for a prompt that says nothing, or too late.
+        """
+        if self._started:
+            raise UsageError("prompts come before propagate(); begin a new session to correct the result.")
+        if not 0 <= frame < len(self._source):
+            raise InputError(
+                f"frame {frame} is not there: there are {len(self._source)} frames, 0 to {len(self._source) - 1}."
+            )
+        if (points is None) != (labels is None) or (points is not None and len(points) != len(labels or ())):
+            raise UsageError("every point needs a label: 1 on the object, 0 beside it.")
+        if (mask is None) == (box is None and not points):
+            raise UsageError("a prompt is a box, points, or both, or else a mask.")
+        state = self._states.get(obj_id)
+        if state is None:
+            state = lazy_state(self._predictor, self._images, self._source.width, self._source.height)
+            self._states[obj_id] = state
+        self._firsts[obj_id] = min(frame, self._firsts.get(obj_id, frame))
+        with self._model(state):
+            if mask is not None:
+                self._predictor.add_new_mask(state, frame_idx=frame, obj_id=obj_id, mask=torch.from_numpy(mask))
+            else:
+                corners = None if box is None else np.array(box.as_list(), np.float32)
+                coordinates = np.array(points, np.float32).reshape(-1, 2) if points else None
+                self._predictor.add_new_points_or_box(
+                    state,
+                    frame_idx=frame,
+                    obj_id=obj_id,
+                    box=corners,
+                    points=coordinates,
+                    labels=np.array(labels, np.int32) if points else None,
+                )
+
+    def propagate(self) -> Iterator[TrackedFrame]:
+        """Yield every frame, 0 to n-1, each exactly once, with all objects. Once a session."""
+        if not self._states or self._started:
+            raise UsageError("propagate() runs once, after at least one add_prompt().")
+        self._started = True
+        count, reach = len(self._source), reach_of(self._predictor)
+        tracks = {
+            obj_id: ObjectTrack(self._predictor, state, reach, self._firsts[obj_id], count)
+            for obj_id, state in self._states.items()
+        }
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(weights_cast_once())
+            spools = {
+                obj_id: stack.enter_context(
+                    contextlib.closing(LogitSpool(self._spool_dir, self._predictor.image_size // 4))
+                )
+                for obj_id, track in tracks.items()
+                if track.first > 0
+            }
+            self._track_up_to_the_prompts(tracks, spools)
+            for index in range(count):
+                frame = TrackedFrame(index, {}, {})
+                for obj_id, track in tracks.items():
+                    if index < track.first or index in track.head:
+                        small, frame.scores[obj_id] = spools[obj_id].get(index)
+                        frame.logits[obj_id] = track.resized(small)
+                    else:
+                        with self._model(self._states[obj_id]):
+                            frame.logits[obj_id], _, frame.scores[obj_id] = track.forward()
+                yield frame
+
+    def _track_up_to_the_prompts(self, tracks: dict[int, ObjectTrack], spools: dict[int, LogitSpool]) -> None:
+        """Track every object's head and then back to frame 0, into the spools; frames in common are done together."""
+        for index in sorted({index for track in tracks.values() for index in track.head}):
+            for obj_id, track in tracks.items():
+                if index in track.head:
+                    with self._model(self._states[obj_id]):
+                        step = track.forward()
+                    spools[obj_id].put(index, as_array(step.small), step.score)
+        for index in range(max(track.first for track in tracks.values()) - 1, -1, -1):
+            for obj_id, track in tracks.items():
+                if index < track.first:
+                    with self._model(self._states[obj_id]):
+                        step = track.backward()
+                    spools[obj_id].put(index, as_array(step.small), step.score)
+
+    @contextlib.contextmanager
+    def _model(self, state: State) -> Iterator[None]:
+        """Run the model on a state, with the features of the newest frame, whichever object they were made for."""
+        state["cached_features"] = self._features
+        with fast_numerics(torch.device(self._predictor.device)):
+            yield
+        self._features = state["cached_features"]
+        state["cached_features"] = {}
