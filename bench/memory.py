@@ -3,7 +3,7 @@
     make bench-memory
 
 The clip is the demo clip played forward and backward until it is long enough. Each stage runs as its own process, as a
-user's would; its peak resident set is what the kernel counted (wait4). The last line is one JSON object: for each stage
+user's would; its peak resident set is the kernel's own count (VmHWM). The last line is one JSON object: for each stage
 the peaks in MB, and the growth in MB a frame between them.
 """
 
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
@@ -23,6 +25,7 @@ from runner.envs import ensure_env
 from runner.process import stage_environment
 
 LENGTHS = (100, 1000)
+_SAMPLE_S = 0.05
 
 
 def there_and_back(clip: Path) -> Iterator[Frame]:
@@ -40,13 +43,21 @@ def lengthen(clip: Path, output: Path, count: int) -> None:
 
 
 def peak_mb(stage: str, *arguments: object, allowed: tuple[int, ...] = (0,)) -> float:
-    """Run one stage's command and return its peak resident set in MB."""
+    """Run one stage's command and return its peak resident set in MB.
+
+    VmHWM is asked for until the process ends: unlike wait4's ru_maxrss it does not count what the process that
+    started it held before exec.
+    """
     command = [str(ensure_env(stage)), "-m", stage, *(str(each) for each in arguments)]
     child = subprocess.Popen(command, env=stage_environment(), stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    if os.waitstatus_to_exitcode(status) not in allowed:
-        raise SystemExit(f"{stage} ended with exit code {os.waitstatus_to_exitcode(status)}")
-    return usage.ru_maxrss / 1024
+    status, peak_kb = Path(f"/proc/{child.pid}/status"), 0
+    while child.poll() is None:
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        peak_kb = int(found.group(1)) if found else peak_kb  # a process that is ending has none
+        time.sleep(_SAMPLE_S)
+    if child.returncode not in allowed:
+        raise SystemExit(f"{stage} ended with exit code {child.returncode}")
+    return peak_kb / 1024
 
 
 def measure(clip: Path, folder: Path, box: str, frame: int) -> dict[str, float]:

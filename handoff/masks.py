@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 """(H, W) bool, True on the object."""
 
 THRESHOLD = 128
-"""Luma at or above this is object: a mask that went through a lossy encoder comes back whole (FACTS: CRF 23)."""
+"""Luma at or above this is object: a mask that went through a lossy encoder comes back whole (tested at CRF 23)."""
 
 
 def frame_name(index: int, suffix: str = ".png") -> str:

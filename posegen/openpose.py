@@ -1,7 +1,7 @@
 """OpenPose's JSON: body 18, face 70 and hands of 21, one file a frame, as ComfyUI's POSE_KEYPOINT has it too.
 
 OpenPose's 18 body points are COCO's 17 in another order and a neck between the shoulders; its 70 face points are the
-68 of iBUG and the two pupils, for which the eyes of the body are taken (FACTS, "Pose"). It has no feet in this form,
+68 of iBUG and the two pupils, for which the eyes of the body are taken. It has no feet in this form,
 so they do not come back. A point that was not seen is 0, 0, 0.
 """
 

@@ -1,6 +1,6 @@
 """Follow one job to its end: the WebSocket for the progress bar, HTTP for the truth.
 
-FACTS of ComfyUI 0.30 (measured by this project on a running server): a socket can stay silent while the server
+What ComfyUI 0.30 does (measured on a running server): a socket can stay silent while the server
 works, the history can lag behind execution_success but never behind `executing: null`, and an unknown id, a
 lost job and a running one all have an empty history. So the queue is asked first and the history after: a job
 leaves the one in the same moment as it enters the other, and what is in neither is lost.
