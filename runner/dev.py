@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
+from runner.comfysource import ensure_source
 from runner.demo import demo_clip
 from runner.envs import ensure_env
 from runner.main import run
-from runner.process import run_module
+from runner.process import ROOT, run_module
+from runner.runs import cache_dir
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 
@@ -19,6 +21,7 @@ def tool(arguments: list[str]) -> int:
         pythons = {stage: ensure_env(stage) for stage in STAGES}
         os.environ["POSEGEN_PYTHON"] = str(pythons["posegen"])
         os.environ["DEMO_CLIP"] = str(demo_clip())
+        ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir())
     return run_module(ensure_env("tests"), name, rest)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.envs import call, locked, working
+from runner.envs import call, ensure_env, locked, working
 
 
 def download(lock: Path, dest: Path, *, extra_args: Sequence[str] = ()) -> Path:
@@ -25,8 +24,10 @@ def download(lock: Path, dest: Path, *, extra_args: Sequence[str] = ()) -> Path:
         found = sorted(dest.glob(f"{stem}[-.]*"))
         if found:
             return found[0]
+        python = ensure_env("runner")
         with tempfile.TemporaryDirectory(dir=dest) as folder, working(f"downloading {name} {version}"):
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            # the runner's own environment has a pip, whatever Python this runs in
+            pip = [str(python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
             call([*pip, *extra_args, "--require-hashes", "-r", lock, "-d", folder], f"pip download of {name}")
             fetched = next(Path(folder).iterdir())
             return Path(shutil.move(str(fetched), dest / fetched.name))
