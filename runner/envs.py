@@ -96,8 +96,8 @@ def _make_venv_with_uv(target: Path, lock: Path) -> None:
     certificates = {"UV_SYSTEM_CERTS": "1"}  # a company's own certificates count, as they do for pip
     call([uv, "venv", "--quiet", "--python", sys.executable, target], "uv venv", **certificates)
     sync: list[str | Path] = [uv, "pip", "sync", "--quiet", "--python", target / "bin" / "python"]
-    # a lock constrains its own builds, hashes included: a source archive that builds against torch gets the locked torch,
-    # not the newest one, and what builds it is as pinned as what is installed
+    # a lock constrains its own builds, hashes included: a source archive that builds against torch gets the locked
+    # torch, not the newest one, and what builds it is as pinned as what is installed
     call(
         [*sync, "--require-hashes", "--build-constraints", lock, lock],
         f"uv pip sync of {lock.relative_to(ROOT)}",
