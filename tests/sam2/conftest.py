@@ -15,6 +15,13 @@ IMAGE_SIZE = 128
 FRAMES = 64
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The model is so small that torch's threads wait for each other: 20 times, where other work shares the cores."""
+    torch = pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A checkpoint file with random weights, and its SHA-256."""
@@ -26,11 +33,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="session")
 def predictor(checkpoint: tuple[Path, str]) -> Predictor:
-    import torch
-
     from tests.sam2.standin import small_predictor
 
-    torch.set_num_threads(min(2, torch.get_num_threads()))
     return small_predictor(*checkpoint, IMAGE_SIZE)
 
 
