@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -24,18 +25,23 @@ from handoff.errors import InputError, UsageError
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Small = NDArray[np.float32]
+Window = tuple[slice, slice]  # rows, columns of the reduced frame
 
 FLASH_FRAMES = 6  # what is over within so many frames is no cut
 _SIZE = (96, 54)  # px, width and height of the reduced frame
 _BLOCK = 16  # px of it
 _REACH = (40, 24)  # px, how far a block may have moved
+_BLACK = 24.0  # levels: what never was lighter is a black bar
 _FLAT = 4.0  # levels of deviation under which a block shows nothing
 _MIN_BLOCKS = 2  # a frame with fewer textured blocks is no picture
+_CLEAR_BLOCKS = 6  # of 18: a picture that fades in is compared once it shows as much, or after `_FADE_FRAMES`
+_FADE_FRAMES = 12
 _UNEXPLAINED = 0.2  # of 1: less than this is motion, whatever the colours do
 _CUT = 0.36  # change above which a frame begins a shot
 _SAME = 0.30  # change under which two frames show the same shot
 _COLOUR_SHARE = 0.3
 _LEVEL_FRAMES = 8
+_SHORTEST = 3  # frames of a shot
 _ABOVE_LEVEL = 1.6  # times the recent frames' change: a cut stands out, a long wild pan does not
 
 
@@ -46,10 +52,14 @@ class _Picture:
     gray: Small
     colours: Small
 
-    def blocks(self) -> list[tuple[int, int]]:
-        """x, y of the textured blocks."""
-        width, height = _SIZE
-        corners = [(x, y) for y in range(3, height - _BLOCK + 1, _BLOCK) for x in range(0, width, _BLOCK)]
+    def blocks(self, active: Window) -> list[tuple[int, int]]:
+        """x, y of the textured blocks in the `active` part."""
+        rows, columns = active
+        corners = [
+            (x, y)
+            for y in range(rows.start + (rows.stop - rows.start) % _BLOCK // 2, rows.stop - _BLOCK + 1, _BLOCK)
+            for x in range(columns.start, columns.stop - _BLOCK + 1, _BLOCK)
+        ]
         return [(x, y) for x, y in corners if self.gray[y : y + _BLOCK, x : x + _BLOCK].std() >= _FLAT]
 
 
@@ -58,7 +68,11 @@ class CutFinder:
 
     def __init__(self) -> None:
         self._index = 0
+        self._brightest = np.zeros(_SIZE[::-1], np.float32)
         self._last: _Picture | None = None
+        self._clear: _Picture | None = None  # the last one that shows enough to be held against after a fade
+        self._blank = False
+        self._returned: int | None = None  # the first frame after a blank, while it is not clear yet
         self._level: deque[float] = deque(maxlen=_LEVEL_FRAMES)
         self._doubtful: list[tuple[int, _Picture]] = []  # a frame that may begin a shot, the picture before it
 
@@ -68,23 +82,44 @@ class CutFinder:
         self._index += 1
         certain = [start for start, _ in self._doubtful if index - start > FLASH_FRAMES]
         self._doubtful = self._doubtful[len(certain) :]
-        if len(picture.blocks()) < _MIN_BLOCKS:
+        self._brightest = np.maximum(self._brightest, picture.gray)
+        self._active = _without_bars(self._brightest)
+        blocks = len(picture.blocks(self._active))
+        if blocks < _MIN_BLOCKS:
+            self._blank = True
             return certain
-        before, self._last = self._last, picture
-        for number, (_, reference) in enumerate(self._doubtful):
-            if sum(_change(reference, picture)) < _SAME:
-                del self._doubtful[number:]  # it came back
-                return certain
-        if before is not None:
-            unexplained, colours = _change(before, picture)
-            change = unexplained + colours
-            level = float(np.mean(self._level)) if self._level else 0.0
-            if unexplained > _UNEXPLAINED and change > max(_CUT, _ABOVE_LEVEL * level):
-                self._doubtful.append((index, before))
-                self._level.clear()
-            else:
-                self._level.append(change)
+        if self._blank:
+            self._blank, self._returned = False, index
+        clear = blocks >= _CLEAR_BLOCKS or (self._returned is not None and index - self._returned >= _FADE_FRAMES)
+        before = self._last
+        if self._returned is not None:
+            before = self._clear if clear else None
+        if before is not None and not self._came_back(picture):
+            self._compare(index if self._returned is None else self._returned, before, picture)
+        self._last = picture
+        if clear:
+            self._clear, self._returned = picture, None
         return certain
+
+    def _came_back(self, picture: _Picture) -> bool:
+        """Whether `picture` is what was there before a doubtful frame, which then was no cut."""
+        for number, (_, reference) in enumerate(self._doubtful):
+            if sum(_change(reference, picture, self._active)) < _SAME:
+                del self._doubtful[number:]
+                return True
+        return False
+
+    def _compare(self, index: int, before: _Picture, picture: _Picture) -> None:
+        unexplained, colours = _change(before, picture, self._active)
+        change = unexplained + colours
+        level = float(np.mean(self._level)) if self._level else 0.0
+        if unexplained <= _UNEXPLAINED or change <= max(_CUT, _ABOVE_LEVEL * level):
+            self._level.append(change)
+            return
+        if self._doubtful and index - self._doubtful[-1][0] < _SHORTEST:
+            before = self._doubtful.pop()[1]  # a blend of two shots belongs to the first
+        self._doubtful.append((index, before))
+        self._level.clear()
 
     def finish(self) -> list[int]:
         """The cuts still waiting to become certain when the clip ends."""
@@ -112,9 +147,7 @@ def parse_cuts(text: str, frames: Iterable[Frame], frame_count: int) -> list[int
         return []
     parts = [part.strip() for part in word.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise UsageError(
-            f"--cuts '{text}' is none of: auto, none, a list of the first frames of shots such as 50,120."
-        )
+        raise UsageError(f"--cuts '{text}' is none of: auto, none, a list of the first frames of shots such as 50,120.")
     cuts = sorted({int(part) for part in parts})
     for cut in cuts:
         if not 0 < cut < frame_count:
@@ -125,7 +158,7 @@ def parse_cuts(text: str, frames: Iterable[Frame], frame_count: int) -> list[int
 def shots_of(cuts: list[int], frame_count: int) -> list[range]:
     """The shots between cuts: ranges of frame indices that cover the clip."""
     edges = [0, *cuts, frame_count]
-    return [range(first, stop) for first, stop in zip(edges, edges[1:], strict=False)]
+    return [range(first, stop) for first, stop in pairwise(edges)]
 
 
 def _reduce(frame: Frame) -> _Picture:
@@ -136,15 +169,30 @@ def _reduce(frame: Frame) -> _Picture:
     return _Picture(gray, np.asarray(colours / colours.sum(), np.float32))
 
 
-def _change(before: _Picture, now: _Picture) -> tuple[float, float]:
+def _without_bars(brightest: Small) -> Window:
+    """The part of the reduced frame that was ever lit: all of it, but for black bars."""
+    lit = brightest >= _BLACK
+    rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    (height, width), first_y, first_x = brightest.shape, int(rows[0]), int(columns[0])
+    last_y, last_x = int(rows[-1]) + 1, int(columns[-1]) + 1
+    # one pixel less where a bar is: it is half bar
+    return (
+        slice(first_y + (first_y > 0), last_y - (last_y < height)),
+        slice(first_x + (first_x > 0), last_x - (last_x < width)),
+    )
+
+
+def _change(before: _Picture, now: _Picture, active: Window) -> tuple[float, float]:
     """How much of `now` motion cannot explain (0 to 1), and the weighted distance of the colours (0 to 0.3)."""
-    (width, height), (reach_x, reach_y) = _SIZE, _REACH
+    (rows, columns), (reach_x, reach_y) = active, _REACH
     found = []
-    for x, y in now.blocks():
+    for x, y in now.blocks(active):
         block = now.gray[y : y + _BLOCK, x : x + _BLOCK]
-        rows = slice(max(0, y - reach_y), min(height, y + _BLOCK + reach_y))
-        columns = slice(max(0, x - reach_x), min(width, x + _BLOCK + reach_x))
-        fit = cv2.matchTemplate(np.ascontiguousarray(before.gray[rows, columns]), block, cv2.TM_CCOEFF_NORMED)
+        near_y = slice(max(rows.start, y - reach_y), min(rows.stop, y + _BLOCK + reach_y))
+        near_x = slice(max(columns.start, x - reach_x), min(columns.stop, x + _BLOCK + reach_x))
+        fit = cv2.matchTemplate(np.ascontiguousarray(before.gray[near_y, near_x]), block, cv2.TM_CCOEFF_NORMED)
         found.append(min(1.0, float(fit.max())))
     overlap = float(np.minimum(before.colours, now.colours).sum())
     return 1.0 - float(np.mean(found)), _COLOUR_SHARE * (1.0 - overlap)
