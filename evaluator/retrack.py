@@ -26,7 +26,8 @@ class Setup:
 
     places: of the object, the first prompt first. skater: places of the skater, for a tracker that follows both, so
     that a pixel which both claim is decided as it was the first time. shots: as the clip was cut, empty for one.
-    origin of the places: "flag", "run" or "mask" (the first frame where the original is not empty).
+    keep, fill_px: how masks are tidied, as the original's were. origin of the places: "flag", "run" or "mask" (the
+    first frame where the original is not empty).
     """
 
     backend: Backend
@@ -34,6 +35,8 @@ class Setup:
     origin: str
     skater: tuple[Place, ...] = ()
     shots: tuple[range, ...] = ()
+    keep: str = "all"
+    fill_px: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a report."""
@@ -44,6 +47,8 @@ class Setup:
             more["skater"] = [place.as_json() for place in self.skater]
         if self.shots:
             more["cuts"] = [shot.start for shot in self.shots[1:]]
+        if (self.keep, self.fill_px) != ("all", 0):
+            more |= {"keep": self.keep, "fill_holes": self.fill_px}
         return tracker | first | more | {"box_from": self.origin}
 
 
@@ -75,7 +80,8 @@ def choose_setup(
     A box that is asked for replaces all the object's places. Raises InputError for a box or a frame outside the clip
     and for a tracker that is not the same, UsageError for a frame without a box, MissingError for missing weights.
     """
-    recorded = run.manifest["stages"].get("tracker", {}).get("params", {}) if run else {}
+    stage = run.manifest["stages"].get("tracker", {}) if run else {}
+    recorded, notes = stage.get("params", {}), stage.get("notes", {})
     if box is not None:
         at = frame if frame is not None else int(recorded.get("frame", 0))
         places: tuple[Place, ...] = (Place(at, box),)
@@ -90,10 +96,11 @@ def choose_setup(
     check_places(places, info)
     backend = choose_backend(recorded, wanted or Wanted())
     backend.check(places)
-    skater = tuple(Place.from_json(each) for each in recorded.get("skater", ())) if backend.tracks_skater else ()
-    starts = [0, *recorded.get("cuts", ()), info.frames]
+    skater = tuple(Place.from_json(each) for each in notes.get("skater", ())) if backend.tracks_skater else ()
+    starts = [0, *notes.get("cuts", ()), info.frames]
     shots = tuple(range(a, b) for a, b in itertools.pairwise(starts)) if len(starts) > 2 else ()
-    return Setup(backend, places, origin, skater, shots)
+    tidy = str(recorded.get("keep", "all")), int(recorded.get("fill_holes", 0))
+    return Setup(backend, places, origin, skater, shots, *tidy)
 
 
 def retrack(generated: Path, setup: Setup) -> Iterator[Mask]:
@@ -103,5 +110,6 @@ def retrack(generated: Path, setup: Setup) -> Iterator[Mask]:
     tracker.set_places(setup.places)
     tracker.set_skater(setup.skater)
     tracker.set_shots(setup.shots)
+    tracker.set_cleanup("largest" if setup.keep == "largest" else "all", setup.fill_px)
     for _, mask in tracker.propagate():
         yield mask

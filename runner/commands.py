@@ -20,7 +20,8 @@ from runner.envs import ensure_env
 from runner.errors import RunnerError
 from runner.process import ROOT, run_module
 
-PLACES = ("--point",)
+SELECT = "--select"
+PLACES = ("--point", SELECT)
 """Options of the tracker that say where the object is, beside --bbox."""
 WORK_TO_DO = 4
 """Exit code of `python -m reskin --check` when the result is not there yet."""
@@ -68,7 +69,8 @@ def extract(arguments: list[str]) -> int:
     code = run_module(ensure_env("posegen"), "posegen", common)
     if code:
         return code
-    code = run_module(tracker, "tracker", [*common, *prompt, *rest])
+    # what was drawn is in prompts.json by now
+    code = run_module(tracker, "tracker", [*common, *prompt, *(each for each in rest if each != SELECT)])
     if code == 0:
         for name in ("mask.mp4", "pose.json"):
             print(f"{name}: {folder / name}")

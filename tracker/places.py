@@ -39,7 +39,12 @@ def check_places(places: Sequence[Place], info: ClipInfo) -> None:
 
 
 def choose_prompt(
-    run: Run, box: Box | None, points: Sequence[Point], frame: int | None, corrections: Sequence[Place]
+    run: Run,
+    box: Box | None,
+    points: Sequence[Point],
+    frame: int | None,
+    corrections: Sequence[Place],
+    origin: str = "flag",
 ) -> Prompt:
     """The prompt from the flags, else from prompts.json; raises before anything is written when it cannot be used.
 
@@ -55,6 +60,6 @@ def choose_prompt(
         kept = tuple(corrections) or stored.corrections
         prompt = Prompt(stored.box, stored.frame, stored.origin, stored.points, kept)
     else:
-        prompt = Prompt(box, 0 if frame is None else frame, "flag", tuple(points), tuple(corrections))
+        prompt = Prompt(box, 0 if frame is None else frame, origin, tuple(points), tuple(corrections))
     check_places(prompt.places, run.info)
     return prompt

@@ -17,9 +17,11 @@ from handoff.prompts import Place, Point
 from handoff.video import ClipInfo, probe
 from tracker.backends import Backend, Found
 from tracker.choice import Wanted, make_backend
+from tracker.cleanup import Keep, clean
 from tracker.human import HUMAN_FOLDER, HUMAN_VIDEO
 from tracker.places import check_place, check_places
 from tracker.sam2.threads import Behind
+from tracker.status import StatusLog
 
 Mask = NDArray[np.bool_]  # (H, W), True on the object
 
@@ -38,8 +40,7 @@ class SkateboardTracker:
         for frame_index, mask in tracker.propagate():
             ...
 
-    `lost_frames` lists the frames in which the last propagation found no object, `scores` the object scores of all
-    frames (logits, empty where the backend has none).
+    `lost_frames` lists the frames in which the last propagation found no object, `status` says what to think of each.
     """
 
     def __init__(self, backend: str | Wanted | Backend = "auto") -> None:
@@ -53,7 +54,8 @@ class SkateboardTracker:
         self._skater: list[Place] = []
         self._shots: list[range] = []
         self.lost_frames: list[int] = []
-        self.scores: list[float] = []
+        self.status = StatusLog()
+        self._clean: tuple[Keep, int] = ("all", 0)
 
     @property
     def description(self) -> str:
@@ -109,6 +111,10 @@ class SkateboardTracker:
         """Cut the clip: ranges of frames that together are the whole clip. Nothing is carried over a cut."""
         self._shots = list(shots)
 
+    def set_cleanup(self, keep: Keep, fill_px: int) -> None:
+        """Tidy every mask of the object: only its largest part, holes of at most that many pixels filled."""
+        self._clean = (keep, fill_px)
+
     @property
     def makes_human_mask(self) -> bool:
         """Whether the backend tracks the skater, and was told where he is."""
@@ -128,14 +134,15 @@ class SkateboardTracker:
         info = self.info
         if not self._places or self._path is None:
             raise UsageError("the object's place is not known: call add_initial_prompt(frame_idx, bbox) first.")
-        self.lost_frames, self.scores = [], []
+        self.lost_frames, self.status = [], StatusLog()
         count = 0
         for shot in self._shots or [range(info.frames)]:
+            self.status.new_shot()
             for found in self._follow_shot(self._path, shot):
+                found = self._tidied(found)
+                self.status.add(found.frame_index, found.mask, found.score)
                 if not found.mask.any():
                     self.lost_frames.append(found.frame_index)
-                if found.score is not None:
-                    self.scores.append(found.score)
                 count += 1
                 yield found
         if count != info.frames:
@@ -152,6 +159,12 @@ class SkateboardTracker:
         else:
             for index in shot:
                 yield Found(index, empty)
+
+    def _tidied(self, found: Found) -> Found:
+        if self._clean == ("all", 0):
+            return found
+        mask = clean(found.mask, *self._clean)
+        return found._replace(mask=mask, human=None if found.human is None else found.human & ~mask)
 
     def propagate_and_save(self, output_dir: str | Path) -> tuple[Path, Path]:
         """Write mask.mp4 (lossless) and mask_skateboard/frame_00000.png in `output_dir`; returns both paths.

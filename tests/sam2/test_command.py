@@ -60,7 +60,7 @@ def test_a_box_gives_the_masks_and_scores_of_sam_2_and_run_json_says_with_what(
     chosen = {"backend": "sam2", "model": "tiny", "weights": checkpoint[1], "device": "cpu", "compiled": False}
     assert chosen.items() <= stage["params"].items()
     assert stage["tools"]["sam2"] == "1.1.0" and "SAM 2.1" in stage["tools"]["tracker"]
-    scores, seen = stage["notes"]["object_scores"], masks_of(run).any(axis=(1, 2))
+    scores, seen = stage["notes"]["status"]["scores"], masks_of(run).any(axis=(1, 2))
     assert len(scores) == FRAMES and len(set(scores)) > FRAMES // 2
     assert not any(visible and score <= 0 for visible, score in zip(seen, scores, strict=True))
     assert "nothing has changed" in invoke(run, *TINY).output
@@ -210,7 +210,7 @@ def test_the_skater_is_tracked_from_his_box_and_surest_keypoints_and_shares_no_p
     assert not (things & humans).any()
     alone = expected(predictor, run, [{"frame": 5, "box": BOX}])[0]
     assert (alone & humans).any()  # both claimed a pixel: the rule had something to decide
-    assert stage_of(run)["params"]["skater"] == [
+    assert stage_of(run)["notes"]["skater"] == [
         {"box": [60, 10, 90, 60], "frame": 3, "points": [[75.5, 50, 1], [70, 20, 1]]}
     ]
     assert stage_of(run)["notes"]["human_mask"] == "tracked by sam2"

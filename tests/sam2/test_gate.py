@@ -64,11 +64,11 @@ def test_the_same_clip_tracked_again_has_the_same_mask_and_the_report_says_with_
 def test_points_corrections_and_the_skater_are_part_of_it(run: Run) -> None:
     original = masks_of(run)
     assert np.array_equal(again(run), original)
-    params = run.manifest["stages"]["tracker"]["params"]
-    for key in ("points", "corrections", "skater"):
-        kept = params.pop(key)
+    stage = run.manifest["stages"]["tracker"]
+    for where, key in (("params", "points"), ("params", "corrections"), ("notes", "skater")):
+        kept = stage[where].pop(key)
         assert not np.array_equal(again(run), original), key
-        params[key] = kept
+        stage[where][key] = kept
 
 
 def test_other_weights_are_refused_with_both_digests(run: Run, checkpoint: tuple[Path, str]) -> None:

@@ -40,39 +40,51 @@ def start(run: Run, surroundings: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def wait_for_frames(run: Run, process: subprocess.Popen[str], count: int) -> None:
-    """Wait until the process has written that many masks of an unfinished folder."""
+    """Wait until the process has begun a folder of masks and written that many."""
     deadline = time.monotonic() + 240
-    while len(list(run.dir.glob(".mask_skateboard.*.partial/*.png"))) < count:
+    while True:
+        folders = list(run.dir.glob(".mask_skateboard.*.partial"))
+        if folders and len(list(folders[0].glob("*.png"))) >= count:
+            return
         assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
+def make_run(folder: Path, checkpoint: tuple[Path, str]) -> tuple[Run, dict[str, str]]:
+    """A run that waits for its tracker, and the environment that the tracker needs."""
+    surroundings = environment(folder / "home", checkpoint)
+    run = ingest(write_clip(folder / "clip.mp4", moving_scene(40)), folder / "run")
+    write_prompt(run, "skater", Prompt(OTHER, 3, "pose"))
+    return run, surroundings
+
+
+def to_the_end(run: Run, surroundings: dict[str, str]) -> dict[str, str]:
+    """Track without a disturbance; the digests of the files."""
+    with start(run, surroundings) as process:
+        said = process.communicate()[0]
+    assert process.returncode == 0, said
+    return {name: sha256_path(run.path(name)) for name in FILES}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, checkpoint: tuple[Path, str]) -> dict[str, str]:
+    return to_the_end(*make_run(tmp_path_factory.mktemp("undisturbed"), checkpoint))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("frames_before", [0, 5, 30], ids=["before the first mask", "before the prompt", "after it"])
 def test_the_same_command_after_a_kill_gives_the_files_of_an_undisturbed_run(
-    tmp_path: Path, checkpoint: tuple[Path, str], frames_before: int
+    tmp_path: Path, checkpoint: tuple[Path, str], undisturbed: dict[str, str], frames_before: int
 ) -> None:
-    clip = write_clip(tmp_path / "clip.mp4", moving_scene(48))
-    surroundings = environment(tmp_path / "home", checkpoint)
-    runs = {name: ingest(clip, tmp_path / name) for name in ("undisturbed", "killed")}
-    for run in runs.values():
-        write_prompt(run, "skater", Prompt(OTHER, 3, "pose"))
-    with start(runs["killed"], surroundings) as process:
+    run, surroundings = make_run(tmp_path, checkpoint)
+    with start(run, surroundings) as process:
         try:
-            while frames_before == 0 and not list(runs["killed"].dir.glob(".mask_skateboard.*.partial")):
-                assert process.poll() is None, process.stdout and process.stdout.read()
-                time.sleep(0.005)
-            wait_for_frames(runs["killed"], process, frames_before)
+            wait_for_frames(run, process, frames_before)
         finally:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert not [name for name in FILES[:-1] if runs["killed"].path(name).exists()]
-    assert "tracker" not in Run.open(runs["killed"].dir).manifest["stages"]
-    for run in runs.values():
-        with start(run, surroundings) as process:
-            said = process.communicate()[0]
-        assert process.returncode == 0, said
-    for name in FILES:
-        assert sha256_path(runs["killed"].path(name)) == sha256_path(runs["undisturbed"].path(name))
-    assert not list(runs["killed"].dir.rglob("*.partial"))
+    assert not [name for name in FILES if name != "prompts.json" and run.path(name).exists()]
+    assert "tracker" not in Run.open(run.dir).manifest["stages"]
+    assert to_the_end(run, surroundings) == undisturbed
+    assert not list(run.dir.rglob("*.partial"))
