@@ -69,15 +69,22 @@ def masks_of(run: Run, name: str = "mask.mp4") -> Masks:
 
 
 def expected(
-    predictor: Predictor, run: Run, prompts: Sequence[dict[str, Any]], skater: Sequence[dict[str, Any]] = ()
+    predictor: Predictor,
+    run: Run,
+    prompts: Sequence[dict[str, Any]],
+    skater: Sequence[dict[str, Any]] = (),
+    shot: range | None = None,
 ) -> tuple[Masks, Masks | None]:
-    """What the session gives for the same prompts, object and skater."""
+    """What the session gives for the same prompts, object and skater, in the whole clip or in one shot of it."""
     info = probe(run.source)
+    shot = shot or range(info.frames)
     things, humans = [], []
-    with Sam2Session(predictor, ClipFrames(run.source, info), spool_dir=run.dir) as session:
+    with Sam2Session(predictor, ClipFrames(run.source, info, shot.start, shot.stop), spool_dir=run.dir) as session:
         for identity, places in ((1, prompts), (2, skater)):
             for place in places:
-                session.add_prompt(place["frame"], identity, **{k: v for k, v in place.items() if k != "frame"})
+                session.add_prompt(
+                    place["frame"] - shot.start, identity, **{k: v for k, v in place.items() if k != "frame"}
+                )
         for frame in session.propagate():
             masks = exclusive_masks(frame.logits)
             things.append(masks[1])

@@ -23,10 +23,13 @@ from handoff.verify import DigestError
 from tests.clips import write_clip
 from tests.sam2.command import environment, expected, invoke, masks_of, stage_of
 from tests.sam2.standin import moving_scene
+from tracker import work
 from tracker.choice import make_backend
+from tracker.cleanup import keep_largest
 from tracker.sam2 import predictor as predictor_module
 from tracker.sam2.backend import MODELS
 from tracker.sam2.predictor import CONFIGS, Predictor
+from tracker.verify import CycleLog, Retrack
 
 FRAMES = 14
 BOX, OTHER = Box(20, 20, 50, 50), Box(60, 10, 90, 60)
@@ -221,6 +224,39 @@ def test_a_skater_who_was_found_elsewhere_is_tracked_anew(run: Run) -> None:
     invoke(run, *BOXED, *TINY)
     write_prompt(run, "skater", Prompt(BOX, 3, "pose"))
     assert "nothing has changed" not in invoke(run, *TINY).output
+
+
+def test_a_cut_resets_the_state_and_the_correction_is_the_second_shots_prompt(run: Run, predictor: Predictor) -> None:
+    write_pose(run)
+    invoke(run, *BOXED, "--correct", f"10:{OTHER}", "--cuts", "8", "--keep", "largest", *TINY)
+    skater = stage_of(run)["notes"]["skater"]
+    assert [place["frame"] for place in skater] == [3, 8]  # the second shot's own, from pose.json
+    for shot, place in ((range(8), {"frame": 5, "box": BOX}), (range(8, FRAMES), {"frame": 10, "box": OTHER})):
+        his = next(each for each in skater if each["frame"] in shot)
+        points = {"points": [(x, y) for x, y, _ in his["points"]], "labels": [label for *_, label in his["points"]]}
+        where = {"frame": his["frame"], "box": Box(*his["box"])} | points
+        things, humans = expected(predictor, run, [place], [where], shot)
+        largest = np.array([keep_largest(mask) for mask in things])
+        assert humans is not None
+        assert np.array_equal(masks_of(run)[shot.start : shot.stop], largest)
+        assert np.array_equal(masks_of(run, "human_mask.mp4")[shot.start : shot.stop], humans & ~largest)
+
+
+def test_verify_tracks_a_second_time_with_sam_2_from_the_box_of_a_mask(
+    run: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[np.ndarray] = []  # random masks are no mask to start from, so the start is given here
+
+    def second_pass(masks: Path, prompt_frame: int, shot: range, retrack: Retrack) -> CycleLog:
+        start = np.zeros((72, 96), bool)
+        start[20:50, 20:50] = True
+        again.extend(mask for _, mask in retrack(11, start, range(prompt_frame, 12)))
+        return CycleLog()
+
+    monkeypatch.setattr(work, "verify", second_pass)
+    invoke(run, *BOXED, "--verify", *TINY)
+    assert np.array_equal(again, expected(predictor, run, [{"frame": 11, "box": BOX}], shot=range(5, 12))[0])
+    assert stage_of(run)["notes"]["verify"][0]["shot"] == [0, FRAMES - 1]
 
 
 def test_every_size_has_a_configuration_and_weights() -> None:
