@@ -12,7 +12,10 @@ import numpy as np
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
+from handoff.box import Box
 from handoff.masks import read_masks
+from handoff.poses import N_KEYPOINTS, Person, PoseWriter
+from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run
 from handoff.video import probe
 from tests.sam2.conftest import IMAGE_SIZE
@@ -24,6 +27,11 @@ from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session
 
 Masks = NDArray[np.bool_]  # (frames, H, W)
+
+CLIP_FRAMES = 14
+BOX, OTHER = Box(20, 20, 50, 50), Box(60, 10, 90, 60)
+BOXED = ("--bbox", str(BOX), "--frame", "5")
+TINY = ("--model", "tiny", "--device", "cpu")
 
 _ENTRY = """
 [weights.sam2-1-hiera-{name}]
@@ -90,3 +98,15 @@ def expected(
             things.append(masks[1])
             humans.append(masks.get(2, masks[1]))
     return np.array(things), np.array(humans) if skater else None
+
+
+def write_pose(run: Run) -> None:
+    """The skater of the pose stage: two sure keypoints in his box, one beside it, one unsure; other frames differ."""
+    keypoints = np.zeros((N_KEYPOINTS, 2), np.float32)
+    scores = np.zeros(N_KEYPOINTS, np.float32)
+    for index, (x, y, score) in enumerate([(70, 20, 0.8), (75.5, 50, 0.9), (5, 5, 0.99), (80, 40, 0.3)]):
+        keypoints[index], scores[index] = (x, y), score
+    with PoseWriter(run.path("pose.json"), {"model": "test"}) as writer:
+        for frame in range(run.info.frames):
+            writer.write([Person(OTHER, keypoints + (frame != 3), scores)])
+    write_prompt(run, "skater", Prompt(OTHER, 3, "pose"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from handoff.run import Run
     from handoff.video import Frame
     from tracker.sam2.predictor import Predictor
 
@@ -51,3 +52,24 @@ def scene_folder(scene: list[Frame], tmp_path_factory: pytest.TempPathFactory) -
     from tests.sam2.standin import write_frame_folder
 
     return write_frame_folder(tmp_path_factory.mktemp("scene") / "frames", scene)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short clip for the command."""
+    from tests.clips import write_clip
+    from tests.sam2.command import CLIP_FRAMES
+    from tests.sam2.standin import moving_scene
+
+    return write_clip(tmp_path_factory.mktemp("command") / "clip.mp4", moving_scene(CLIP_FRAMES))
+
+
+@pytest.fixture
+def run(clip: Path, tmp_path: Path, checkpoint: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of that clip, and the small model's weights in the models folder "home/models" beside it."""
+    from handoff.ingest import ingest
+    from tests.sam2.command import environment
+
+    for key, value in environment(tmp_path / "home", checkpoint).items():
+        monkeypatch.setenv(key, value)
+    return ingest(clip, tmp_path / "run")

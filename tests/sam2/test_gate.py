@@ -20,9 +20,8 @@ from handoff.ingest import ingest
 from handoff.masks import Mask, read_masks
 from handoff.run import Run
 from tests.clips import write_clip
-from tests.sam2.command import environment, invoke, masks_of
+from tests.sam2.command import BOX, OTHER, TINY, environment, invoke, masks_of, write_pose
 from tests.sam2.standin import moving_scene
-from tests.sam2.test_command import BOX, OTHER, TINY, write_pose
 from tracker.choice import Wanted
 
 

@@ -20,9 +20,8 @@ from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run
 from runner.process import ROOT
 from tests.clips import write_clip
-from tests.sam2.command import environment
+from tests.sam2.command import BOX, OTHER, environment
 from tests.sam2.standin import moving_scene
-from tests.sam2.test_command import BOX, OTHER
 
 FILES = ("mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human", "prompts.json")
 
