@@ -9,7 +9,7 @@ run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline test lint weights bench-memory lock clean
+.PHONY: help demo extract reskin evaluate pipeline test lint weights frame bench-memory bench-tracker lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -45,6 +45,13 @@ lint: ## ruff and mypy --strict
 
 weights: ## [PROFILE="tracker pose"] [CHECK=1]: fetch or verify model files; ARGS=--list shows them
 	@$(PYTHON) -m runner.weights $(foreach p,$(PROFILE),--profile $(p)) $(if $(CHECK),--check) $(ARGS)
+
+frame: ## VIDEO=clip.mp4 [FRAME=n] [ARGS="-o file.png"]: that frame with a pixel grid, to read a box from
+	@$(if $(VIDEO),,echo "error: name the clip: make frame VIDEO=clip.mp4 FRAME=n" >&2; exit 2;) \
+	$(PYTHON) -m runner.frame -i "$$VIDEO" --frame "$${FRAME:-0}" $(ARGS)
+
+bench-tracker: ## SAM 2.1 here against upstream's plain loop: throughput and memory growth; ARGS="--frames 300"
+	@$(PYTHON) -m runner.dev bench.tracker $(ARGS)
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 1,000 frames
 	@$(PYTHON) -m runner.dev bench.memory

@@ -65,7 +65,7 @@ def measure(clip: Path, folder: Path, box: str, frame: int) -> dict[str, float]:
     run = folder / "run"
     peaks = {"ingest": peak_mb("tracker", "-i", clip, "--run", run, "--bbox", box, "--frame", frame, "--prompt-only")}
     peaks["posegen"] = peak_mb("posegen", "--run", run)
-    peaks["tracker"] = peak_mb("tracker", "--run", run)
+    peaks["tracker"] = peak_mb("tracker", "--run", run, "--backend", "embedded")
     pair = ("-original", run / "mask.mp4", "-generated", run / "source.mp4", "--output", folder / "report")
     peaks["evaluator"] = peak_mb("evaluator", *pair, allowed=(0, 1))
     return peaks

@@ -19,6 +19,8 @@ from handoff.progress import progress
 from handoff.run import MANIFEST, Run
 from handoff.stage import run_stage, tool_versions
 from handoff.video import ClipInfo, probe, read_frames
+from tracker.choice import BACKENDS, Wanted
+from tracker.sam2.backend import DEVICES, MODELS
 
 GATE_FAILED = 1
 
@@ -94,7 +96,8 @@ def _in_run(
     info = _clip_info(original, run, generated)
     name = f"evaluator/{generated.resolve().parent.name}"
     params: dict[str, Any] = {**setup.as_json(), "threshold": threshold, "report": run.relative(report)}
-    tools = tool_versions("numpy", "opencv-python-headless", "av")
+    tools = {"tracker": setup.backend.description}
+    tools |= tool_versions("numpy", "opencv-python-headless", "av", *setup.backend.versions)
     inputs = [run.source, original, generated]
     with run_stage(run, name, params=params, inputs=inputs, tools=tools, code=("tracker",), force=force) as stage:
         if stage.unchanged:
@@ -119,6 +122,9 @@ def _in_run(
 @click.option("--generated-mask", type=click.Path(path_type=Path), help="Score this mask instead of tracking again.")
 @click.option("-bbox", "--bbox", type=BOX, help="The object's box, px; else from run.json, else the first mask's.")
 @click.option("--frame", type=click.IntRange(0), help="The frame of -bbox; else the original's prompt frame.")
+@click.option("--backend", type=click.Choice(BACKENDS), default="auto", help="auto: the original mask's own tracker.")
+@click.option("--model", type=click.Choice(list(MODELS)), help="The size of SAM 2.1, where another tracker is meant.")
+@click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where SAM 2.1 runs.")
 @click.option("--threshold", type=click.FloatRange(0, 1), default=THRESHOLD, help="A frame passes above this IoU.")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Report folder; else report/ beside the generated clip."
@@ -130,15 +136,19 @@ def evaluate(
     generated_mask: Path | None,
     bbox: Box | None,
     frame: int | None,
+    backend: str,
+    model: str | None,
+    device: str,
     threshold: float,
     output: Path | None,
     force: bool,
 ) -> int:
     """Prove frame by frame that the new object fills the old outline.
 
-    Tracks the new object in the generated clip with the tracker that made the original mask, from the same box on the
-    same frame, and holds IoU > THRESHOLD against every frame. Exit code 0: all pass, 1: the gate fails, 2: bad input,
-    3: something needed is missing.
+    Tracks the new object in the generated clip with the tracker that made the original mask (the same weights; another
+    one only when it is named with --backend or --model), from the same places on the same frames, and holds
+    IoU > THRESHOLD against every frame. Exit code 0: all pass, 1: the gate fails, 2: bad input, 3: something needed is
+    missing.
 
     Example: python -m evaluator -original mask.mp4 -generated output.mp4
     """
@@ -151,9 +161,12 @@ def evaluate(
     elif generated is not None:
         run = _run_of(original)
         info = _clip_info(original, run, generated)
-        setup = choose_setup(run, original, info, bbox, frame)
+        setup = choose_setup(run, original, info, bbox, frame, Wanted(backend, model, device))
         report = _report_dir(generated, output)
-        click.echo(f"tracker: {setup.backend}; box {setup.box} on frame {setup.frame} (from {setup.origin})")
+        first = setup.places[0]
+        where = f"box {first.box}" if first.box else f"{len(first.points)} point(s)"
+        more = f", {len(setup.places) - 1} correction(s)" if len(setup.places) > 1 else ""
+        click.echo(f"tracker: {setup.backend.description}; {where} on frame {first.frame}{more} (from {setup.origin})")
         if run and run.relative(generated) == f"reskins/{generated.resolve().parent.name}/{generated.name}":
             verdict = _in_run(run, original, generated, setup, threshold, report, force)
         else:

@@ -1,70 +1,115 @@
-"""P: the new object's mask, found by the tracker that made the original mask, from the same box on the same frame."""
+"""P: the new object's mask, found by the tracker that made the original mask, from the same places."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handoff.box import Box, box_of_mask, check_box
+from handoff.box import Box, box_of_mask
 from handoff.errors import InputError, UsageError
 from handoff.masks import Mask, read_masks
+from handoff.prompts import Place
 from handoff.run import Run
 from handoff.video import ClipInfo
+from tracker.backends import Backend
+from tracker.choice import Wanted, check_same, make_backend, wanted_again
+from tracker.places import check_places
 from tracker.tracker import SkateboardTracker
-
-DEFAULT_BACKEND = "embedded"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How to track again. origin: "flag", "run" or "mask" (the first frame where the original is not empty)."""
+    """How to track again.
 
-    backend: str
-    box: Box
-    frame: int
+    places: of the object, the first prompt first. skater: places of the skater, for a tracker that follows both, so
+    that a pixel which both claim is decided as it was the first time. shots: as the clip was cut, empty for one.
+    keep, fill_px: how masks are tidied, as the original's were. origin of the places: "flag", "run" or "mask" (the
+    first frame where the original is not empty).
+    """
+
+    backend: Backend
+    places: tuple[Place, ...]
     origin: str
+    skater: tuple[Place, ...] = ()
+    shots: tuple[range, ...] = ()
+    keep: str = "all"
+    fill_px: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a report."""
-        return {"tracker": self.backend, "box": self.box.as_list(), "frame": self.frame, "box_from": self.origin}
+        first, *corrections = (place.as_json() for place in self.places)
+        tracker = {"tracker": self.backend.name} | {k: v for k, v in self.backend.params.items() if k != "backend"}
+        more: dict[str, Any] = {"corrections": corrections} if corrections else {}
+        if self.skater:
+            more["skater"] = [place.as_json() for place in self.skater]
+        if self.shots:
+            more["cuts"] = [shot.start for shot in self.shots[1:]]
+        if (self.keep, self.fill_px) != ("all", 0):
+            more |= {"keep": self.keep, "fill_holes": self.fill_px}
+        return tracker | first | more | {"box_from": self.origin}
 
 
-def _first_box(original: Path) -> tuple[Box, int]:
+def _first_box(original: Path) -> Place:
     for index, mask in enumerate(read_masks(original)):
         box = box_of_mask(mask)
         if box is not None:
-            return box, index
+            return Place(index, box)
     raise InputError(f"{original} is empty in every frame, so there is no outline to hold the gate to.")
 
 
-def choose_setup(run: Run | None, original: Path, info: ClipInfo, box: Box | None, frame: int | None) -> Setup:
-    """Decide tracker, box and frame: what was asked for, else what run.json says, else the first non-empty mask.
+def choose_backend(recorded: dict[str, Any], wanted: Wanted) -> Backend:
+    """The tracker that run.json names; another one only when it is asked for by name.
 
-    Raises InputError for a box or a frame outside the clip, UsageError for a frame without a box.
+    Raises InputError where it is not the same (other weights), MissingError where it is not here (weights, GPU).
     """
-    recorded = run.manifest["stages"].get("tracker", {}).get("params", {}) if run else {}
-    backend = str(recorded.get("backend", DEFAULT_BACKEND))
+    if "backend" not in recorded or wanted.backend != "auto" or wanted.model is not None or wanted.compiled:
+        return make_backend(wanted)
+    backend = make_backend(wanted_again(recorded, wanted.device))
+    check_same(backend, recorded)
+    return backend
+
+
+def choose_setup(
+    run: Run | None, original: Path, info: ClipInfo, box: Box | None, frame: int | None, wanted: Wanted | None = None
+) -> Setup:
+    """Decide tracker and places: what was asked for, else what run.json says, else the first non-empty mask.
+
+    A box that is asked for replaces all the object's places. Raises InputError for a box or a frame outside the clip
+    and for a tracker that is not the same, UsageError for a frame without a box, MissingError for missing weights.
+    """
+    stage = run.manifest["stages"].get("tracker", {}) if run else {}
+    recorded, notes = stage.get("params", {}), stage.get("notes", {})
     if box is not None:
         at = frame if frame is not None else int(recorded.get("frame", 0))
-        setup = Setup(backend, box, at, "flag")
+        places: tuple[Place, ...] = (Place(at, box),)
+        origin = "flag"
     elif frame is not None:
         raise UsageError(f"--frame {frame} needs a box on that frame: add -bbox x1,y1,x2,y2.")
-    elif "box" in recorded:
-        setup = Setup(backend, Box(*recorded["box"]), int(recorded["frame"]), "run")
+    elif "frame" in recorded:
+        places = (Place.from_json(recorded), *(Place.from_json(each) for each in recorded.get("corrections", ())))
+        origin = "run"
     else:
-        setup = Setup(backend, *_first_box(original), "mask")
-    check_box(setup.box, info.width, info.height)
-    if not 0 <= setup.frame < info.frames:
-        raise InputError(f"frame {setup.frame} is not in the clip: it has frames 0 to {info.frames - 1}.")
-    return setup
+        places, origin = (_first_box(original),), "mask"
+    check_places(places, info)
+    backend = choose_backend(recorded, wanted or Wanted())
+    backend.check(places)
+    skater = tuple(Place.from_json(each) for each in notes.get("skater", ())) if backend.tracks_skater else ()
+    starts = [0, *notes.get("cuts", ()), info.frames]
+    shots = tuple(range(a, b) for a, b in itertools.pairwise(starts)) if len(starts) > 2 else ()
+    tidy = str(recorded.get("keep", "all")), int(recorded.get("fill_holes", 0))
+    return Setup(backend, places, origin, skater, shots, *tidy)
 
 
 def retrack(generated: Path, setup: Setup) -> Iterator[Mask]:
     """Yield the mask (H, W) bool of the object in every frame of the generated clip, in order."""
-    tracker = SkateboardTracker(backend=setup.backend)
+    tracker = SkateboardTracker(setup.backend)
     tracker.init_video(generated)
-    tracker.add_initial_prompt(setup.frame, setup.box)
+    tracker.set_places(setup.places)
+    tracker.set_skater(setup.skater)
+    tracker.set_shots(setup.shots)
+    tracker.set_cleanup("largest" if setup.keep == "largest" else "all", setup.fill_px)
     for _, mask in tracker.propagate():
         yield mask

@@ -1,10 +1,10 @@
-"""prompts.json: what each tracked thing is, where its first box is, and who said so."""
+"""prompts.json: what each tracked thing is, where it is on one frame or on several, and who said so."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from handoff.atomic import write_text
 from handoff.box import Box
@@ -15,13 +15,62 @@ SCHEMA = 1
 FILE = "prompts.json"
 
 
+class Point(NamedTuple):
+    """A point (px of the source frame); label 1: it is on the thing, 0: it is not."""
+
+    x: float
+    y: float
+    label: int = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a thing is on frame `frame`: a box (px of the source frame), points, or both."""
+
+    frame: int
+    box: Box | None = None
+    points: tuple[Point, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for prompts.json and run.json: only what is given."""
+        points = [[_number(point.x), _number(point.y), point.label] for point in self.points]
+        box = {"box": self.box.as_list()} if self.box else {}
+        return box | {"frame": self.frame} | ({"points": points} if points else {})
+
+    @classmethod
+    def from_json(cls, record: Any) -> Place:
+        """The opposite of `as_json`; KeyError, TypeError or ValueError for anything else."""
+        box = Box(*(float(value) for value in record["box"])) if "box" in record else None
+        points = tuple(Point(float(x), float(y), int(label)) for x, y, label in record.get("points", ()))
+        if box is None and not points:
+            raise ValueError("neither a box nor points")
+        return cls(int(record["frame"]), box, points)
+
+
 @dataclass(frozen=True)
 class Prompt:
-    """A box (px of the source frame) on frame `frame`; origin: "flag", "detector", "drawn" or "pose"."""
+    """A first place, and corrections on other frames; origin: "flag", "detector", "drawn" or "pose"."""
 
-    box: Box
+    box: Box | None
     frame: int
     origin: str
+    points: tuple[Point, ...] = ()
+    corrections: tuple[Place, ...] = ()
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All places, the first one first."""
+        return (Place(self.frame, self.box, self.points), *self.corrections)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for prompts.json."""
+        corrections = [place.as_json() for place in self.corrections]
+        more = {"corrections": corrections} if corrections else {}
+        return self.places[0].as_json() | more | {"from": self.origin}
+
+
+def _number(value: float) -> float:
+    return int(value) if float(value).is_integer() else float(value)
 
 
 def _read(run: Run) -> dict[str, Any]:
@@ -44,8 +93,9 @@ def read_prompts(run: Run) -> dict[str, Prompt]:
         if key == "schema":
             continue
         try:
-            box = Box(*(float(value) for value in record["box"]))
-            prompts[key] = Prompt(box, int(record["frame"]), str(record["from"]))
+            first = Place.from_json(record)
+            corrections = tuple(Place.from_json(each) for each in record.get("corrections", ()))
+            prompts[key] = Prompt(first.box, first.frame, str(record["from"]), first.points, corrections)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{run.path(FILE)}: the prompt of '{key}' cannot be read ({error}).") from error
     return prompts
@@ -58,6 +108,6 @@ def write_prompt(run: Run, key: str, prompt: Prompt | None) -> None:
     if prompt is None:
         data.pop(key, None)
     else:
-        data[key] = {"box": prompt.box.as_list(), "frame": prompt.frame, "from": prompt.origin}
+        data[key] = prompt.as_json()
     if data != before or not run.path(FILE).exists():
         write_text(run.path(FILE), json.dumps(data, indent=1) + "\n")

@@ -40,7 +40,7 @@ def _extract(run: Run, stage: Stage, extractor: SkaterPoseExtractor, style: str)
     stage.note("frames", outputs.frames)
     stage.note("frames_with_person", outputs.found)
     surest = outputs.surest
-    stage.note("skater", {"box": surest.box.as_list(), "frame": surest.frame} if surest else None)
+    stage.note("skater", surest.places[0].as_json() if surest else None)
 
 
 def _prompt(notes: dict[str, Any]) -> Prompt | None:

@@ -20,6 +20,9 @@ from runner.envs import ensure_env
 from runner.errors import RunnerError
 from runner.process import ROOT, run_module
 
+SELECT = "--select"
+PLACES = ("--point", SELECT)
+"""Options of the tracker that say where the object is, beside --bbox."""
 WORK_TO_DO = 4
 """Exit code of `python -m reskin --check` when the result is not there yet."""
 
@@ -45,13 +48,15 @@ def extract(arguments: list[str]) -> int:
     parser = _parser("extract_physics.py", "Measure the object's mask and the skater's skeleton in a clip.", "tracker")
     parser.add_argument("-i", "--input", required=True, metavar="CLIP", help="the clip, such as input.mp4")
     parser.add_argument("-bbox", "--bbox", metavar="X1,Y1,X2,Y2", help="the object's box in px on --frame")
-    parser.add_argument("--frame", default="0", metavar="N", help="the frame of --bbox, counted from 0 (default 0)")
+    parser.add_argument("--frame", metavar="N", help="the frame of --bbox or --point, counted from 0 (default 0)")
     options, rest = parser.parse_known_args(arguments)
     clip = Path(options.input)
     folder = _named_run(options.run) or runs.run_folder(runs.name_for(clip))
     common = ["--run", str(folder), *(["--force"] if options.force else [])]
-    prompt = ["--bbox", options.bbox, "--frame", options.frame] if options.bbox else []
-    if not prompt and not (folder / "prompts.json").is_file():
+    prompt = ["--bbox", options.bbox] if options.bbox else []
+    prompted = bool(prompt) or any(each.split("=")[0] in PLACES for each in rest)
+    prompt += ["--frame", options.frame] if options.frame else []
+    if not prompted and not (folder / "prompts.json").is_file():
         raise RunnerError(
             "where is the object? give its box on a frame where it is whole: --bbox x1,y1,x2,y2 --frame n.", 2
         )
@@ -64,7 +69,8 @@ def extract(arguments: list[str]) -> int:
     code = run_module(ensure_env("posegen"), "posegen", common)
     if code:
         return code
-    code = run_module(tracker, "tracker", [*common, *prompt, *rest])
+    # what was drawn is in prompts.json by now
+    code = run_module(tracker, "tracker", [*common, *prompt, *(each for each in rest if each != SELECT)])
     if code == 0:
         for name in ("mask.mp4", "pose.json"):
             print(f"{name}: {folder / name}")

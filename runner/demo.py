@@ -80,7 +80,9 @@ def demo(arguments: list[str]) -> int:
     folder = runs.run_folder("demo")
     print("\n1. extract: where are the board and the skater?  (embedded tracker and pose model, no weights needed)")
     anew = ["--force"] if _holds_another_clip(folder, clip / "demo.mp4") else []
-    code = extract(["-i", str(clip / "demo.mp4"), *named, "--bbox", box, "--frame", frame, *anew])
+    # by name: the demo shows the same thing where SAM 2.1's weights are
+    prompted = ["--bbox", box, "--frame", frame, "--backend", "embedded"]
+    code = extract(["-i", str(clip / "demo.mp4"), *named, *prompted, *anew])
     if code:
         return code
     print(f'\n2. reskin: paint "{PROMPT}" there  (ComfyUI on this machine, the draft workflow)')

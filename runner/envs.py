@@ -27,6 +27,8 @@ ENVS = ROOT / ".envs"
 _STAMP = ".complete"
 _IN_USE = ".in-use"
 _HEARTBEAT_S = 15.0
+BUILD = {"SAM2_BUILD_CUDA": "0"}
+"""Environment of package builds: sam2 without its optional CUDA operator, which nothing here uses and needs nvcc."""
 _held: list[object] = []  # open files whose locks say "in use" until this process ends
 
 
@@ -94,7 +96,14 @@ def _make_venv_with_uv(target: Path, lock: Path) -> None:
     certificates = {"UV_SYSTEM_CERTS": "1"}  # a company's own certificates count, as they do for pip
     call([uv, "venv", "--quiet", "--python", sys.executable, target], "uv venv", **certificates)
     sync: list[str | Path] = [uv, "pip", "sync", "--quiet", "--python", target / "bin" / "python"]
-    call([*sync, "--require-hashes", lock], f"uv pip sync of {lock.relative_to(ROOT)}", **certificates)
+    # a lock constrains its own builds, hashes included: a source archive that builds against torch gets the locked
+    # torch, not the newest one, and what builds it is as pinned as what is installed
+    call(
+        [*sync, "--require-hashes", "--build-constraints", lock, lock],
+        f"uv pip sync of {lock.relative_to(ROOT)}",
+        **certificates,
+        **BUILD,
+    )
 
 
 def _in_use(environment: Path, how: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from runner.envs import call, ensure_env, lock_file, working
+from runner.envs import BUILD, call, ensure_env, lock_file, working
 from runner.main import run
 from runner.process import ROOT
 
@@ -21,8 +21,10 @@ def compile_locks(arguments: list[str]) -> int:
         extra = ["--override", str(overrides.relative_to(ROOT))] if overrides.exists() else []
         source, target = folder / "requirements.in", lock_file(stage)
         names = [str(source.relative_to(ROOT)), "-o", str(target.relative_to(ROOT))]
+        # source archives are built with the very versions that are asked for, where these say which
+        extra += ["--build-constraints", names[0]]
         with working(f"locking {stage}"):
-            call([uv, "pip", "compile", *OPTIONS, *extra, *names], shlex.join(["uv pip compile", *names]))
+            call([uv, "pip", "compile", *OPTIONS, *extra, *names], shlex.join(["uv pip compile", *names]), **BUILD)
     return 0
 
 

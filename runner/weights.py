@@ -9,7 +9,7 @@ from runner.process import run_module
 
 def weights(arguments: list[str]) -> int:
     """Run handoff.weights in the smallest environment that has what it needs."""
-    return run_module(ensure_env("tracker"), "handoff.weights", arguments)
+    return run_module(ensure_env("reskin"), "handoff.weights", arguments)
 
 
 if __name__ == "__main__":

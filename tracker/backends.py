@@ -1,14 +1,14 @@
 """What tracks: one class a backend, all with the same one method.
 
-A backend is given the clip and the prompt and yields every frame of the clip, in order, exactly once.
+A backend is given one shot of a clip and the places of the object in it, and yields every frame of the shot, in order,
+exactly once. `sam2/backend.py` has the other one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from handoff.box import Box
 from handoff.errors import UsageError
+from handoff.prompts import Place
 from handoff.video import ClipInfo, read_frames
 from tracker.embedded import EmbeddedTracker
 from tracker.spool import MaskSpool
@@ -25,12 +26,16 @@ Mask = NDArray[np.bool_]  # (H, W)
 _CHUNK_BYTES = 24 << 20  # decoded frames held while reading backward
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """A box (px of the source frame) around the object on one frame."""
+class Found(NamedTuple):
+    """One frame. human: the skater's mask, from a backend that tracks the skater and was told where.
+
+    score: logit of "the object is in this frame", at most 0 where it is absent or hidden; None where that is not known.
+    """
 
     frame_index: int
-    box: Box
+    mask: Mask
+    score: float | None = None
+    human: Mask | None = None
 
 
 class Backend(Protocol):
@@ -38,10 +43,20 @@ class Backend(Protocol):
 
     name: str
     description: str
+    params: dict[str, Any]  # what changes the result, for run.json: the name and what was chosen
+    versions: tuple[str, ...]  # the packages that do the work, beside those of every stage
+    tracks_skater: bool
 
-    def track(self, path: Path, info: ClipInfo, prompt: Prompt) -> Iterator[tuple[int, Mask]]:
-        """Yield (frame_index, mask (H, W) bool) for 0..n-1; all False where the object is lost.
+    def check(self, places: Sequence[Place]) -> None:
+        """Raise UsageError for places that this backend cannot use, and say which one can."""
+        ...
 
+    def track(
+        self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
+    ) -> Iterator[Found]:
+        """Yield every frame of the shot, a mask that is all False where the object is lost.
+
+        places: where the object is, on frames of the shot; the skater's likewise. Not both are empty.
         Its memory must not grow with the length of the clip.
         """
         ...
@@ -52,21 +67,44 @@ class EmbeddedBackend:
 
     name = "embedded"
     description = f"embedded tracker (classical cues, OpenCV {cv2.__version__}, no weights)"
+    versions: tuple[str, ...] = ()
+    tracks_skater = False
 
-    def track(self, path: Path, info: ClipInfo, prompt: Prompt) -> Iterator[tuple[int, Mask]]:
-        """See `Backend.track`: back from the prompt to frame 0 into a spool first, then on to the end."""
-        box = whole_pixels(prompt.box, info)
-        first = prompt.frame_index
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {"backend": self.name}
+
+    def check(self, places: Sequence[Place]) -> None:
+        """See `Backend.check`: it starts from boxes."""
+        for place in places:
+            if place.points or place.box is None:
+                raise UsageError(
+                    f"the embedded tracker cannot use points (given on frame {place.frame}), only boxes; "
+                    "give --bbox, or use --backend sam2."
+                )
+
+    def track(
+        self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
+    ) -> Iterator[Found]:
+        """See `Backend.track`: back from the earliest place into a spool first, then on to the end.
+
+        On a later place it starts anew from that box: a correction replaces what was learnt.
+        """
+        self.check(places)
+        boxes = {place.frame: whole_pixels(place.box, info) for place in places if place.box}
+        first = min(boxes)
         with MaskSpool((info.height, info.width)) as spool:
-            if first > 0:
+            if first > shot.start:
                 tracker = EmbeddedTracker()
-                for index, frame in read_backward(path, first, info):
-                    spool.push(tracker.start(frame, box) if index == first else tracker.step(frame))
-            for index in range(first):
-                yield index, spool.pop()
-        tracker = EmbeddedTracker()
-        for index, frame in enumerate(read_frames(path, first), start=first):
-            yield index, tracker.start(frame, box) if index == first else tracker.step(frame)
+                for index, frame in read_backward(path, first, info, shot.start):
+                    spool.push(tracker.start(frame, boxes[first]) if index == first else tracker.step(frame))
+            for index in range(shot.start, first):
+                yield Found(index, spool.pop())
+        for index, frame in enumerate(read_frames(path, first, shot.stop), start=first):
+            if index in boxes:
+                tracker = EmbeddedTracker()
+                yield Found(index, tracker.start(frame, boxes[index]))
+            else:
+                yield Found(index, tracker.step(frame))
 
 
 def whole_pixels(box: Box, info: ClipInfo) -> tuple[int, int, int, int]:
@@ -79,23 +117,13 @@ def whole_pixels(box: Box, info: ClipInfo) -> tuple[int, int, int, int]:
     )
 
 
-def read_backward(path: Path, last: int, info: ClipInfo) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (index, frame) from `last` down to 0, decoding forward in chunks of bounded size."""
+def read_backward(path: Path, last: int, info: ClipInfo, first: int = 0) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield (index, frame) from `last` down to `first`, decoding forward in chunks of bounded size."""
     chunk = max(4, _CHUNK_BYTES // (info.width * info.height * 3))
     stop = last + 1
-    while stop > 0:
-        start = max(0, stop - chunk)
+    while stop > first:
+        start = max(first, stop - chunk)
         frames = list(read_frames(path, start, stop))
         for offset in range(len(frames) - 1, -1, -1):
             yield start + offset, frames[offset]
         stop = start
-
-
-BACKENDS: dict[str, Callable[[], Backend]] = {"embedded": EmbeddedBackend}
-
-
-def make_backend(name: str) -> Backend:
-    """The backend of that name; UsageError for one that this build does not have (it never falls back)."""
-    if name not in BACKENDS:
-        raise UsageError(f"there is no tracker backend '{name}' here; this build has: {', '.join(BACKENDS)}.")
-    return BACKENDS[name]()

@@ -59,10 +59,10 @@ class EmbeddedTracker:
         self.lost = False
 
     @one_thread
-    def start(self, frame: Frame, box: tuple[int, int, int, int]) -> Mask:
-        """Mask (H, W) of the object in `box` (x1, y1, x2, y2 px, inside the frame) on the prompt frame."""
+    def start(self, frame: Frame, box: tuple[int, int, int, int], given: Mask | None = None) -> Mask:
+        """Mask (H, W) of the object in `box` (x1, y1, x2, y2 px, inside the frame), or the `given` one (not empty)."""
         look = shade_and_hue(frame)
-        mask = cut_out(frame, box)
+        mask = cut_out(frame, box) if given is None else given.copy()
         self._frame, self._look, self._mask = frame, look, mask
         self._area = max(16, int(np.count_nonzero(mask)))
         self._recent_area = float(self._area)

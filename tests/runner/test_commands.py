@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import runs
+from runner import commands, runs
 from runner.errors import RunnerError
 from runner.process import ROOT
 
@@ -90,9 +90,9 @@ def test_a_mask_outside_any_run_is_refused_by_reskin(data: Path) -> None:
 
 def test_make_alone_lists_the_targets_and_a_missing_variable_is_named() -> None:
     listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "extract", "reskin", "evaluate", "pipeline", "test", "lint"):
+    for target in ("demo", "extract", "reskin", "evaluate", "pipeline", "test", "lint", "frame", "bench-tracker"):
         assert f"make {target}" in listing
-    for target, variable in (("extract", "VIDEO=clip.mp4"), ("reskin", "PROMPT=")):
+    for target, variable in (("extract", "VIDEO=clip.mp4"), ("frame", "VIDEO=clip.mp4"), ("reskin", "PROMPT=")):
         done = subprocess.run(["make", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 2 and variable in done.stderr
 
@@ -102,3 +102,30 @@ def test_the_runner_needs_nothing_but_the_standard_library() -> None:
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(eval(done.stdout))
     assert not {name for name in loaded if name not in sys.stdlib_module_names and name not in ("runner", "__main__")}
+
+
+def test_extract_passes_the_trackers_options_on_and_draws_a_box_only_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def record(python: Path, module: str, arguments: list[str]) -> int:
+        seen.append([module, *arguments])
+        return 0
+
+    monkeypatch.setattr(commands, "ensure_env", lambda stage: Path(stage))
+    monkeypatch.setattr(commands, "run_module", record)
+    folder = data / "runs" / "x"
+    folder.mkdir(parents=True)
+    assert (
+        commands.extract(["-i", "x.mp4", "--select", "--frame", "7", "--model", "tiny", "--correct", "9:1,2,3,4"]) == 0
+    )
+    run, rest = ["--run", str(folder)], ["--model", "tiny", "--correct", "9:1,2,3,4"]
+    assert seen == [
+        ["tracker", "-i", "x.mp4", *run, "--frame", "7", "--select", *rest, "--prompt-only"],
+        ["posegen", *run],
+        ["tracker", *run, "--frame", "7", *rest],
+    ]
+    seen.clear()
+    assert commands.extract(["-i", "x.mp4", "--point", "5,6"]) == 0
+    assert seen[0] == ["tracker", "-i", "x.mp4", *run, "--point", "5,6", "--prompt-only"]

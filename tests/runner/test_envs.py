@@ -108,3 +108,22 @@ def test_a_second_process_waits_for_the_first(project: Path) -> None:
         time.sleep(1.5)
         assert other.poll() is None
     assert imports(Path(other.communicate(timeout=120)[0].strip()))
+
+
+def test_source_archives_are_built_with_what_the_lock_says_and_sam2_without_cuda(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(envs, "call", lambda command, _, **extra: seen.append(([str(each) for each in command], extra)))
+    envs._make_venv_with_uv(project / "new", project / "tracker" / "requirements.lock")
+    command, extra = seen[-1]
+    lock = str(project / "tracker" / "requirements.lock")
+    assert command[command.index("--build-constraints") + 1] == lock and command[-1] == lock
+    assert "--require-hashes" in command and extra["SAM2_BUILD_CUDA"] == "0"
+
+
+@pytest.mark.parametrize("stage", ["tracker", "evaluator", "tests"])
+def test_whatever_tracks_has_the_same_sam_2_and_the_tools_that_build_it(stage: str) -> None:
+    lock = (ROOT / stage / "requirements.lock").read_text()
+    for pin in ("torch==2.10.0", "torchvision==0.25.0", "sam2==1.1.0", "setuptools==84.2.1", "wheel==0.48.0"):
+        assert re.search(rf"^{re.escape(pin)} \\$", lock, re.M), pin

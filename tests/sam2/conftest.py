@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from handoff.run import Run
     from handoff.video import Frame
     from tracker.sam2.predictor import Predictor
 
 IMAGE_SIZE = 128
 FRAMES = 64
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The model is so small that torch's threads wait for each other: 20 times, where other work shares the cores."""
+    torch = pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +34,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="session")
 def predictor(checkpoint: tuple[Path, str]) -> Predictor:
-    import torch
-
     from tests.sam2.standin import small_predictor
 
-    torch.set_num_threads(min(2, torch.get_num_threads()))
     return small_predictor(*checkpoint, IMAGE_SIZE)
 
 
@@ -47,3 +52,24 @@ def scene_folder(scene: list[Frame], tmp_path_factory: pytest.TempPathFactory) -
     from tests.sam2.standin import write_frame_folder
 
     return write_frame_folder(tmp_path_factory.mktemp("scene") / "frames", scene)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short clip for the command."""
+    from tests.clips import write_clip
+    from tests.sam2.command import CLIP_FRAMES
+    from tests.sam2.standin import moving_scene
+
+    return write_clip(tmp_path_factory.mktemp("command") / "clip.mp4", moving_scene(CLIP_FRAMES))
+
+
+@pytest.fixture
+def run(clip: Path, tmp_path: Path, checkpoint: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of that clip, and the small model's weights in the models folder "home/models" beside it."""
+    from handoff.ingest import ingest
+    from tests.sam2.command import environment
+
+    for key, value in environment(tmp_path / "home", checkpoint).items():
+        monkeypatch.setenv(key, value)
+    return ingest(clip, tmp_path / "run")

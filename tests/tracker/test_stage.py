@@ -16,7 +16,8 @@ from handoff.masks import MaskSequenceWriter, read_masks
 from handoff.prompts import Prompt, read_prompts, write_prompt
 from handoff.run import Run
 from tests.tracker.scenes import Scene, bouncing_board, make_scene
-from tracker.cli import command, ranges
+from tracker.cli import command
+from tracker.work import ranges
 
 
 @pytest.fixture(scope="module")

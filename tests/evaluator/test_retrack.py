@@ -1,0 +1,75 @@
+"""The second track repeats the first: cuts, corrections and tidied masks, as run.json has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluator.retrack import Setup, choose_setup, retrack
+from handoff.box import Box
+from handoff.errors import MissingError, UsageError
+from handoff.ingest import ingest
+from handoff.masks import read_masks
+from handoff.prompts import Place
+from handoff.run import Run
+from tests.tracker.scenes import Scene, bouncing_board, make_scene
+from tests.tracker.test_options import text
+from tests.tracker.test_stage import invoke
+from tracker.choice import Wanted
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return make_scene(20, bouncing_board)
+
+
+@pytest.fixture
+def run(scene: Scene, tmp_path: Path) -> Run:
+    """Tracked in two of three shots, in the second from a correction, largest parts only."""
+    run = ingest(scene.write(tmp_path / "clip.mp4"), tmp_path / "run")
+    options = ("--correct", f"12:{text(scene, 12)}", "--cuts", "8,16", "--keep", "largest", "--fill-holes", "5")
+    invoke(run, "--bbox", text(scene, 2), "--frame", "2", "--backend", "embedded", *options)
+    return Run.open(run.dir)
+
+
+def setup_of(run: Run, box: Box | None = None, frame: int | None = None, wanted: Wanted | None = None) -> Setup:
+    return choose_setup(run, run.path("mask.mp4"), run.info, box, frame, wanted)
+
+
+def test_the_second_track_of_the_same_clip_is_the_first(run: Run) -> None:
+    setup = setup_of(run)
+    assert [shot.start for shot in setup.shots] == [0, 8, 16]
+    masks = list(retrack(run.source, setup))
+    assert all(np.array_equal(a, b) for a, b in zip(masks, read_masks(run.path("mask.mp4")), strict=True))
+    assert [mask.any() for mask in masks] == [True] * 16 + [False] * 4
+
+
+def test_a_report_says_how_it_was_tracked(run: Run, scene: Scene) -> None:
+    assert setup_of(run).as_json() == {
+        "tracker": "embedded",
+        "box": list(scene.box(2)),
+        "frame": 2,
+        "corrections": [{"box": list(scene.box(12)), "frame": 12}],
+        "cuts": [8, 16],
+        "keep": "largest",
+        "fill_holes": 5,
+        "box_from": "run",
+    }
+
+
+def test_a_box_that_is_given_replaces_the_objects_places(run: Run, scene: Scene) -> None:
+    setup = setup_of(run, Box(*scene.box(5)), 5)
+    assert setup.places == (Place(5, Box(*scene.box(5))),) and setup.origin == "flag"
+
+
+def test_another_tracker_must_be_named_and_must_be_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    assert setup_of(run).backend.name == "embedded"
+    with pytest.raises(MissingError, match="make weights PROFILE=tracker-tiny"):
+        setup_of(run, wanted=Wanted("sam2", "tiny"))
+    with pytest.raises(UsageError, match="--device cuda is for SAM"):
+        setup_of(run, wanted=Wanted(device="cuda"))

@@ -1,0 +1,175 @@
+"""python -m tracker: cuts, tidied masks, the status of each frame, --verify and --select have the effect they name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from handoff.box import Box
+from handoff.errors import MissingError, UsageError
+from handoff.ingest import ingest
+from handoff.masks import read_masks
+from handoff.prompts import read_prompts
+from handoff.run import Run
+from tests.clips import textured, write_clip
+from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, bouncing_board, make_scene
+from tests.tracker.test_options import text
+from tests.tracker.test_stage import invoke
+from tracker import cli
+from tracker import tracker as tracker_module
+from tracker.backends import Backend, EmbeddedBackend, Found
+
+CUT = 12
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return make_scene(24, bouncing_board)
+
+
+@pytest.fixture
+def run(scene: Scene, tmp_path: Path) -> Run:
+    return ingest(scene.write(tmp_path / "clip.mp4"), tmp_path / "run")
+
+
+@pytest.fixture
+def two_shots(scene: Scene, tmp_path: Path) -> Run:
+    """The board, then from frame 12 on the same board in another place."""
+    other = np.ascontiguousarray(textured(HEIGHT, WIDTH, 77)[..., ::-1]) // 2
+    frames = [
+        frame if index < CUT else np.where(scene.truth[index][..., None], frame, other).astype(np.uint8)
+        for index, frame in enumerate(scene.frames)
+    ]
+    return ingest(write_clip(tmp_path / "two.mp4", frames), tmp_path / "run2")
+
+
+def masks_of(run: Run) -> list[Mask]:
+    return list(read_masks(run.path("mask.mp4")))
+
+
+def notes(run: Run) -> dict[str, Any]:
+    stage = json.loads((run.dir / "run.json").read_text())["stages"]["tracker"]
+    found: dict[str, Any] = stage["notes"]
+    return found
+
+
+def test_a_shot_without_a_box_is_black_and_a_line_says_so(two_shots: Run, scene: Scene) -> None:
+    result = CliRunner().invoke(cli.command, ["--run", str(two_shots.dir), "--bbox", text(scene, 0)])
+    assert "no box in the shot of frames 12 to 23" in result.output and "--correct" in result.output
+    assert [mask.any() for mask in masks_of(two_shots)] == [True] * CUT + [False] * CUT
+    assert notes(two_shots)["cuts"] == [CUT]
+
+
+def test_each_shot_is_tracked_from_its_own_box(two_shots: Run, scene: Scene) -> None:
+    invoke(two_shots, "--bbox", text(scene, 0), "--correct", f"20:{text(scene, 20)}")
+    assert all(mask.any() for mask in masks_of(two_shots))
+
+
+def test_cuts_none_follows_on_and_a_list_cuts_where_it_says(run: Run, scene: Scene) -> None:
+    invoke(run, "--bbox", text(scene, 0), "--cuts", "none")
+    assert all(mask.any() for mask in masks_of(run)) and notes(run)["cuts"] == []
+    invoke(run, "--bbox", text(scene, 0), "--cuts", "6,18")
+    assert [mask.any() for mask in masks_of(run)] == [True] * 6 + [False] * 18
+    assert notes(run)["cuts"] == [6, 18]
+    with pytest.raises(UsageError, match="auto, none, a list"):
+        invoke(run, "--bbox", text(scene, 0), "--cuts", "often")
+
+
+class Patchy(EmbeddedBackend):
+    """Gives every mask a hole of 4 px and a speck of 9 px."""
+
+    def track(self, *arguments: Any) -> Any:
+        for found in super().track(*arguments):
+            mask = np.zeros_like(found.mask)
+            mask[40:80, 40:80] = True
+            mask[50:52, 50:52] = False
+            mask[5:8, 5:8] = True
+            yield Found(found.frame_index, mask)
+
+
+@pytest.fixture
+def patchy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*_: object, **__: object) -> Backend:
+        return Patchy()
+
+    monkeypatch.setattr(cli, "make_backend", make)
+
+
+@pytest.mark.parametrize(
+    ("options", "speck", "hole"),
+    [
+        ((), True, True),
+        (("--keep", "largest"), False, True),
+        (("--fill-holes", "4"), True, False),
+        (("--fill-holes", "3"), True, True),
+        (("--keep", "largest", "--fill-holes", "9"), False, False),
+    ],
+)
+def test_masks_are_tidied_as_asked(
+    run: Run, scene: Scene, patchy: None, options: tuple[str, ...], speck: bool, hole: bool
+) -> None:
+    invoke(run, "--bbox", text(scene, 0), *options)
+    for mask in masks_of(run):
+        assert (bool(mask[6, 6]), not mask[50, 50]) == (speck, hole)
+
+
+def test_every_frame_has_a_status_and_lost_ones_are_black(tmp_path: Path) -> None:
+    hidden = make_scene(24, hidden=range(10, 15))
+    run = ingest(hidden.write(tmp_path / "hidden.mp4"), tmp_path / "run")
+    said = invoke(run, "--bbox", text(hidden, 2), "--frame", "2", "--cuts", "none").output
+    ranges = notes(run)["status"]["ranges"]
+    assert [10, 14] in ranges["absent"]
+    assert sum(last - first + 1 for spans in ranges.values() for first, last in spans) == 24
+    assert "absent" in said
+    assert not any(mask.any() for mask in masks_of(run)[10:15])
+
+
+def test_verify_tracks_back_and_notes_the_agreement_of_the_two_passes(run: Run, scene: Scene) -> None:
+    said = invoke(run, "--bbox", text(scene, 4), "--frame", "4", "--verify").output
+    assert "verify: tracked back over" in said
+    record = notes(run)["verify"][0]
+    assert record["shot"] == [0, 23] and record["frames"] > 15 and record["mean"] > 0.8
+    before = masks_of(run)
+    invoke(run, "--bbox", text(scene, 4), "--frame", "4")
+    assert "verify" not in notes(run)
+    assert all(np.array_equal(a, b) for a, b in zip(before, masks_of(run), strict=True))
+
+
+def test_select_takes_the_box_that_is_drawn_on_the_frame_that_is_named(
+    run: Run, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+
+    def draw(frame: Any) -> Box:
+        shown.append(frame)
+        return Box(*scene.box(7))
+
+    monkeypatch.setattr(cli, "select_box", draw)
+    invoke(run, "--select", "--frame", "7")
+    prompt = read_prompts(run)["object"]
+    assert (prompt.frame, prompt.origin, prompt.box) == (7, "drawn", Box(*scene.box(7)))
+    assert np.abs(shown[0].astype(int) - scene.frames[7]).mean() < 6
+    with pytest.raises(UsageError, match="use one of them"):
+        invoke(run, "--select", "--bbox", text(scene, 7))
+
+
+def test_select_without_a_display_names_the_way_without_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(MissingError, match="make frame VIDEO="):
+        invoke(run, "--select")
+
+
+def test_the_tracker_forgets_how_to_tidy_with_the_clip(run: Run, scene: Scene) -> None:
+    tracker = tracker_module.SkateboardTracker(Patchy())
+    for keep, parts in (("largest", False), (None, True)):
+        tracker.init_video(run.source)
+        tracker.add_initial_prompt(0, scene.box(0))
+        if keep:
+            tracker.set_cleanup("largest", 0)
+        assert {bool(mask[6, 6]) for _, mask in tracker.propagate()} == {parts}

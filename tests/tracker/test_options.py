@@ -1,0 +1,142 @@
+"""The options of python -m tracker: each is documented with an example, what is mistyped is refused, and no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from handoff.errors import UsageError
+from handoff.ingest import ingest
+from handoff.masks import read_masks
+from handoff.prompts import Place, Point, Prompt, read_prompts
+from handoff.run import Run
+from runner.process import ROOT
+from tests.tracker.scenes import Scene, bouncing_board, make_scene
+from tests.tracker.test_stage import invoke
+from tracker import SkateboardTracker
+from tracker.choice import make_backend
+from tracker.cli import command
+from tracker.options import parse_correction, parse_point
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return make_scene(24, bouncing_board)
+
+
+@pytest.fixture
+def run(scene: Scene, tmp_path: Path) -> Run:
+    return ingest(scene.write(tmp_path / "clip.mp4"), tmp_path / "run")
+
+
+def text(scene: Scene, frame: int) -> str:
+    return ",".join(str(value) for value in scene.box(frame))
+
+
+def test_help_shows_every_option_with_an_example() -> None:
+    shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    assert len(options) >= 12
+    for option in options:
+        example = (option.help or "").partition("e.g. ")[2]
+        assert any(name in example.split() for name in option.opts), option.opts
+        assert example.split("  [")[0] in shown
+
+
+def test_points_and_corrections_are_read_as_they_are_written() -> None:
+    assert parse_point("190,220") == parse_point("190,220,1") == Point(190, 220, 1)
+    assert parse_point("190.5, 260, 0") == Point(190.5, 260, 0)
+    correction = parse_correction("50:310,190,420,230")
+    assert correction.frame == 50 and correction.box and correction.box.as_list() == [310, 190, 420, 230]
+
+
+@pytest.mark.parametrize("wrong", ["190", "190,220,2", "a,b", "1,2,3,4", "nan,5", ""])
+def test_a_mistyped_point_is_shown_with_the_right_form(wrong: str) -> None:
+    with pytest.raises(UsageError, match="x,y"):
+        parse_point(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["310,190,420,230", "x:310,190,420,230", "-1:1,2,3,4", "50:1,2,3"])
+def test_a_mistyped_correction_is_shown_with_the_right_form(wrong: str) -> None:
+    with pytest.raises(UsageError, match="x1,y1,x2,y2"):
+        parse_correction(wrong)
+
+
+def test_the_embedded_tracker_starts_anew_at_a_correction_and_not_before(run: Run, scene: Scene) -> None:
+    invoke(run, "--bbox", text(scene, 0), "--backend", "embedded")
+    before = list(read_masks(run.path("mask.mp4")))
+    invoke(run, "--bbox", text(scene, 0), "--correct", "12:100,20,140,50", "--backend", "embedded")
+    after = list(read_masks(run.path("mask.mp4")))
+    assert all(np.array_equal(a, b) for a, b in zip(before[:12], after[:12], strict=True))
+    rows, columns = np.nonzero(after[12])
+    assert rows.size and (columns.min(), rows.min()) >= (100, 20) and (columns.max(), rows.max()) < (140, 50)
+    assert not np.array_equal(before[13], after[13])
+    prompt = read_prompts(run)["object"]
+    assert [place.frame for place in prompt.places] == [0, 12]
+
+
+def test_a_correction_before_the_prompt_begins_the_backward_pass(run: Run, scene: Scene) -> None:
+    invoke(run, "--bbox", text(scene, 12), "--frame", "12", "--correct", f"4:{text(scene, 4)}")
+    first = list(read_masks(run.path("mask.mp4")))
+    invoke(run, "--bbox", text(scene, 4), "--frame", "4", "--correct", f"12:{text(scene, 12)}")
+    assert all(np.array_equal(a, b) for a, b in zip(first, read_masks(run.path("mask.mp4")), strict=True))
+    assert first[0].any()
+
+
+def test_the_embedded_tracker_refuses_points_and_names_the_one_that_takes_them(run: Run) -> None:
+    with pytest.raises(UsageError, match="--backend sam2"):
+        invoke(run, "--point", "60,70", "--backend", "embedded")
+    assert not run.path("prompts.json").exists()
+
+
+@pytest.mark.parametrize("option", [("--model", "tiny"), ("--device", "cuda"), ("--compile",)])
+def test_an_option_that_only_sam_2_knows_is_not_ignored(run: Run, scene: Scene, option: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"is for SAM 2\.1"):
+        invoke(run, "--bbox", text(scene, 0), "--backend", "embedded", *option)
+
+
+def test_without_a_new_prompt_the_stored_one_is_used_with_all_it_has(run: Run, scene: Scene) -> None:
+    invoke(run, "--bbox", text(scene, 0), "--correct", f"9:{text(scene, 9)}", "--prompt-only")
+    invoke(run)
+    prompt = read_prompts(run)["object"]
+    assert isinstance(prompt, Prompt) and [place.frame for place in prompt.corrections] == [9]
+    invoke(run, "--correct", f"11:{text(scene, 11)}")
+    assert [place.frame for place in read_prompts(run)["object"].places] == [0, 11]
+
+
+def test_a_shot_without_a_place_is_black_and_nothing_crosses_a_cut(run: Run, scene: Scene) -> None:
+    tracker = SkateboardTracker("embedded")
+    tracker.init_video(run.source)
+    tracker.add_initial_prompt(10, scene.box(10))
+    tracker.set_shots([range(0, 8), range(8, 16), range(16, 24)])
+    found = [mask.any() for _, mask in tracker.propagate()]
+    assert found == [False] * 8 + [True] * 8 + [False] * 8
+    tracker.add_correction(20, scene.box(20))
+    assert [mask.any() for _, mask in tracker.propagate()] == [False] * 8 + [True] * 16
+    assert tracker.lost_frames == list(range(8))
+
+
+def test_two_places_on_one_frame_are_refused(run: Run, scene: Scene) -> None:
+    tracker = SkateboardTracker(make_backend("embedded"))
+    tracker.init_video(run.source)
+    with pytest.raises(UsageError, match="frame 3 is given twice"):
+        tracker.set_places([Place(3, points=(Point(1, 2),)), Place(3, points=(Point(1, 2),))])
+
+
+def test_the_embedded_tracker_imports_no_torch(run: Run, scene: Scene) -> None:
+    code = (
+        "import sys\nfrom tracker.cli import command\n"
+        "command.main(sys.argv[1:], standalone_mode=False)\n"
+        "sys.exit(sorted({'torch', 'sam2', 'torchvision', 'hydra', 'PIL'} & set(sys.modules)) or 0)"
+    )
+    arguments = ["--run", str(run.dir), "--bbox", text(scene, 0), "--backend", "embedded"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

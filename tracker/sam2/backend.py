@@ -1,0 +1,142 @@
+"""SAM 2.1 as a backend of the tracker. Importing this imports no torch; the embedded tracker must not pay for it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from handoff.errors import MissingError, UsageError
+from handoff.prompts import Place
+from handoff.video import ClipInfo
+from handoff.weights import find_weight, load_registry
+from tracker.backends import Found
+
+if TYPE_CHECKING:
+    from tracker.sam2.predictor import Predictor
+
+MODELS = {
+    "tiny": "sam2-1-hiera-tiny",
+    "small": "sam2-1-hiera-small",
+    "base_plus": "sam2-1-hiera-base-plus",
+    "large": "sam2-1-hiera-large",
+}
+"""The sizes, and the names of their weights in weights.toml."""
+
+DEVICES = ("auto", "cuda", "cpu")
+OVERRIDES = "TRACKER_SAM2_OVERRIDES"
+"""Environment variable: Hydra overrides of SAM 2.1's configuration, with spaces between; recorded in run.json."""
+
+_OBJECT, _SKATER = 1, 2
+_SHOWN_DIGITS = 12
+
+
+class Sam2Backend:
+    """SAM 2.1 of one size with verified weights. Box or points, corrections, and the skater as a second object."""
+
+    name = "sam2"
+    versions: tuple[str, ...] = ("torch", "torchvision", "sam2", "pillow")
+    tracks_skater = True
+
+    def __init__(
+        self, model: str = "large", device: str = "auto", compiled: bool = False, overrides: Sequence[str] = ()
+    ) -> None:
+        """Find and verify the weights, and the device. Nothing is loaded yet.
+
+        Raises UsageError for a model that does not exist; MissingError for weights, packages or a GPU that are missing.
+        """
+        if model not in MODELS:
+            raise UsageError(f"there is no SAM 2.1 model '{model}'; there are: {', '.join(MODELS)}.")
+        self._checkpoint = find_weight(MODELS[model])
+        self._sha256 = load_registry().weight(MODELS[model]).sha256
+        self._model, self._compiled, self._overrides = model, compiled, tuple(overrides)
+        self._device = choose_device(device)
+        self._predictor: Predictor | None = None
+        self.params: dict[str, Any] = {
+            "backend": self.name,
+            "model": model,
+            "weights": self._sha256,
+            "device": self._device,
+            "compiled": compiled,
+        }
+        if overrides:
+            self.params["overrides"] = list(overrides)
+        self.description = (
+            f"SAM 2.1 Hiera {model} on {self._device}{', compiled' if compiled else ''} "
+            f"(sam2 {importlib.metadata.version('sam2')}, torch {importlib.metadata.version('torch')}, "
+            f"weights {self._sha256[:_SHOWN_DIGITS]}{', changed by ' + ' '.join(overrides) if overrides else ''})"
+        )
+
+    def check(self, places: Sequence[Place]) -> None:
+        """See `Backend.check`: points alone must say where the object is, not only where it is not."""
+        for place in places:
+            if place.box is None and not any(point.label for point in place.points):
+                raise UsageError(
+                    f"the points on frame {place.frame} only say where the object is not; add one that is on it."
+                )
+
+    def track(
+        self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
+    ) -> Iterator[Found]:
+        """See `Backend.track`. A pixel that object and skater both claim is given to the higher logit."""
+        from tracker.sam2.lazy_frames import ClipFrames
+        from tracker.sam2.overlap import exclusive_masks
+        from tracker.sam2.session import Sam2Session
+
+        source = ClipFrames(path, info, shot.start, shot.stop)
+        with Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
+            for identity, where in ((_OBJECT, places), (_SKATER, skater)):
+                for place in where:
+                    session.add_prompt(
+                        place.frame - shot.start,
+                        identity,
+                        box=place.box,
+                        points=[(point.x, point.y) for point in place.points] or None,
+                        labels=[point.label for point in place.points] or None,
+                    )
+            for index, logits, scores in session.propagate():
+                masks = exclusive_masks(logits)
+                empty = np.zeros((info.height, info.width), bool)
+                human = masks.get(_SKATER, empty) if skater else None
+                yield Found(shot.start + index, masks.get(_OBJECT, empty), scores.get(_OBJECT), human)
+
+    def _loaded(self) -> Predictor:
+        from tracker.sam2.predictor import load_predictor
+
+        if self._predictor is None:
+            self._predictor = load_predictor(
+                self._model,
+                self._checkpoint,
+                self._sha256,
+                self._device,
+                compiled=self._compiled,
+                overrides=self._overrides,
+            )
+        return self._predictor
+
+
+def choose_device(device: str) -> str:
+    """ "cuda" or "cpu": what is asked for, or with "auto" the GPU where there is one.
+
+    Raises MissingError for a GPU that is asked for and not there, and for an environment without SAM 2.1.
+    """
+    for package in ("torch", "sam2"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingError(f"SAM 2.1 needs the package {package}, which this Python lacks; use the tracker's own.")
+    import torch
+
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise MissingError("--device cuda was asked for, but torch sees no CUDA GPU here; use a GPU, or --device cpu.")
+    return ("cuda" if there else "cpu") if device == "auto" else device
+
+
+def spool_folder(clip: Path) -> Path:
+    """Where frames before a prompt wait: beside the clip, which is on a disk; else the system's temporary folder."""
+    return clip.parent if os.access(clip.parent, os.W_OK) else Path(tempfile.gettempdir())
