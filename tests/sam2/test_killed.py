@@ -74,7 +74,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, checkpoint: tuple[Path
 @pytest.mark.slow
 @pytest.mark.xfail(
     strict=False,
-    reason="open: two undisturbed runs of the random-weight model differ in up to 0.2 % of the pixels between processes",
+    reason="open: undisturbed runs of the random-weight model differ in up to 0.2 % of the pixels between processes",
 )
 @pytest.mark.parametrize("frames_before", [0, 5, 30], ids=["before the first mask", "before the prompt", "after it"])
 def test_the_same_command_after_a_kill_gives_the_files_of_an_undisturbed_run(
