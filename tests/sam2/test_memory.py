@@ -49,7 +49,7 @@ def test_the_state_of_a_session_stops_growing(
 
 @pytest.mark.slow
 def test_resident_memory_is_flat_where_upstreams_grows() -> None:
-    command = [sys.executable, "-m", "bench.tracker", "--frames", "180", "--image-size", "128"]
+    command = [sys.executable, "-m", "bench.tracker", "--frames", "120", "--image-size", "256"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=dict(os.environ), check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
