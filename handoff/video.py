@@ -39,6 +39,8 @@ _UNSPECIFIED = 2
 _BT601_TAG, _BT709_TAG = 6, 1
 # x264's bytes depend on its number of threads: a fixed number gives the same file on any machine
 ENCODER_THREADS = 4
+# nor may they depend on the process: with its macroblock tree x264 gives the same 96x72 px frames two or more encodings
+REPEATABLE = {"x264-params": "mbtree=0"}
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class VideoWriter:
         if mode == "rgb" and (width % 2 or height % 2):
             raise UsageError(f"{path.name} cannot be {width}x{height} px: H.264 in yuv420p needs even sizes.")
         self.path, self.fps, self.width, self.height, self.mode = path, fps, width, height, mode
-        self._options = {"preset": preset} | ({"crf": str(crf)} if mode == "rgb" else {"qp": "0"})
+        self._options = {"preset": preset} | ({"crf": str(crf)} | REPEATABLE if mode == "rgb" else {"qp": "0"})
         self._count = 0
         self._stack = contextlib.ExitStack()
 

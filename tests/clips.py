@@ -15,6 +15,8 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from handoff.video import REPEATABLE
+
 Frame = NDArray[np.uint8]
 
 
@@ -71,8 +73,9 @@ def write_clip(
     pts in time_base: makes a variable rate. audio: adds a silent track. index_first: the MP4 can be read from its
     beginning, so that a cut-off file still opens.
     """
+    encoder = (REPEATABLE if codec == "libx264" else {}) | (options or {"crf": "10"})
     with av.open(str(path), "w", options={"movflags": "+faststart"} if index_first else {}) as container:
-        stream = container.add_stream(codec, rate=fps, options=options or {"crf": "10"})
+        stream = container.add_stream(codec, rate=fps, options=encoder)
         stream.pix_fmt = pix_fmt
         if time_base is not None:
             stream.codec_context.time_base = time_base

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from handoff.errors import InputError, UsageError
 from handoff.video import VideoWriter, probe, read_frames, read_gray
+from runner.process import ROOT
 from tests.clips import moving_square, textured, write_clip
 
 
@@ -65,6 +68,31 @@ def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
             for frame in moving_square(30):
                 writer.write(frame)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+_ENCODE = """
+import hashlib, sys
+from fractions import Fraction
+from pathlib import Path
+from handoff.video import VideoWriter
+from tests.clips import textured
+path = Path(sys.argv[1])
+ground, patch = textured(64, 144, 1), 255 - textured(24, 24, 2)
+with VideoWriter(path, Fraction(25), 64, 64, crf=10) as writer:
+    for index in range(40):
+        frame = ground[:, index : index + 64].copy()
+        frame[20 + index % 17 : 44 + index % 17, 7 * index % 40 :][:, :24] = patch
+        writer.write(frame)
+print(hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+
+
+def test_the_same_frames_give_the_same_file_in_every_process(tmp_path: Path) -> None:
+    said = set()
+    for number in range(8):
+        command = [sys.executable, "-c", _ENCODE, str(tmp_path / f"{number}.mp4")]
+        said.add(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert len(said) == 1
 
 
 def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
