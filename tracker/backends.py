@@ -19,6 +19,7 @@ from handoff.errors import UsageError
 from handoff.prompts import Place
 from handoff.video import ClipInfo, read_frames
 from tracker.embedded import EmbeddedTracker
+from tracker.shape import box_of
 from tracker.spool import MaskSpool
 
 Mask = NDArray[np.bool_]  # (H, W)
@@ -58,6 +59,15 @@ class Backend(Protocol):
 
         places: where the object is, on frames of the shot; the skater's likewise. Not both are empty.
         Its memory must not grow with the length of the clip.
+        """
+        ...
+
+    def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
+        """Track a second time, in a new state that knows nothing but one mask: `verify.Retrack`.
+
+        Yield (frame_index, mask (H, W) bool) of `frames`, ascending, each once, all False where lost. start: the frame
+        on which the object is `mask` (not empty): the first of `frames`, or the last, which means tracking backward.
+        Its memory must not grow with the number of frames.
         """
         ...
 
@@ -105,6 +115,19 @@ class EmbeddedBackend:
                 yield Found(index, tracker.start(frame, boxes[index]))
             else:
                 yield Found(index, tracker.step(frame))
+
+    def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
+        """See `Backend.retrack`."""
+        tracker = EmbeddedTracker()
+        if start == frames.start:
+            for index, frame in enumerate(read_frames(path, start, frames.stop), start=start):
+                yield index, tracker.start(frame, box_of(mask), mask) if index == start else tracker.step(frame)
+            return
+        with MaskSpool((info.height, info.width)) as spool:
+            for index, frame in read_backward(path, start, info, frames.start):
+                spool.push(tracker.start(frame, box_of(mask), mask) if index == start else tracker.step(frame))
+            for index in frames:
+                yield index, spool.pop()
 
 
 def whole_pixels(box: Box, info: ClipInfo) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ mask and goes back to the prompt frame. Where the first pass had drifted to some
 something, and the two disagree. It needs no truth, but it is no proof: both passes may be wrong in the same way. How
 well it predicts real error is measured in docs/tracker.md.
 
-    log = verify(run_dir / "mask.mp4", prompt_frame, shot, EmbeddedRetrack(clip, info))
+    log = verify(run_dir / "mask.mp4", prompt_frame, shot, partial(backend.retrack, clip, info))
     print(log.summary())
 
 Memory does not grow with the clip, but for two numbers a frame.
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,20 @@ from numpy.typing import NDArray
 from handoff.errors import InputError
 from handoff.masks import read_masks
 from handoff.progress import progress
-from tracker.retrack import Retrack
 from tracker.status import StatusLog
 
 Mask = NDArray[np.bool_]  # (H, W)
 
 DOUBTFUL = 0.7  # IoU of the two passes under which a frame is worth a look
 GOOD_SHARE = 0.5  # of the median area: a sliver that is about to go out of sight is no mask to start from
+
+
+class Retrack(Protocol):
+    """A way to track a second time: `Backend.retrack` on one clip."""
+
+    def __call__(self, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
+        """Yield (frame_index, mask (H, W) bool) of `frames`, ascending; on `start`, one of its ends, it is `mask`."""
+        ...
 
 
 class CycleLog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,10 @@ from handoff.prompts import Prompt
 from handoff.run import Run
 from handoff.stage import Stage
 from handoff.video import read_frames
-from tracker.backends import Backend
-from tracker.cleanup import Keep
+from tracker.backends import Backend, Mask
+from tracker.cleanup import Keep, clean
 from tracker.cuts import parse_cuts, shots_of
 from tracker.human import HUMAN_FOLDER, HUMAN_VIDEO, PERSON_VIDEO, write_human_mask
-from tracker.retrack import BackendRetrack, EmbeddedRetrack, Retrack
 from tracker.skater import skater_places
 from tracker.tracker import SkateboardTracker
 from tracker.verify import verify
@@ -95,9 +94,11 @@ def find_shots(run: Run, task: Task) -> list[range]:
 
 def verify_shots(run: Run, backend: Backend, task: Task, shots: Sequence[range]) -> list[dict[str, Any]]:
     """Track each shot that has a place a second time, toward that place; what came of it, a record a shot."""
-    retrack: Retrack = EmbeddedRetrack(run.source, run.info)
-    if backend.name != "embedded":
-        retrack = BackendRetrack(backend, run.source, run.info)
+
+    def retrack(start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
+        for index, again in backend.retrack(run.source, run.info, start, mask, frames):
+            yield index, clean(again, task.keep, task.fill_px)  # as the first track's masks were
+
     records = []
     for shot in shots:
         here = [place.frame for place in task.prompt.places if place.frame in shot]

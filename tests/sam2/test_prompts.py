@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +16,8 @@ from handoff.errors import InputError, UsageError
 from handoff.prompts import Place, Point, Prompt, read_prompts, write_prompt
 from handoff.run import Run
 from tests.sam2.command import BOX, BOXED, CLIP_FRAMES, OTHER, TINY, expected, invoke, masks_of, stage_of, write_pose
-from tracker import work
 from tracker.cleanup import keep_largest
 from tracker.sam2.predictor import Predictor
-from tracker.verify import CycleLog, Retrack
 
 
 def test_points_prompt_on_any_frame_and_both_kinds_count(run: Run, predictor: Predictor) -> None:
@@ -119,23 +116,6 @@ def test_a_cut_resets_the_state_and_the_correction_is_the_second_shots_prompt(ru
         assert humans is not None
         assert np.array_equal(masks_of(run)[shot.start : shot.stop], largest)
         assert np.array_equal(masks_of(run, "human_mask.mp4")[shot.start : shot.stop], humans & ~largest)
-
-
-def test_verify_tracks_a_second_time_with_sam_2_from_the_box_of_a_mask(
-    run: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    again: list[np.ndarray] = []  # random masks are no mask to start from, so the start is given here
-
-    def second_pass(masks: Path, prompt_frame: int, shot: range, retrack: Retrack) -> CycleLog:
-        start = np.zeros((72, 96), bool)
-        start[20:50, 20:50] = True
-        again.extend(mask for _, mask in retrack(11, start, range(prompt_frame, 12)))
-        return CycleLog()
-
-    monkeypatch.setattr(work, "verify", second_pass)
-    invoke(run, *BOXED, "--verify", *TINY)
-    assert np.array_equal(again, expected(predictor, run, [{"frame": 11, "box": BOX}], shot=range(5, 12))[0])
-    assert stage_of(run)["notes"]["verify"][0]["shot"] == [0, CLIP_FRAMES - 1]
 
 
 def test_the_prompts_file_is_as_the_documentation_shows_it(run: Run) -> None:

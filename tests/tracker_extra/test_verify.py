@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,7 @@ from handoff.video import probe
 from tests.tracker.scenes import bouncing_board, iou, make_scene
 from tracker.backends import EmbeddedBackend
 from tracker.embedded import EmbeddedTracker
-from tracker.retrack import BackendRetrack, EmbeddedRetrack
-from tracker.verify import verify
+from tracker.verify import Retrack, verify
 
 Mask = NDArray[np.bool_]
 
@@ -114,14 +114,15 @@ def test_the_record_has_one_number_a_frame_and_null_where_nothing_was_compared(t
     assert record["frames"] == 2
 
 
-@pytest.mark.parametrize("kind", ["mask", "box"])
+def embedded(clip: Path) -> Retrack:
+    return partial(EmbeddedBackend().retrack, clip, probe(clip))
+
+
 @pytest.mark.parametrize("prompt", [0, 9])
-def test_the_embedded_tracker_comes_back_to_a_good_track(kind: str, prompt: int, tmp_path: Path) -> None:
+def test_the_embedded_tracker_comes_back_to_a_good_track(prompt: int, tmp_path: Path) -> None:
     scene = make_scene(14, bouncing_board)
     clip = scene.write(tmp_path / "clip.mp4")
-    info = probe(clip)
-    retrack = EmbeddedRetrack(clip, info) if kind == "mask" else BackendRetrack(EmbeddedBackend(), clip, info)
-    log = verify(write(scene.truth, tmp_path), prompt, range(14), retrack)
+    log = verify(write(scene.truth, tmp_path), prompt, range(14), embedded(clip))
     assert len(log.ious) >= 12
     assert min(log.ious.values()) > 0.8
 
@@ -132,7 +133,7 @@ def test_a_first_pass_that_drifted_to_the_ground_is_found_out(tmp_path: Path) ->
     drifted = [
         mask if index < 5 else np.roll(scene.truth[4], (25, 0), (0, 1)) for index, mask in enumerate(scene.truth)
     ]
-    log = verify(write(drifted, tmp_path), 0, range(14), EmbeddedRetrack(clip, probe(clip)))
+    log = verify(write(drifted, tmp_path), 0, range(14), embedded(clip))
     assert set(range(1, 5)) <= set(log.doubtful())
 
 

@@ -16,7 +16,7 @@ from handoff.errors import MissingError, UsageError
 from handoff.prompts import Place
 from handoff.video import ClipInfo
 from handoff.weights import find_weight, load_registry
-from tracker.backends import Found
+from tracker.backends import Found, Mask
 
 if TYPE_CHECKING:
     from tracker.sam2.predictor import Predictor
@@ -105,6 +105,17 @@ class Sam2Backend:
                 empty = np.zeros((info.height, info.width), bool)
                 human = masks.get(_SKATER, empty) if skater else None
                 yield Found(shot.start + index, masks.get(_OBJECT, empty), scores.get(_OBJECT), human)
+
+    def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
+        """See `Backend.retrack`: the mask itself is the prompt, which upstream takes as it is; the object alone."""
+        from tracker.sam2.lazy_frames import ClipFrames
+        from tracker.sam2.session import Sam2Session
+
+        source = ClipFrames(path, info, frames.start, frames.stop)
+        with Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
+            session.add_prompt(start - frames.start, _OBJECT, mask=mask)
+            for index, logits, _ in session.propagate():
+                yield frames.start + index, logits[_OBJECT] > 0
 
     def _loaded(self) -> Predictor:
         from tracker.sam2.predictor import load_predictor
