@@ -14,9 +14,8 @@ from handoff.ingest import ingest
 from handoff.masks import read_masks
 from handoff.prompts import Place
 from handoff.run import Run
+from tests.tracker.command import invoke, text
 from tests.tracker.scenes import Scene, bouncing_board, make_scene
-from tests.tracker.test_options import text
-from tests.tracker.test_stage import invoke
 from tracker.choice import Wanted
 
 

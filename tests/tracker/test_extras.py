@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,16 @@ from click.testing import CliRunner
 from handoff.box import Box
 from handoff.errors import MissingError, UsageError
 from handoff.ingest import ingest
-from handoff.masks import read_masks
 from handoff.prompts import read_prompts
 from handoff.run import Run
 from tests.clips import textured, write_clip
-from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, bouncing_board, make_scene
-from tests.tracker.test_options import text
-from tests.tracker.test_stage import invoke
+from tests.tracker.command import invoke, masks_of, notes, text
+from tests.tracker.scenes import HEIGHT, WIDTH, Scene, make_scene
 from tracker import cli
 from tracker import tracker as tracker_module
 from tracker.backends import Backend, EmbeddedBackend, Found
 
 CUT = 12
-
-
-@pytest.fixture(scope="module")
-def scene() -> Scene:
-    return make_scene(24, bouncing_board)
-
-
-@pytest.fixture
-def run(scene: Scene, tmp_path: Path) -> Run:
-    return ingest(scene.write(tmp_path / "clip.mp4"), tmp_path / "run")
 
 
 @pytest.fixture
@@ -46,16 +33,6 @@ def two_shots(scene: Scene, tmp_path: Path) -> Run:
         for index, frame in enumerate(scene.frames)
     ]
     return ingest(write_clip(tmp_path / "two.mp4", frames), tmp_path / "run2")
-
-
-def masks_of(run: Run) -> list[Mask]:
-    return list(read_masks(run.path("mask.mp4")))
-
-
-def notes(run: Run) -> dict[str, Any]:
-    stage = json.loads((run.dir / "run.json").read_text())["stages"]["tracker"]
-    found: dict[str, Any] = stage["notes"]
-    return found
 
 
 def test_a_shot_without_a_box_is_black_and_a_line_says_so(two_shots: Run, scene: Scene) -> None:

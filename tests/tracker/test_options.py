@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import numpy as np
@@ -12,31 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from handoff.errors import UsageError
-from handoff.ingest import ingest
 from handoff.masks import read_masks
 from handoff.prompts import Place, Point, Prompt, read_prompts
 from handoff.run import Run
 from runner.process import ROOT
-from tests.tracker.scenes import Scene, bouncing_board, make_scene
-from tests.tracker.test_stage import invoke
+from tests.tracker.command import invoke, text
+from tests.tracker.scenes import Scene
 from tracker import SkateboardTracker
 from tracker.choice import make_backend
 from tracker.cli import command
 from tracker.options import parse_correction, parse_point
-
-
-@pytest.fixture(scope="module")
-def scene() -> Scene:
-    return make_scene(24, bouncing_board)
-
-
-@pytest.fixture
-def run(scene: Scene, tmp_path: Path) -> Run:
-    return ingest(scene.write(tmp_path / "clip.mp4"), tmp_path / "run")
-
-
-def text(scene: Scene, frame: int) -> str:
-    return ",".join(str(value) for value in scene.box(frame))
 
 
 def test_help_shows_every_option_with_an_example() -> None:

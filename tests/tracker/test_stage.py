@@ -7,44 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from handoff.box import Box
 from handoff.errors import InputError, UsageError
-from handoff.ingest import ingest
 from handoff.masks import MaskSequenceWriter, read_masks
 from handoff.prompts import Prompt, read_prompts, write_prompt
 from handoff.run import Run
-from tests.tracker.scenes import Scene, bouncing_board, make_scene
+from tests.tracker.command import invoke, text
+from tests.tracker.scenes import Scene
 from tracker.cli import command
 from tracker.work import ranges
 
 
-@pytest.fixture(scope="module")
-def scene() -> Scene:
-    return make_scene(8, bouncing_board)
-
-
-@pytest.fixture
-def run(scene: Scene, tmp_path: Path) -> Run:
-    return ingest(scene.write(tmp_path / "clip.mp4"), tmp_path / "run")
-
-
-def invoke(run: Run, *options: str) -> Result:
-    return CliRunner().invoke(command, ["--run", str(run.dir), *options], catch_exceptions=False, standalone_mode=False)
-
-
-def box_text(scene: Scene, frame: int) -> str:
-    return ",".join(str(value) for value in scene.box(frame))
-
-
 def test_the_box_of_the_flag_is_kept_for_the_next_time(run: Run, scene: Scene) -> None:
-    first = invoke(run, "--bbox", box_text(scene, 3), "--frame", "3")
+    first = invoke(run, "--bbox", text(scene, 3), "--frame", "3")
     assert "embedded tracker" in first.output
-    assert "found in 8 of 8 frames" in first.output
+    assert "found in 24 of 24 frames" in first.output
     assert read_prompts(run)["object"] == Prompt(Box(*scene.box(3)), 3, "flag")
     stage = json.loads((run.dir / "run.json").read_text())["stages"]["tracker"]
-    assert stage["notes"]["frames_tracked"] == 8
+    assert stage["notes"]["frames_tracked"] == 24
     assert stage["notes"]["frames_lost"] == []
     assert "embedded" in stage["tools"]["tracker"]
     assert {"mask.mp4", "mask_skateboard"} <= {output["path"] for output in stage["outputs"]}
@@ -64,7 +46,7 @@ def test_a_stored_box_is_not_used_for_another_frame(run: Run, scene: Scene) -> N
         invoke(run, "--frame", "5")
 
 
-@pytest.mark.parametrize(("box", "frame"), [("150,60,170,80", "0"), ("10,10,40,40", "8")])
+@pytest.mark.parametrize(("box", "frame"), [("150,60,170,80", "0"), ("10,10,40,40", "24")])
 def test_a_bad_prompt_is_refused_before_anything_is_written(run: Run, box: str, frame: str) -> None:
     with pytest.raises(InputError):
         invoke(run, "--bbox", box, "--frame", frame)
@@ -79,18 +61,18 @@ def test_the_skaters_mask_never_shares_a_pixel_with_the_objects(run: Run, scene:
     with MaskSequenceWriter(run.path("person_mask.mp4"), tmp_path / "p", info.fps, info.width, info.height) as writer:
         for _ in range(info.frames):
             writer.write(person)
-    invoke(run, "--bbox", box_text(scene, 0))
+    invoke(run, "--bbox", text(scene, 0))
     shared = 0
     for thing, human in zip(read_masks(run.path("mask.mp4")), read_masks(run.path("human_mask.mp4")), strict=True):
         assert np.array_equal(human, person & ~thing)
         shared += np.count_nonzero(person & thing)
     assert shared > 0  # they did touch
-    assert len(list(run.path("mask_human").iterdir())) == 8
+    assert len(list(run.path("mask_human").iterdir())) == 24
 
 
 def test_without_a_person_mask_it_says_so_and_leaves_no_old_skater_mask(run: Run, scene: Scene) -> None:
     run.path("human_mask.mp4").write_bytes(b"of an earlier run")
-    result = invoke(run, "--bbox", box_text(scene, 0))
+    result = invoke(run, "--bbox", text(scene, 0))
     assert "no person_mask.mp4" in result.output
     assert not run.path("human_mask.mp4").exists()
     assert not run.path("mask_human").exists()
@@ -101,7 +83,7 @@ def test_a_person_mask_of_another_length_is_refused(run: Run, scene: Scene, tmp_
     with MaskSequenceWriter(run.path("person_mask.mp4"), tmp_path / "p", info.fps, info.width, info.height) as writer:
         writer.write(scene.truth[0])
     with pytest.raises(InputError, match="1 frames"):
-        invoke(run, "--bbox", box_text(scene, 0))
+        invoke(run, "--bbox", text(scene, 0))
 
 
 def test_frame_ranges_read_as_a_person_would_write_them() -> None:
