@@ -120,7 +120,12 @@ def _in_run(
 )
 @click.option("-generated", "--generated", type=click.Path(path_type=Path), help="The generated clip, output.mp4.")
 @click.option("--generated-mask", type=click.Path(path_type=Path), help="Score this mask instead of tracking again.")
-@click.option("-bbox", "--bbox", type=BOX, help="The object's box, px; else from run.json, else the first mask's.")
+@click.option(
+    "-bbox",
+    "--bbox",
+    type=BOX,
+    help="The object's box, px, for its shot; else as in run.json, else the first mask's.",
+)
 @click.option("--frame", type=click.IntRange(0), help="The frame of -bbox; else the original's prompt frame.")
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", help="auto: the original mask's own tracker.")
 @click.option("--model", type=click.Choice(list(MODELS)), help="The size of SAM 2.1, where another tracker is meant.")

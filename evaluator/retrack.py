@@ -77,28 +77,31 @@ def choose_setup(
 ) -> Setup:
     """Decide tracker and places: what was asked for, else what run.json says, else the first non-empty mask.
 
-    A box that is asked for replaces all the object's places. Raises InputError for a box or a frame outside the clip
-    and for a tracker that is not the same, UsageError for a frame without a box, MissingError for missing weights.
+    A box that is asked for replaces the object's places in its own shot; a shot's mask depends on no other's places.
+    Raises InputError for a box or a frame outside the clip and for a tracker that is not the same, UsageError for a
+    frame without a box, MissingError for missing weights.
     """
     stage = run.manifest["stages"].get("tracker", {}) if run else {}
     recorded, notes = stage.get("params", {}), stage.get("notes", {})
+    starts = [0, *notes.get("cuts", ()), info.frames]
+    shots = tuple(range(a, b) for a, b in itertools.pairwise(starts)) if len(starts) > 2 else ()
+    made_from: tuple[Place, ...] = ()
+    if "frame" in recorded:
+        made_from = (Place.from_json(recorded), *(Place.from_json(each) for each in recorded.get("corrections", ())))
     if box is not None:
         at = frame if frame is not None else int(recorded.get("frame", 0))
-        places: tuple[Place, ...] = (Place(at, box),)
-        origin = "flag"
+        elsewhere = [place for place in made_from if any(place.frame in shot and at not in shot for shot in shots)]
+        places, origin = (Place(at, box), *elsewhere), "flag"
     elif frame is not None:
         raise UsageError(f"--frame {frame} needs a box on that frame: add -bbox x1,y1,x2,y2.")
-    elif "frame" in recorded:
-        places = (Place.from_json(recorded), *(Place.from_json(each) for each in recorded.get("corrections", ())))
-        origin = "run"
+    elif made_from:
+        places, origin = made_from, "run"
     else:
         places, origin = (_first_box(original),), "mask"
     check_places(places, info)
     backend = choose_backend(recorded, wanted or Wanted())
     backend.check(places)
     skater = tuple(Place.from_json(each) for each in notes.get("skater", ())) if backend.tracks_skater else ()
-    starts = [0, *notes.get("cuts", ()), info.frames]
-    shots = tuple(range(a, b) for a, b in itertools.pairwise(starts)) if len(starts) > 2 else ()
     tidy = str(recorded.get("keep", "all")), int(recorded.get("fill_holes", 0))
     return Setup(backend, places, origin, skater, shots, *tidy)
 

@@ -58,9 +58,20 @@ def test_a_report_says_how_it_was_tracked(run: Run, scene: Scene) -> None:
     }
 
 
-def test_a_box_that_is_given_replaces_the_objects_places(run: Run, scene: Scene) -> None:
-    setup = setup_of(run, Box(*scene.box(5)), 5)
-    assert setup.places == (Place(5, Box(*scene.box(5))),) and setup.origin == "flag"
+def test_a_box_that_is_given_replaces_the_places_of_its_shot_and_leaves_the_other_shots_theirs(
+    run: Run, scene: Scene
+) -> None:
+    box = Box(*scene.box(5))
+    setup = setup_of(run, box, 5)
+    assert setup.places == (Place(5, box), Place(12, Box(*scene.box(12)))) and setup.origin == "flag"
+    assert [mask.any() for mask in retrack(run.source, setup)] == [True] * 16 + [False] * 4
+    assert setup_of(run, box).places[0].frame == 2  # the frame of the original's first box
+    assert [place.frame for place in setup_of(run, box, 14).places] == [14, 2]
+
+
+def test_in_a_clip_without_cuts_a_box_that_is_given_replaces_all_places(run: Run, scene: Scene) -> None:
+    run.manifest["stages"]["tracker"]["notes"]["cuts"] = []
+    assert setup_of(run, Box(*scene.box(5)), 5).places == (Place(5, Box(*scene.box(5))),)
 
 
 def test_another_tracker_must_be_named_and_must_be_there(
