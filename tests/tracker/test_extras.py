@@ -16,7 +16,7 @@ from handoff.prompts import read_prompts
 from handoff.run import Run
 from tests.clips import textured, write_clip
 from tests.tracker.command import invoke, masks_of, notes, text
-from tests.tracker.scenes import HEIGHT, WIDTH, Scene, make_scene
+from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, bouncing_board, make_scene
 from tracker import cli
 from tracker import tracker as tracker_module
 from tracker.backends import Backend, EmbeddedBackend, Found
@@ -150,3 +150,24 @@ def test_the_tracker_forgets_how_to_tidy_with_the_clip(run: Run, scene: Scene) -
         if keep:
             tracker.set_cleanup("largest", 0)
         assert {bool(mask[6, 6]) for _, mask in tracker.propagate()} == {parts}
+
+
+def two_sizes(index: int) -> Mask:
+    """A board from frame 12 on, before that one a tenth as large."""
+    whole = bouncing_board(index)
+    if index >= CUT:
+        return whole
+    small = np.zeros_like(whole)
+    small[64:73, 30 + index : 39 + index] = True
+    return small
+
+
+def test_an_area_that_jumps_at_a_cut_is_not_suspicious_and_without_the_cut_it_is(tmp_path: Path) -> None:
+    sizes = make_scene(24, two_sizes)
+    run = ingest(sizes.write(tmp_path / "sizes.mp4"), tmp_path / "run")
+    boxes = ("--bbox", text(sizes, 0), "--correct", f"{CUT}:{text(sizes, CUT)}")
+    invoke(run, *boxes, "--cuts", "none")
+    assert notes(run)["status"]["ranges"]["suspicious:area-jump"][0][0] == CUT
+    said = invoke(run, *boxes, "--cuts", str(CUT)).output
+    assert notes(run)["status"]["ranges"] == {"tracked": [[0, 23]]}
+    assert "tracked 24 of 24 frames\n" in said
