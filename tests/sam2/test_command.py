@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,7 @@ def test_a_gpu_by_name_is_exit_code_3_where_there_is_none(run: Run) -> None:
     assert stage_of(run)["params"]["device"] == "cpu"
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no C++ compiler")
 @pytest.mark.parametrize(("options", "compiled"), [((), False), (("--compile",), True)])
 def test_compile_reaches_the_model(
     run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], compiled: bool

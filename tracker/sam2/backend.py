@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -49,7 +50,8 @@ class Sam2Backend:
     ) -> None:
         """Find and verify the weights, and the device. Nothing is loaded yet.
 
-        Raises UsageError for a model that does not exist; MissingError for weights, packages or a GPU that are missing.
+        Raises UsageError for a model that does not exist; MissingError for weights, packages, a GPU or, with `compiled`
+        on the CPU, a C++ compiler that are missing.
         """
         if model not in MODELS:
             raise UsageError(f"there is no SAM 2.1 model '{model}'; there are: {', '.join(MODELS)}.")
@@ -57,6 +59,10 @@ class Sam2Backend:
         self._sha256 = load_registry().weight(MODELS[model]).sha256
         self._model, self._compiled, self._overrides = model, compiled, tuple(overrides)
         self._device = choose_device(device)
+        if compiled:
+            from tracker.sam2.compiling import check_compiler
+
+            check_compiler(self._device)
         self._predictor: Predictor | None = None
         self.params: dict[str, Any] = {
             "backend": self.name,
@@ -90,7 +96,7 @@ class Sam2Backend:
         from tracker.sam2.session import Sam2Session
 
         source = ClipFrames(path, info, shot.start, shot.stop)
-        with Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
+        with self._compiling(), Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
             for identity, where in ((_OBJECT, places), (_SKATER, skater)):
                 for place in where:
                     session.add_prompt(
@@ -112,10 +118,17 @@ class Sam2Backend:
         from tracker.sam2.session import Sam2Session
 
         source = ClipFrames(path, info, frames.start, frames.stop)
-        with Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
+        with self._compiling(), Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
             session.add_prompt(start - frames.start, _OBJECT, mask=mask)
             for index, logits, _ in session.propagate():
                 yield frames.start + index, logits[_OBJECT] > 0
+
+    def _compiling(self) -> contextlib.AbstractContextManager[None]:
+        if not self._compiled:
+            return contextlib.nullcontext()
+        from tracker.sam2.compiling import compile_errors
+
+        return compile_errors()
 
     def _loaded(self) -> Predictor:
         from tracker.sam2.predictor import load_predictor
