@@ -11,5 +11,5 @@ T = TypeVar("T")
 
 
 def progress(iterable: Iterable[T], total: int | None = None, desc: str = "", unit: str = "frame") -> Iterator[T]:
-    """Iterate over `iterable`, showing a bar on stderr where that is a terminal."""
-    yield from tqdm(iterable, total=total, desc=desc, unit=unit, disable=None, dynamic_ncols=True)
+    """Iterate over `iterable`, showing a bar on stderr where that is a terminal; one within another goes at its end."""
+    yield from tqdm(iterable, total=total, desc=desc, unit=unit, disable=None, dynamic_ncols=True, leave=None)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from handoff.box import Box
 from handoff.errors import UsageError
+from handoff.progress import progress
 from handoff.prompts import Place
 from handoff.video import ClipInfo, read_frames
 from tracker.embedded import EmbeddedTracker
@@ -105,7 +106,8 @@ class EmbeddedBackend:
         with MaskSpool((info.height, info.width)) as spool:
             if first > shot.start:
                 tracker = EmbeddedTracker()
-                for index, frame in read_backward(path, first, info, shot.start):
+                before = read_backward(path, first, info, shot.start)
+                for index, frame in progress(before, total=first + 1 - shot.start, desc="back from the prompt"):
                     spool.push(tracker.start(frame, boxes[first]) if index == first else tracker.step(frame))
             for index in range(shot.start, first):
                 yield Found(index, spool.pop())

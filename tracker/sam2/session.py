@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from handoff.box import Box
 from handoff.errors import InputError, UsageError
+from handoff.progress import progress
 from tracker.sam2.lazy_frames import FrameSource, LazyFrames
 from tracker.sam2.memory import lazy_state, reach_of
 from tracker.sam2.numerics import fast_numerics, weights_cast_once
@@ -149,7 +150,8 @@ class Sam2Session:
                     with self._model(self._states[obj_id]):
                         step = track.forward()
                     spools[obj_id].put(index, as_array(step.small), step.score)
-        for index in range(max(track.first for track in tracks.values()) - 1, -1, -1):
+        before = max(track.first for track in tracks.values())
+        for index in progress(range(before - 1, -1, -1), total=before, desc="back from the prompt"):
             for obj_id, track in tracks.items():
                 if index < track.first:
                     with self._model(self._states[obj_id]):
