@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from handoff.box import Box
-from handoff.errors import MissingError, UsageError
+from handoff.errors import UsageError
 from handoff.ingest import ingest
 from handoff.prompts import read_prompts
 from handoff.run import Run
+from runner.process import ROOT
 from tests.clips import textured, write_clip
 from tests.tracker.command import invoke, masks_of, notes, text
 from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, bouncing_board, make_scene
@@ -135,11 +139,22 @@ def test_select_takes_the_box_that_is_drawn_on_the_frame_that_is_named(
         invoke(run, "--select", "--bbox", text(scene, 7))
 
 
-def test_select_without_a_display_names_the_way_without_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(MissingError, match="make frame VIDEO="):
-        invoke(run, "--select")
+@pytest.mark.parametrize(("display", "why"), [(None, "DISPLAY is not set"), (":99", "this is the headless build")])
+def test_select_where_no_window_opens_is_one_sentence_that_names_make_frame(
+    run: Run, display: str | None, why: str
+) -> None:
+    surroundings = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tracker", "--run", str(run.dir), "--select"],
+        env=surroundings | ({"DISPLAY": display} if display else {}),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3 and not run.path("prompts.json").exists()
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("error: --select needs") and why in said and "make frame VIDEO=clip.mp4 FRAME=n" in said
 
 
 def test_the_tracker_forgets_how_to_tidy_with_the_clip(run: Run, scene: Scene) -> None:
