@@ -25,7 +25,7 @@ from handoff.progress import progress
 from handoff.run import MANIFEST, SCHEMA, SOURCE, Run, lock_run
 from handoff.stage import describe_output
 from handoff.timing import RateMeter
-from handoff.video import ClipInfo, VideoWriter, decode, open_video, probe
+from handoff.video import ClipInfo, VideoWriter, check_is_file, decode, open_video, probe
 
 CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
@@ -224,10 +224,7 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     set, StorageError when it cannot be written. With `force` another clip's folder is begun anew: what stages had
     recorded is forgotten, and so is made again.
     """
-    if not path.exists():
-        raise InputError(f"there is no file {path}; check the path.")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give a video file.")
+    check_is_file(path)
     digest = sha256_file(path)
     run = _existing(path, digest, run_dir, force)
     if run:

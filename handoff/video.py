@@ -58,13 +58,18 @@ def is_high_definition(height: int) -> bool:
     return height >= 720
 
 
-@contextlib.contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a local video file and its best video stream; raise InputError when it has none."""
+def check_is_file(path: Path) -> None:
+    """Raise InputError unless there is a file of that name, and not a folder."""
     if not path.exists():
         raise InputError(f"there is no file {path}; check the path.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a video file.")
+
+
+@contextlib.contextmanager
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a local video file and its best video stream; raise InputError when it has none."""
+    check_is_file(path)
     try:
         missing = missing_bytes(path)
         container = av.open(str(path), options=dict(_OPEN_OPTIONS))
