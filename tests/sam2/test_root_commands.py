@@ -1,4 +1,4 @@
-"""The root commands with SAM 2.1, each stage in its own environment: what extracts is what the gate tracks again with."""
+"""The root commands with SAM 2.1, each stage in its own environment: the gate tracks again with what extracted."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import numpy as np
@@ -15,8 +16,8 @@ from handoff.masks import read_masks
 from handoff.prompts import Place, Point, Prompt, read_prompts
 from handoff.run import Run
 from runner.process import ROOT
-from tests.tracker.command import invoke, text
-from tests.tracker.scenes import Scene
+from tests.tracker.command import invoke, masks_of, text
+from tests.tracker.scenes import Scene, iou, make_scene
 from tracker import SkateboardTracker
 from tracker.choice import make_backend
 from tracker.cli import command
@@ -124,3 +125,46 @@ def test_the_embedded_tracker_imports_no_torch(run: Run, scene: Scene) -> None:
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_clip_that_is_given_becomes_the_run_and_prompt_only_stops_after_the_prompt(
+    clip: Path, scene: Scene, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "runs" / "new", {})
+    invoke(run, "-i", str(clip), "--bbox", text(scene, 3), "--frame", "3", "--prompt-only")
+    assert sorted(path.name for path in run.dir.iterdir() if path.name[0] != ".") == [
+        "prompts.json",
+        "run.json",
+        "source.mp4",
+    ]
+    run = Run.open(run.dir)
+    assert (run.info.width, run.info.height, run.info.frames) == (160, 120, 24)
+    assert read_prompts(run)["object"].frame == 3
+    assert invoke(run).output and run.path("mask.mp4").exists()
+
+
+def test_force_tracks_again_where_nothing_has_changed(run: Run, scene: Scene) -> None:
+    invoke(run, "--bbox", text(scene, 0))
+    assert "nothing has changed" in invoke(run).output
+    written = run.path("mask.mp4").stat().st_mtime_ns
+    said = invoke(run, "--force").output
+    assert "nothing has changed" not in said and "object found in 24 of 24 frames" in said
+    assert run.path("mask.mp4").stat().st_mtime_ns > written
+
+
+def test_force_lets_a_run_begin_anew_with_another_clip(run: Run, scene: Scene, tmp_path: Path) -> None:
+    other = make_scene(9).write(tmp_path / "other.mp4")
+    box = ("--bbox", text(scene, 0))
+    with pytest.raises(UsageError, match="holds another clip"):
+        invoke(run, "-i", str(other), *box)
+    invoke(run, "-i", str(other), *box, "--force")
+    assert Run.open(run.dir).info.frames == len(masks_of(run)) == 9
+
+
+def test_frame_says_which_frame_the_box_is_on(run: Run, scene: Scene) -> None:
+    box = text(scene, 15)  # there it fits; on frame 0 it holds an end of the board
+    invoke(run, "--bbox", box, "--frame", "15")
+    assert iou(masks_of(run)[0], scene.truth[0]) > 0.85
+    invoke(run, "--bbox", box, "--frame", "0")
+    assert read_prompts(run)["object"].frame == 0
+    assert iou(masks_of(run)[0], scene.truth[0]) < 0.6
