@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
@@ -45,6 +46,28 @@ def test_the_state_of_a_session_stops_growing(
     settled = sizes[prompt_frame + 17 : -1]  # after the last frame nothing is held any more
     assert settled == [settled[0]] * len(settled)
     assert max(sizes) == settled[0]
+
+
+@pytest.mark.slow
+def test_the_state_stops_growing_on_the_way_back_from_a_mask_on_the_last_frame(
+    predictor: Predictor, scene: list[Frame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    encode = predictor.forward_image  # type: ignore[attr-defined]
+    mask = np.zeros((72, 96), bool)
+    mask[22:48, 24:51] = True
+    with Sam2Session(predictor, ArrayFrames(scene), spool_dir=tmp_path) as session:
+
+        def measure(image: object) -> object:
+            sizes.append(held(session._states[1]))
+            return encode(image)
+
+        monkeypatch.setattr(predictor, "forward_image", measure)
+        session.add_prompt(len(scene) - 1, 1, mask=mask)
+        next(session.propagate())  # the whole way back is done before the first frame is handed out
+    assert len(sizes) == len(scene)
+    assert sizes[5] < sizes[17]  # what is measured does grow
+    assert sizes[17:] == [sizes[17]] * (len(scene) - 17)
 
 
 @pytest.mark.slow
