@@ -164,7 +164,7 @@ def test_a_download_must_have_the_first_digest(
     server.content = b"the same network from another exporter"
     digest = hashlib.sha256(server.content).hexdigest()
     registry = tmp_path / "weights.toml"
-    registry.write_text(registry.read_text().replace("bytes = ", f'also = ["{digest}"]\nbytes = ', 1))
+    registry.write_text(registry.read_text().replace(f"bytes = {len(CONTENT)}", f'also = ["{digest}"]', 1))
     done = weights()
     assert done.returncode == 3 and digest in done.stderr and not place.exists()
 
