@@ -26,12 +26,16 @@ class FramePose:
 
 @dataclass(frozen=True)
 class PoseModel:
-    """What a backend is, for pose.json, run.json and the log line."""
+    """What a backend is, for pose.json, run.json and the log line.
+
+    sha256: of the weights that were used.
+    """
 
     name: str
     version: str
     embedded: bool
     makes_masks: bool
+    sha256: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}" + (" (the embedded backend)" if self.embedded else "")
