@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handoff.errors import MissingError
+from handoff.hashing import sha256_file
 from handoff.masks import Mask
 from handoff.poses import Person
 from handoff.video import Frame
@@ -29,6 +31,7 @@ MASK_THRESHOLD = 0.5
 
 N_FACE = 468
 
+_BODY_WEIGHTS = "modules/pose_landmark/pose_landmark_full.tflite"
 _GRAPH = "mediapipe/modules/holistic_landmark/holistic_landmark_cpu.binarypb"
 _HAND_PRESENCE = "handlandmarksleftandrightcpu__handlandmarksfromposecpu_{}__handlandmarkcpu__hand_presence_score"
 _PRESENCE = {
@@ -38,7 +41,7 @@ _PRESENCE = {
 }
 _OPTIONS = {
     "model_complexity": 1,
-    "smooth_landmarks": True,
+    "smooth_landmarks": False,  # posegen.smooth does it, for hands and face too, and the keypoints before stay at hand
     "enable_segmentation": True,
     "smooth_segmentation": True,
     "refine_face_landmarks": False,  # would refine eyes and lips of faces far larger than a skater's
@@ -87,8 +90,6 @@ def frame_pose(results: Any, width: int, height: int) -> FramePose:
 class MediaPipeBackend:
     """MediaPipe Holistic behind the extractor. It follows one person, the most prominent one."""
 
-    model = PoseModel("MediaPipe Holistic", VERSION, embedded=True, makes_masks=True)
-
     def __init__(self) -> None:
         """Load the library; raise MissingError where it is not installed or is another release."""
         self._log = NativeLog()
@@ -107,6 +108,13 @@ class MediaPipeBackend:
                 "install posegen/requirements.lock, or use make extract."
             )
         self._solution_base = solution_base
+        digest = sha256_file(Path(mediapipe.__file__).parent / _BODY_WEIGHTS)
+        self._model = PoseModel("MediaPipe Holistic", VERSION, embedded=True, makes_masks=True, sha256=digest)
+
+    @property
+    def model(self) -> PoseModel:
+        """What this is; the digest is that of the network that places the body."""
+        return self._model
 
     def extract(self, frames: Iterable[Frame]) -> Iterator[FramePose]:
         """Yield one FramePose a frame; see SkaterPoseExtractor.extract."""

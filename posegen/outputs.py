@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from posegen.draw import draw_skeletons
 from posegen.extractor import FramePose, PoseModel
 from posegen.openpose import frame_to_openpose
 from posegen.people import KPT_THR, certainty, is_whole
+from posegen.smooth import parameters
 
 POSE = "pose.json"
 OPENPOSE = "pose_json"
@@ -27,14 +29,15 @@ SKELETON_VIDEO = "pose.mp4"
 PERSON_MASK = "person_mask.mp4"
 
 
-def pose_header(run: Run, model: PoseModel) -> dict[str, Any]:
-    """Return what stands at the head of pose.json."""
+def pose_header(run: Run, model: PoseModel, smoothing: str) -> dict[str, Any]:
+    """Return what stands at the head of pose.json; smoothing: one of posegen.smooth.METHODS."""
     info = run.info
+    about = {key: value for key, value in asdict(model).items() if key != "makes_masks" and value is not None}
     return {
-        "model": {"name": model.name, "version": model.version, "embedded": model.embedded},
+        "model": about,
         "keypoints": f"COCO-WholeBody {N_KEYPOINTS}",
         "threshold": KPT_THR,
-        "smoothing": "the model's own" if model.embedded else "none",
+        "smoothing": parameters(smoothing),
         "width": info.width,
         "height": info.height,
         "fps": f"{info.fps.numerator}/{info.fps.denominator}",
@@ -45,14 +48,15 @@ def pose_header(run: Run, model: PoseModel) -> dict[str, Any]:
 class PoseOutputs:
     """Write pose.json, pose_json/, pose_skater/, pose.mp4 and, from a model that makes masks, person_mask.mp4.
 
-    Use it as a context manager; every file gets its name only on a clean exit. `frames`, `found` count what was
-    written; `surest` is the detection with the highest certainty, of those clear of the frame's edges if there are any,
-    or None.
+    Use it as a context manager; every file gets its name only on a clean exit. style: how skeletons are drawn
+    (posegen.draw.STYLES). smoothing: the method that the poses have been smoothed with, for the header.
+    `frames`, `found` count what was written; `surest` is the detection with the highest certainty, of those clear of
+    the frame's edges if there are any, or None.
     """
 
-    def __init__(self, run: Run, model: PoseModel, style: str) -> None:
+    def __init__(self, run: Run, model: PoseModel, style: str, smoothing: str = "none") -> None:
         self._run, self._info, self._style = run, run.info, style
-        self._pose = PoseWriter(run.path(POSE), pose_header(run, model))
+        self._pose = PoseWriter(run.path(POSE), pose_header(run, model, smoothing))
         self._openpose = FrameFolderWriter(run.path(OPENPOSE))
         self._skeletons = FrameFolderWriter(run.path(SKELETONS))
         info = self._info
