@@ -121,6 +121,11 @@ def gpu_problem() -> str | None:
     return None if count.value else "the NVIDIA driver sees no GPU"
 
 
+def runtime_version() -> str:
+    """Return ONNX Runtime's version; MissingError where it is not installed."""
+    return str(_runtime().__version__)
+
+
 def _runtime() -> Any:
     try:
         import onnxruntime
