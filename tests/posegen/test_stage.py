@@ -128,7 +128,7 @@ def test_run_json_and_pose_json_say_that_the_backend_is_the_embedded_one(
 def test_every_output_is_in_the_manifest(extract: Callable[..., Run]) -> None:
     outputs = extract(lambda index: True).manifest["stages"]["posegen"]["outputs"]
     assert [each["path"] for each in outputs] == [
-        *("pose.json", "pose_json", "pose_skater", "pose.mp4", "person_mask.mp4")
+        *("pose.json", "pose_json", "pose_keypoint.json", "pose_skater", "pose.mp4", "person_mask.mp4")
     ]
 
 
