@@ -55,6 +55,7 @@ def command(
     smoothing: str,
     style: str,
     prompt_only: bool,
+    keep_detections: bool,
     force: bool,
 ) -> None:
     """Find the object and the skater, and write his skeleton of every frame.
@@ -69,7 +70,7 @@ def command(
     needed = backend == "rtmw" or asked.rtmw_only is not None
     wanted = Look(thing, where, every, detector, device, needed)
     run = ingest(clip, run_dir, force) if clip else Run.open(run_dir)
-    found = look(run, wanted, prompt_only, force)
+    found = look(run, wanted, prompt_only, force and not keep_detections)
     if prompt_only:
         return
     boxes = found.boxes if found else None

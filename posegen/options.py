@@ -92,6 +92,11 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
         {"is_flag": True},
         "Find the object, write prompts.json and stop, e.g. --object skateboard --prompt-only",
     ),
+    (
+        ("--keep-detections",),
+        {"is_flag": True},
+        "With --force: do only the skeleton again, e.g. --run runs/demo --force --keep-detections",
+    ),
     (("--force",), {"is_flag": True}, "Do it again even if nothing has changed, e.g. --run runs/demo --force"),
 )
 
