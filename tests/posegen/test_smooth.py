@@ -137,6 +137,18 @@ def test_two_people_keep_to_themselves_whatever_order_they_come_in(method: str) 
             np.testing.assert_allclose(own.keypoints, alone[frame], atol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["savgol", "one-euro"])
+def test_somebody_who_comes_up_beside_another_begins_anew(method: str) -> None:
+    first, second = random_ways(20, 1), random_ways(20, 2)
+    poses = clip(first[:10])
+    poses += [FramePose([person(second[frame], x=30), person(first[frame])]) for frame in range(10, 20)]
+    result = list(smooth(poses, method, FPS))[10:]
+    alone = keypoints(smooth(clip(second[10:]), method, FPS))
+    np.testing.assert_allclose(np.stack([pose.people[0].keypoints for pose in result]), alone, atol=1e-3)
+    whole = keypoints(smooth(clip(first), method, FPS))[10:]
+    np.testing.assert_allclose(np.stack([pose.people[1].keypoints for pose in result]), whole, atol=1e-3)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", ["score", "place"])
