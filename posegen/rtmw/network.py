@@ -60,7 +60,7 @@ class PoseNetwork:
 
     def _together(self, crops: list[Pixels]) -> tuple[Simcc, Simcc]:
         count = self.batch or len(crops)
-        pixels = np.zeros((count, 3, self.height, self.width), np.float32)  # a fixed batch is filled up with black
+        pixels = np.zeros((count, 3, self.height, self.width), np.float32)  # a fixed batch is filled up with nothing
         for place, each in zip(pixels, crops, strict=False):
             place[...] = each
         outputs = self._session.run(pixels)
@@ -73,7 +73,7 @@ class PoseNetwork:
         return outputs[0][: len(crops)], outputs[1][: len(crops)]
 
     def _try(self) -> None:
-        """Run it on black: the outputs must be right before a clip is begun, and so must the batch axis."""
+        """Run it on nothing: the outputs must be right before a clip is begun, and so must the batch axis."""
         blank = [np.zeros((3, self.height, self.width), np.float32)] * 2
         if self.batch is None:
             try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +58,22 @@ def test_cuda_runs_on_the_gpu_and_finds_what_the_cpu_finds(network: Path) -> Non
     assert session.device == "cuda" and open_session(network).device == "cuda"
     for here, there in zip(session.run(picture), open_session(network, "cpu").run(picture), strict=True):
         np.testing.assert_allclose(here, there, atol=0.05)
+
+
+_LOAD = """
+import ctypes, os, pathlib, onnxruntime
+onnxruntime.preload_dlls()
+libraries = pathlib.Path(onnxruntime.__file__).parent / "capi"
+for name in ("shared", "cuda"):
+    ctypes.CDLL(str(libraries / f"libonnxruntime_providers_{name}.so"), mode=os.RTLD_NOW | os.RTLD_GLOBAL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the library's name is Linux's")
+def test_the_pinned_cuda_packages_have_all_that_the_cuda_provider_links_against() -> None:
+    python = os.environ.get("POSEGEN_PYTHON", sys.executable)
+    done = subprocess.run([python, "-c", _LOAD], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_device_that_does_not_exist_is_named_with_those_there_are(network: Path) -> None:
