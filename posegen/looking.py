@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -61,15 +61,20 @@ def look(run: Run, wanted: Look, prompt_only: bool, force: bool) -> Found | None
     name = wanted.thing or (stored.detected.name if stored and stored.detected else DEFAULT_OBJECT)
     size = wanted.detector or DEFAULT_MODEL
     detector = open_detector(size, wanted.device)
-    path = detect_clip(run, MODELS[size], detector, wanted.every or EVERY, force)
+    path, fresh = detect_clip(run, MODELS[size], detector, wanted.every or EVERY, force)
     renew = wanted.thing is not None or not by_hand
     place = None if renew or stored is None else stored.places[0]
     found = find(run, path, name, wanted.where, place)
-    click.echo(f"detect: {found.summary}")
+    if fresh or prompt_only:
+        click.echo(f"detect: {found.summary}")
     if renew and (found.things or wanted.thing is not None or prompt_only):
         prompt = object_prompt(run, path, found)
+        if stored is not None and stored.places[0] == prompt.places[0]:
+            prompt = replace(prompt, corrections=stored.corrections)
         with run.lock():
             write_prompt(run, "object", prompt)
+        if prompt == stored:
+            return found
         score = prompt.detected.score if prompt.detected else 0.0
         others = len(prompt.detected.runners_up) if prompt.detected else 0
         click.echo(

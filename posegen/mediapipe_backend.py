@@ -8,13 +8,14 @@ Nothing is downloaded: the full pose model (complexity 1) is in the wheel, the l
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from handoff.errors import MissingError
+from handoff.box import Box
+from handoff.errors import InputError, MissingError
 from handoff.hashing import sha256_file
 from handoff.masks import Mask
 from handoff.poses import Person
@@ -30,6 +31,12 @@ VERSION = "0.10.21"
 MASK_THRESHOLD = 0.5
 
 N_FACE = 468
+
+ROOM = 0.1
+"""How far the picture reaches beyond the skater's box, as a share of its longer side; the rest is gray. Measured on two
+people who cross: 0.1 keeps to the skater in 86 of 96 frames, 0.25 in 74, 0.5 in 57, the whole frame in 5."""
+
+_GRAY = 114
 
 _BODY_WEIGHTS = "modules/pose_landmark/pose_landmark_full.tflite"
 _GRAPH = "mediapipe/modules/holistic_landmark/holistic_landmark_cpu.binarypb"
@@ -87,11 +94,32 @@ def frame_pose(results: Any, width: int, height: int) -> FramePose:
     return FramePose([Person(box, keypoints, scores)], mask)
 
 
+def _box_of(boxes: Sequence[Box | None], index: int) -> Box | None:
+    if index >= len(boxes):
+        raise InputError(f"the clip has more frames than the {len(boxes)} in which the skater was looked for.")
+    return boxes[index]
+
+
+def only(frame: Frame, box: Box) -> Frame:
+    """Return the frame with everything gray but the box (px) and a little room around it."""
+    room = ROOM * max(box.x2 - box.x1, box.y2 - box.y1)
+    left, top = max(0, int(box.x1 - room)), max(0, int(box.y1 - room))
+    part = np.s_[top : max(top, int(box.y2 + room)), left : max(left, int(box.x2 + room))]
+    picture = np.full_like(frame, _GRAY)
+    picture[part] = frame[part]
+    return picture
+
+
 class MediaPipeBackend:
-    """MediaPipe Holistic behind the extractor. It follows one person, the most prominent one."""
+    """MediaPipe Holistic behind the extractor.
+
+    It follows one person: the skater where `boxes` says where he is in each frame of the clip (px; None: nobody is),
+    else the most prominent one.
+    """
 
     def __init__(self) -> None:
         """Load the library; raise MissingError where it is not installed or is another release."""
+        self.boxes: Sequence[Box | None] | None = None
         self._log = NativeLog()
         try:
             with self._log.quiet():
@@ -120,7 +148,13 @@ class MediaPipeBackend:
         """Yield one FramePose a frame; see SkaterPoseExtractor.extract."""
         with contextlib.ExitStack() as stack:
             graph: Any = None
-            for frame in frames:
+            for index, frame in enumerate(frames):
+                if self.boxes is not None:
+                    box = _box_of(self.boxes, index)
+                    if box is None:
+                        yield FramePose([], np.zeros(frame.shape[:2], np.bool_))
+                        continue
+                    frame = only(frame, box)
                 # one quiet block: the graph's threads go on talking after its constructor has returned
                 with self._log.quiet():
                     if graph is None:

@@ -27,8 +27,10 @@ _AHEAD = 4  # decoded frames that may wait for the detector
 _TOGETHER = 8  # frames a call, where the file's batch axis is free
 
 
-def detect_clip(run: Run, model: str, detector: YoloxDetector, every: int = EVERY, force: bool = False) -> Path:
-    """Write detections.json of the run's clip, or find that it is still right, and return its path.
+def detect_clip(
+    run: Run, model: str, detector: YoloxDetector, every: int = EVERY, force: bool = False
+) -> tuple[Path, bool]:
+    """Write detections.json of the run's clip, or find that it is still right; return its path, and whether it is new.
 
     model: the weight's name. Frames 0, every, 2 * every ... and the last one are looked at; the next ones are decoded
     meanwhile.
@@ -43,7 +45,7 @@ def detect_clip(run: Run, model: str, detector: YoloxDetector, every: int = EVER
         run, STAGE, params=params, inputs=[run.source], tools=tools, code=("posegen.detect",), force=force
     ) as stage:
         if stage.unchanged:
-            return path
+            return path, False
         click.echo(f"{STAGE}: {model} on {detector.device}, every {every} of {info.frames} frames")
         seen = with_person = 0
         with DetectionWriter(path, header) as writer:
@@ -54,7 +56,7 @@ def detect_clip(run: Run, model: str, detector: YoloxDetector, every: int = EVER
         stage.add_output(path)
         stage.note("frames_looked_at", seen)
         stage.note("frames_with_person", with_person)
-    return path
+    return path, True
 
 
 def _samples(run: Run, detector: YoloxDetector, every: int) -> Iterator[Sample]:
