@@ -61,7 +61,8 @@ def ours(folder: Path) -> dict[str, int]:
     backend = RtmwBackend()
     _ = backend.network  # loaded now
     begin()
-    found = find(run, detect_clip(run, MODELS["nano"], detector), "skateboard")
+    detections, _ = detect_clip(run, MODELS["nano"], detector)
+    found = find(run, detections, "skateboard")
     backend.boxes = found.boxes
     poses = list(SkaterPoseExtractor(backend).extract(read_frames(run.source)))
     crops = sum(box is not None for box in found.boxes)
