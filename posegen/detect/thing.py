@@ -58,7 +58,7 @@ def choose_thing(
         if each.label == label and each.score > SURE
     ]
     sides = sorted(_side(box) for _, box, _ in found)
-    usual = sides[int(0.9 * (len(sides) - 1))] if sides else 1.0
+    usual = sides[round(0.9 * (len(sides) - 1))] if sides else 1.0
     reach = max(_NEIGHBOUR_S * info.fps, bridge)
     rated = []
     for at, (frame, box, score) in enumerate(found):

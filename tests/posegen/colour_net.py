@@ -21,7 +21,7 @@ from tests.clips import textured
 
 INPUT, SIDE, CELLS = 128, 32, 16 * 16 + 8 * 8 + 4 * 4
 COLOURS = {"person": (250, 10, 10), "skateboard": (10, 250, 10), "kite": (10, 10, 250)}
-_MORE = 1.4 / 255  # of a colour than of the others: a score of nearly one for a whole cell
+_MORE = 1 / 255  # of a colour than of the others: a score of nearly one for a patch of 3x3 cells
 
 
 def _weights() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
