@@ -22,12 +22,10 @@ import contextlib
 import json
 import os
 import resource
-import select
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -39,23 +37,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.turns import answer, take_turns
 from handoff.box import Box
 from handoff.errors import GateFailed
 from handoff.hashing import sha256_tree
 from handoff.masks import MaskSequenceWriter
+from handoff.threads import Behind
 from handoff.video import ClipInfo, VideoWriter, probe, read_frames
 from tests.sam2.standin import moving_scene, small_predictor, write_checkpoint
 from tracker.sam2.lazy_frames import ClipFrames
 from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session
-from tracker.sam2.threads import Behind
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("ours", "upstream")
 SHORT_FRAMES = 60
 BOX = Box(20, 20, 200, 180)
 WIDTH, HEIGHT = 640, 360
-TURN_S = 2.0
 
 Mask = NDArray[np.bool_]
 
@@ -133,32 +131,6 @@ def measure(folder: Path, sha256: str, frames: int, image_size: int, threads: in
             speed = frames / seconds[name]
             click.echo(f"{name:9} {frames:4} frames {speed:7.2f} frames/s {found[name]['peak_mb']:7.1f} MB", err=True)
     return found
-
-
-def answer(process: subprocess.Popen[str]) -> str:
-    """The next line that a child prints."""
-    line = process.stdout.readline() if process.stdout else ""
-    if not line:
-        raise GateFailed("a measured process ended before its time; its message is above.")
-    return line
-
-
-def take_turns(children: dict[str, subprocess.Popen[str]]) -> dict[str, float]:
-    """Let the frozen processes run one after the other until each has said "done"; returns how long each ran, s."""
-    seconds = dict.fromkeys(children, 0.0)
-    working = dict(children)
-    while working:
-        for name, process in list(working.items()):
-            started = time.perf_counter()
-            os.kill(process.pid, signal.SIGCONT)
-            finished = process.stdout in select.select([process.stdout], [], [], TURN_S)[0]  # type: ignore[type-var]
-            if not finished:
-                os.kill(process.pid, signal.SIGSTOP)
-            seconds[name] += time.perf_counter() - started
-            if finished:
-                answer(process)
-                del working[name]
-    return seconds
 
 
 @click.command()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +31,18 @@ class Person:
     """One person in one frame.
 
     box: around the person, px. keypoints: (133, 2) float32, px; a keypoint with score 0 was not seen, and its place
-    means nothing. scores: (133,) float32, 0..1.
+    means nothing. scores: (133,) float32, 0..1. raw: (133, 2) float32, px, the keypoints as the model gave them, where
+    `keypoints` has been smoothed; else None.
     """
 
     box: Box
     keypoints: NDArray[np.float32]
     scores: NDArray[np.float32]
+    raw: NDArray[np.float32] | None = None
+
+
+def _points_to_json(points: NDArray[np.float32]) -> list[list[float]]:
+    return [[round(float(x), 2), round(float(y), 2)] for x, y in points]
 
 
 def _person_to_json(person: Person) -> dict[str, Any]:
@@ -46,28 +51,44 @@ def _person_to_json(person: Person) -> dict[str, Any]:
             f"a person has keypoints {person.keypoints.shape} and scores {person.scores.shape}; "
             f"({N_KEYPOINTS}, 2) and ({N_KEYPOINTS},) are needed."
         )
-    if not (np.isfinite(person.keypoints).all() and np.isfinite(person.scores).all()):
-        raise UsageError("a person has keypoints or scores that are not finite numbers.")
-    return {
-        "box": [round(float(value), 2) for value in (person.box.x1, person.box.y1, person.box.x2, person.box.y2)],
-        "keypoints": [[round(float(x), 2), round(float(y), 2)] for x, y in person.keypoints],
+    raw = person.keypoints if person.raw is None else person.raw
+    if raw.shape != (N_KEYPOINTS, 2):
+        raise UsageError(f"a person has raw keypoints {raw.shape}; ({N_KEYPOINTS}, 2) are needed.")
+    if not all(np.isfinite(each).all() for each in (person.keypoints, raw, person.scores, person.box.as_list())):
+        raise UsageError("a person has keypoints, scores or a box that are not finite numbers.")
+    record: dict[str, Any] = {
+        "box": [round(float(value), 2) for value in person.box.as_list()],
+        "keypoints": _points_to_json(person.keypoints),
         "scores": [round(float(score), 4) for score in person.scores],
     }
+    if person.raw is not None:
+        record["raw"] = _points_to_json(raw)
+    return record
 
 
 def _person_from_json(record: Any, frame: int) -> Person:
     try:
         box = Box(*(float(value) for value in record["box"]))
-        keypoints = np.array(record["keypoints"], np.float32)
-        scores = np.array(record["scores"], np.float32)
-        shapes_fit = keypoints.shape == (N_KEYPOINTS, 2) and scores.shape == (N_KEYPOINTS,)
-        if not shapes_fit or not np.isfinite(keypoints).all() or not all(map(math.isfinite, box.as_list())):
-            raise ValueError(f"shapes {keypoints.shape} and {scores.shape}")
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            keypoints = np.array(record["keypoints"], np.float32)
+            scores = np.array(record["scores"], np.float32)
+            # a file from before there was smoothing has none, nor has one that was made without
+            raw = np.array(record["raw"], np.float32) if "raw" in record else None
+        for name, values, shape in (
+            ("keypoints", keypoints, (N_KEYPOINTS, 2)),
+            ("scores", scores, (N_KEYPOINTS,)),
+            ("raw", keypoints if raw is None else raw, (N_KEYPOINTS, 2)),
+            ("box", np.array(box.as_list()), (4,)),
+        ):
+            if values.shape != shape:
+                raise ValueError(f"{name} {values.shape} instead of {shape}")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} with a value that is no finite number")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"frame {frame} of the pose file has a person that cannot be used ({error}); extract the pose again."
         ) from error
-    return Person(box, keypoints, scores)
+    return Person(box, keypoints, scores, raw)
 
 
 class PoseWriter:

@@ -47,26 +47,70 @@ class Place:
         return cls(int(record["frame"]), box, points)
 
 
+class Candidate(NamedTuple):
+    """A box (px of the source frame) on a frame, and how sure the detector was, 0..1."""
+
+    frame: int
+    box: Box
+    score: float
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What a detector says of the box that it found.
+
+    name: the class, such as "skateboard". score: 0..1. model: which detector. runners_up: the next best beginnings.
+    """
+
+    name: str
+    score: float
+    model: str
+    runners_up: tuple[Candidate, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for prompts.json."""
+        others = [{"box": each.box.as_list(), "frame": each.frame, "score": each.score} for each in self.runners_up]
+        return {"class": self.name, "score": self.score, "model": self.model, "runners_up": others}
+
+    @classmethod
+    def from_json(cls, record: Any) -> Detected | None:
+        """The opposite of `as_json`, None for a record without a class; KeyError, TypeError or ValueError otherwise."""
+        if "class" not in record:
+            return None
+        others = (
+            Candidate(int(each["frame"]), Box(*(float(value) for value in each["box"])), float(each["score"]))
+            for each in record["runners_up"]
+        )
+        return cls(str(record["class"]), float(record["score"]), str(record["model"]), tuple(others))
+
+
 @dataclass(frozen=True)
 class Prompt:
-    """A first place, and corrections on other frames; origin: "flag", "detector", "drawn" or "pose"."""
+    """A first place, and corrections on other frames; origin: "flag", "detector", "drawn" or "pose".
+
+    detected: what the detector says of the first place, where it is the detector's.
+    """
 
     box: Box | None
     frame: int
     origin: str
     points: tuple[Point, ...] = ()
     corrections: tuple[Place, ...] = ()
+    detected: Detected | None = None
 
     @property
     def places(self) -> tuple[Place, ...]:
         """All places, the first one first."""
         return (Place(self.frame, self.box, self.points), *self.corrections)
 
+    def places_as_json(self) -> dict[str, Any]:
+        """Return where the thing is and nothing else: what a tracker's result depends on."""
+        corrections = [place.as_json() for place in self.corrections]
+        return self.places[0].as_json() | ({"corrections": corrections} if corrections else {})
+
     def as_json(self) -> dict[str, Any]:
         """Return it for prompts.json."""
-        corrections = [place.as_json() for place in self.corrections]
-        more = {"corrections": corrections} if corrections else {}
-        return self.places[0].as_json() | more | {"from": self.origin}
+        return self.places_as_json() | {"from": self.origin} | (self.detected.as_json() if self.detected else {})
 
 
 def _number(value: float) -> float:
@@ -95,7 +139,8 @@ def read_prompts(run: Run) -> dict[str, Prompt]:
         try:
             first = Place.from_json(record)
             corrections = tuple(Place.from_json(each) for each in record.get("corrections", ()))
-            prompts[key] = Prompt(first.box, first.frame, str(record["from"]), first.points, corrections)
+            detected = Detected.from_json(record)
+            prompts[key] = Prompt(first.box, first.frame, str(record["from"]), first.points, corrections, detected)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{run.path(FILE)}: the prompt of '{key}' cannot be read ({error}).") from error
     return prompts

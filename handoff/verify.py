@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from handoff.atomic import _fsync
@@ -23,14 +24,15 @@ class DigestError(MissingError):
         self.expected = expected
 
 
-def verify_file(path: Path, sha256: str, size_bytes: int | None, advice: str) -> None:
+def verify_file(path: Path, sha256: str, size_bytes: int | None, advice: str, also: Collection[str] = ()) -> str:
     """Read the whole file; raise DigestError, with both digests and `advice`, unless it has this SHA-256.
 
     size_bytes only makes the message say more: a file that was cut short is told by its byte count.
+    also: other SHA-256 digests that are as good. Returns the one that the file has.
     """
     actual = sha256_file(path)
-    if actual == sha256:
-        return
+    if actual == sha256 or actual in also:
+        return actual
     length = path.stat().st_size
     cut = f" ({length} bytes of {size_bytes})" if size_bytes is not None and length != size_bytes else ""
     raise DigestError(f"{path}{cut}", actual, sha256, advice)

@@ -78,9 +78,14 @@ def canvas_size(width: int, height: int) -> tuple[int, int]:
     return max(round(width * scale / STEP), 1) * STEP, max(round(height * scale / STEP), 1) * STEP
 
 
-def _draw_limb(canvas: Frame, start: Pixels, end: Pixels, colour: Colour) -> None:
-    dx, dy = (end - start).tolist()
-    middle = ((start + end) // 2).tolist()
+def _draw_limb(canvas: Frame, start: Points, end: Points, colour: Colour) -> None:
+    """Draw a filled ellipse between two places, px of the canvas.
+
+    Middle, half length and angle (from the end to the start) are cut to whole numbers, in that direction, as the
+    annotator does it: cut otherwise, a limb of 500 px ends several px away from its joint on the other side.
+    """
+    dx, dy = (start - end).tolist()
+    middle = ((start + end) / 2).astype(np.int_).tolist()
     axes = (int(math.hypot(dx, dy) / 2), STICK)
     polygon = cv2.ellipse2Poly(middle, axes, int(math.degrees(math.atan2(dy, dx))), 0, 360, 1)
     cv2.fillConvexPoly(canvas, np.array(polygon, np.int32), colour)
@@ -119,7 +124,7 @@ def draw_skeletons(people: list[Person], width: int, height: int, style: str = "
     bodies = [body_18(person.keypoints, person.scores) for person in people]
     for (start, end), colour in zip(LIMBS, BODY_COLOURS, strict=False):
         for body in bodies:
-            points, visible = pixels(body[:, :2]), seen(body[:, 2])
+            points, visible = body[:, :2] * scale, seen(body[:, 2])
             if visible[start] and visible[end]:
                 _draw_limb(canvas, points[start], points[end], colour)
     canvas = np.asarray(cv2.LUT(canvas, _DIMMED), np.uint8)

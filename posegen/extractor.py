@@ -26,12 +26,16 @@ class FramePose:
 
 @dataclass(frozen=True)
 class PoseModel:
-    """What a backend is, for pose.json, run.json and the log line."""
+    """What a backend is, for pose.json, run.json and the log line.
+
+    sha256: of the weights that were used.
+    """
 
     name: str
     version: str
     embedded: bool
     makes_masks: bool
+    sha256: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}" + (" (the embedded backend)" if self.embedded else "")
@@ -57,20 +61,30 @@ def _embedded() -> Backend:
     return MediaPipeBackend()
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"embedded": _embedded}
+def _rtmw() -> Backend:
+    # here, not above: this module is used where rtmlib is not installed
+    from posegen.rtmw.backend import RtmwBackend
+
+    return RtmwBackend()
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {"embedded": _embedded, "rtmw": _rtmw}
 
 
 class SkaterPoseExtractor:
     """Find the skater's 133 COCO-WholeBody keypoints in every frame of a clip.
 
-    backend: "embedded" (MediaPipe Holistic: no download, no GPU).
-    Raises UsageError for a backend that does not exist, MissingError where its package is not installed.
+    backend: "embedded" (MediaPipe Holistic: no download, no GPU), "rtmw" (RTMW-l through ONNX Runtime), or a backend
+    that was made already (posegen.choice makes one of what a user asks for).
+    Raises UsageError for a backend that does not exist, MissingError where its package or weights are not there.
     """
 
-    def __init__(self, backend: str = "embedded") -> None:
-        if backend not in BACKENDS:
-            raise UsageError(f"there is no pose backend '{backend}'; choose one of: {', '.join(BACKENDS)}.")
-        self._backend = BACKENDS[backend]()
+    def __init__(self, backend: str | Backend = "embedded") -> None:
+        if isinstance(backend, str):
+            if backend not in BACKENDS:
+                raise UsageError(f"there is no pose backend '{backend}'; choose one of: {', '.join(BACKENDS)}.")
+            backend = BACKENDS[backend]()
+        self._backend = backend
 
     @property
     def model(self) -> PoseModel:

@@ -8,12 +8,15 @@ Nothing is downloaded: the full pose model (complexity 1) is in the wheel, the l
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from handoff.errors import MissingError
+from handoff.box import Box
+from handoff.errors import InputError, MissingError
+from handoff.hashing import sha256_file
 from handoff.masks import Mask
 from handoff.poses import Person
 from handoff.video import Frame
@@ -29,6 +32,13 @@ MASK_THRESHOLD = 0.5
 
 N_FACE = 468
 
+ROOM = 0.1
+"""How far the picture reaches beyond the skater's box, as a share of its longer side; the rest is gray. Measured on two
+people who cross: 0.1 keeps to the skater in 86 of 96 frames, 0.25 in 74, 0.5 in 57, the whole frame in 5."""
+
+_GRAY = 114
+
+_BODY_WEIGHTS = "modules/pose_landmark/pose_landmark_full.tflite"
 _GRAPH = "mediapipe/modules/holistic_landmark/holistic_landmark_cpu.binarypb"
 _HAND_PRESENCE = "handlandmarksleftandrightcpu__handlandmarksfromposecpu_{}__handlandmarkcpu__hand_presence_score"
 _PRESENCE = {
@@ -38,7 +48,7 @@ _PRESENCE = {
 }
 _OPTIONS = {
     "model_complexity": 1,
-    "smooth_landmarks": True,
+    "smooth_landmarks": False,  # posegen.smooth does it, for hands and face too, and the keypoints before stay at hand
     "enable_segmentation": True,
     "smooth_segmentation": True,
     "refine_face_landmarks": False,  # would refine eyes and lips of faces far larger than a skater's
@@ -84,13 +94,32 @@ def frame_pose(results: Any, width: int, height: int) -> FramePose:
     return FramePose([Person(box, keypoints, scores)], mask)
 
 
-class MediaPipeBackend:
-    """MediaPipe Holistic behind the extractor. It follows one person, the most prominent one."""
+def _box_of(boxes: Sequence[Box | None], index: int) -> Box | None:
+    if index >= len(boxes):
+        raise InputError(f"the clip has more frames than the {len(boxes)} in which the skater was looked for.")
+    return boxes[index]
 
-    model = PoseModel("MediaPipe Holistic", VERSION, embedded=True, makes_masks=True)
+
+def only(frame: Frame, box: Box) -> Frame:
+    """Return the frame with everything gray but the box (px) and a little room around it."""
+    room = ROOM * max(box.x2 - box.x1, box.y2 - box.y1)
+    left, top = max(0, int(box.x1 - room)), max(0, int(box.y1 - room))
+    part = np.s_[top : max(top, int(box.y2 + room)), left : max(left, int(box.x2 + room))]
+    picture = np.full_like(frame, _GRAY)
+    picture[part] = frame[part]
+    return picture
+
+
+class MediaPipeBackend:
+    """MediaPipe Holistic behind the extractor.
+
+    It follows one person: the skater where `boxes` says where he is in each frame of the clip (px; None: nobody is),
+    else the most prominent one.
+    """
 
     def __init__(self) -> None:
         """Load the library; raise MissingError where it is not installed or is another release."""
+        self.boxes: Sequence[Box | None] | None = None
         self._log = NativeLog()
         try:
             with self._log.quiet():
@@ -107,12 +136,25 @@ class MediaPipeBackend:
                 "install posegen/requirements.lock, or use make extract."
             )
         self._solution_base = solution_base
+        digest = sha256_file(Path(mediapipe.__file__).parent / _BODY_WEIGHTS)
+        self._model = PoseModel("MediaPipe Holistic", VERSION, embedded=True, makes_masks=True, sha256=digest)
+
+    @property
+    def model(self) -> PoseModel:
+        """What this is; the digest is that of the network that places the body."""
+        return self._model
 
     def extract(self, frames: Iterable[Frame]) -> Iterator[FramePose]:
         """Yield one FramePose a frame; see SkaterPoseExtractor.extract."""
         with contextlib.ExitStack() as stack:
             graph: Any = None
-            for frame in frames:
+            for index, frame in enumerate(frames):
+                if self.boxes is not None:
+                    box = _box_of(self.boxes, index)
+                    if box is None:
+                        yield FramePose([], np.zeros(frame.shape[:2], np.bool_))
+                        continue
+                    frame = only(frame, box)
                 # one quiet block: the graph's threads go on talking after its constructor has returned
                 with self._log.quiet():
                     if graph is None:

@@ -17,10 +17,10 @@ KPT_THR = 0.3
 MIN_VISIBLE = 6
 """Visible body keypoints (of 17) that make a person: a trunk with its head or with two limbs' beginnings.
 
-A floor against fragments. Where MediaPipe gives a body at all it is nearly whole: 10 or more on every found frame of
+A floor against fragments. Where MediaPipe gives a body at all it is nearly whole: 9 or more on every found frame of
 skateboarder.mp4 (172 of 192), 15 on juggle.mp4 (247 of 247), 8 on the demo clip as the walker leaves the picture, so
 none is refused there. What MediaPipe takes for a person by mistake (a skater's shadow, legs alone into which it
-squeezes a whole body) also shows 10 or more with high scores: no rule on scores tells those apart.
+squeezes a whole body) also shows as many with high scores: no rule on scores tells those apart.
 """
 
 MARGIN = 0.1

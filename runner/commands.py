@@ -23,6 +23,18 @@ from runner.process import ROOT, run_module
 SELECT = "--select"
 PLACES = ("--point", SELECT)
 """Options of the tracker that say where the object is, beside --bbox."""
+POSE_OPTIONS = {
+    "--object": ("--object", "NAME", "what to look for, one of COCO's 80 classes (default skateboard)"),
+    "--person": ("--person", "FRAME:X,Y", "a point (or box) on the skater; default: who is nearest the object"),
+    "--every": ("--every", "N", "detect people and object in every Nth frame"),
+    "--detector": ("--detector", "SIZE", "the detector: nano, tiny, s, m, l or x (default nano)"),
+    "--pose-backend": ("--backend", "NAME", "what finds the skeleton: auto, embedded or rtmw (default auto)"),
+    "--pose-model": ("--model", "NAME", "which RTMW: rtmw-l, rtmw-x or rtmw-m"),
+    "--smooth": ("--smooth", "HOW", "smooth the skeleton: savgol, one-euro or none (default savgol)"),
+    "--draw": ("--draw", "STYLE", "how skeletons are drawn: vace or openpose (default vace)"),
+}
+"""Options of the pose stage: what the user writes, what the stage calls it, and the help. --backend and --model are the
+tracker's; --device goes to both."""
 WORK_TO_DO = 4
 """Exit code of `python -m reskin --check` when the result is not there yet."""
 
@@ -47,34 +59,66 @@ def extract(arguments: list[str]) -> int:
     """extract_physics.py: skeleton and masks of a clip."""
     parser = _parser("extract_physics.py", "Measure the object's mask and the skater's skeleton in a clip.", "tracker")
     parser.add_argument("-i", "--input", required=True, metavar="CLIP", help="the clip, such as input.mp4")
-    parser.add_argument("-bbox", "--bbox", metavar="X1,Y1,X2,Y2", help="the object's box in px on --frame")
+    parser.add_argument(
+        "-bbox",
+        "--bbox",
+        metavar="X1,Y1,X2,Y2",
+        help="the object's box in px on --frame; without it the object is looked for, see --object",
+    )
     parser.add_argument("--frame", metavar="N", help="the frame of --bbox or --point, counted from 0 (default 0)")
+    for name, (_, metavar, text) in POSE_OPTIONS.items():
+        parser.add_argument(name, metavar=metavar, help=text)
+    parser.add_argument("--device", metavar="WHERE", help="where all models run: auto, cuda or cpu (default auto)")
     options, rest = parser.parse_known_args(arguments)
-    clip = Path(options.input)
-    folder = _named_run(options.run) or runs.run_folder(runs.name_for(clip))
-    common = ["--run", str(folder), *(["--force"] if options.force else [])]
+    device = ["--device", options.device] if options.device else []
+    pose = [*_given(options), *device]
     prompt = ["--bbox", options.bbox] if options.bbox else []
-    prompted = bool(prompt) or any(each.split("=")[0] in PLACES for each in rest)
+    by_hand = bool(prompt) or any(each.split("=")[0] in PLACES for each in rest)
+    if by_hand and options.object:
+        raise RunnerError("--object looks for the box that --bbox, --point or --select gives; use one of them.", 2)
     prompt += ["--frame", options.frame] if options.frame else []
-    if not prompted and not (folder / "prompts.json").is_file():
-        raise RunnerError(
-            "where is the object? give its box on a frame where it is whole: --bbox x1,y1,x2,y2 --frame n.", 2
-        )
-    tracker = ensure_env("tracker")
-    # a bad clip or box is refused here, before any long work
-    code = run_module(tracker, "tracker", ["-i", str(clip), *common, *prompt, *rest, "--prompt-only"])
-    if code:
-        return code
-    runs.remember(folder)
-    code = run_module(ensure_env("posegen"), "posegen", common)
-    if code:
-        return code
-    # what was drawn is in prompts.json by now
-    code = run_module(tracker, "tracker", [*common, *prompt, *(each for each in rest if each != SELECT)])
+    folder = _named_run(options.run) or runs.run_folder(runs.name_for(Path(options.input)))
+    code = _extract(folder, options.input, by_hand, options.force, pose, [*prompt, *rest, *device])
     if code == 0:
         for name in ("mask.mp4", "pose.json"):
             print(f"{name}: {folder / name}")
     return code
+
+
+def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[str], tracker: list[str]) -> int:
+    """Run the stages; whatever cannot be used is refused before any long work.
+
+    by_hand: the tracker's own options say where the object is. pose, tracker: the options of the two stages.
+    """
+    force = ["--force"] if forced else []
+    run = ["--run", str(folder)]
+    fresh = ["-i", clip, *run, *force]  # makes the run folder
+    if by_hand:
+        steps = [("tracker", [*fresh, *tracker, "--prompt-only"]), ("posegen", [*run, *force, *pose])]
+    else:
+        again = [*force, "--keep-detections"] if forced else []
+        steps = [
+            ("posegen", [*fresh, *pose, "--prompt-only"]),
+            ("tracker", [*run, *tracker, "--prompt-only"]),
+            ("posegen", [*run, *again, *pose]),
+        ]
+    # what was drawn is in prompts.json by then
+    steps.append(("tracker", [*run, *force, *(each for each in tracker if each != SELECT)]))
+    for number, (stage, arguments) in enumerate(steps):
+        code = run_module(ensure_env(stage), stage, arguments)
+        if code:
+            return code
+        if number == 0:
+            runs.remember(folder)
+    return 0
+
+
+def _given(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the pose stage's options that were given, and their values."""
+    for name, (option, _, _) in POSE_OPTIONS.items():
+        value = vars(options)[name.removeprefix("--").replace("-", "_")]
+        if value is not None:
+            yield from (option, value)
 
 
 def reskin(arguments: list[str]) -> int:

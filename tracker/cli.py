@@ -66,9 +66,7 @@ def command(
         return
     task = Task(prompt, cuts, keep, fill_px, verified)
     skater = read_prompts(run).get("skater") if tracker.tracks_skater else None
-    places = prompt.as_json()
-    places.pop("from")
-    params = tracker.params | places | task.params
+    params = tracker.params | prompt.places_as_json() | task.params
     if skater is not None:
         params["skater"] = skater.places[0].as_json()
     inputs = [run.source, *(path for path in [run.path(POSES if skater else PERSON_VIDEO)] if path.exists())]

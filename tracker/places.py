@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from handoff.box import Box, check_box
 from handoff.errors import InputError, UsageError
@@ -58,7 +59,7 @@ def choose_prompt(
                 "--bbox x1,y1,x2,y2, and --frame N for the frame it is on."
             )
         kept = tuple(corrections) or stored.corrections
-        prompt = Prompt(stored.box, stored.frame, stored.origin, stored.points, kept)
+        prompt = replace(stored, corrections=kept)
     else:
         prompt = Prompt(box, 0 if frame is None else frame, origin, tuple(points), tuple(corrections))
     check_places(prompt.places, run.info)

@@ -14,13 +14,13 @@ from handoff.errors import InputError, UsageError
 from handoff.masks import MaskSequenceWriter
 from handoff.progress import progress
 from handoff.prompts import Place, Point
+from handoff.threads import Behind
 from handoff.video import ClipInfo, probe
 from tracker.backends import Backend, Found
 from tracker.choice import Wanted, make_backend
 from tracker.cleanup import Keep, clean
 from tracker.human import HUMAN_FOLDER, HUMAN_VIDEO
 from tracker.places import check_place, check_places
-from tracker.sam2.threads import Behind
 from tracker.status import StatusLog
 
 Mask = NDArray[np.bool_]  # (H, W), True on the object

@@ -7,7 +7,7 @@
 """
 
 from handoff.verify import DigestError
-from handoff.weights.places import find_weight, models_dir
+from handoff.weights.places import find_weight, find_with_digest, models_dir
 from handoff.weights.registry import Registry, Weight, load_registry
 
-__all__ = ["DigestError", "Registry", "Weight", "find_weight", "load_registry", "models_dir"]
+__all__ = ["DigestError", "Registry", "Weight", "find_weight", "find_with_digest", "load_registry", "models_dir"]

@@ -35,13 +35,14 @@ def present(weight: Weight) -> Path | None:
     return next((path for path in (place_of(weight), dropped_at(weight)) if path.is_file()), None)
 
 
-def verify(weight: Weight, path: Path) -> None:
-    """Raise DigestError, with both digests, unless the file is this weight."""
-    verify_file(
+def verify(weight: Weight, path: Path) -> str:
+    """Return the SHA-256 of the file; raise DigestError, with both digests, unless it is this weight."""
+    return verify_file(
         path,
         weight.sha256,
         weight.size_bytes,
         f"move it away, then run make weights PROFILE={weight.profiles[0]}, or put the file from {weight.url} there",
+        weight.also,
     )
 
 
@@ -51,6 +52,11 @@ def find_weight(name: str, registry: Registry | None = None) -> Path:
     Raises MissingError when it is not there, DigestError (a MissingError, with both digests) when it is another file,
     UsageError for a name that weights.toml does not have.
     """
+    return find_with_digest(name, registry)[0]
+
+
+def find_with_digest(name: str, registry: Registry | None = None) -> tuple[Path, str]:
+    """Return what `find_weight` does, and the SHA-256 that the file really has: a weight may have several good ones."""
     weight = (registry or load_registry()).weight(name)
     path = present(weight)
     if path is None:
@@ -58,5 +64,4 @@ def find_weight(name: str, registry: Registry | None = None) -> Path:
             f"{weight.file} is not in {models_dir()}; run make weights PROFILE={weight.profiles[0]}, "
             f"or put the file from {weight.url} there by hand."
         )
-    verify(weight, path)
-    return path
+    return path, verify(weight, path)

@@ -16,7 +16,8 @@ from handoff.http_get import check_url
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMA = 1
 _TEXTS = ("file", "url", "sha256", "licence", "licence_url")
-_KEYS = {*_TEXTS, "bytes", "profiles"}
+_OPTIONAL = {"bytes", "also", "onnx_sha256"}
+_KEYS = {*_TEXTS, "profiles", *_OPTIONAL}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Weight:
     """One model file.
 
     file: its place below the models folder, with "/". sha256: 64 lower-case hex digits. size_bytes: None where not
-    known. licence: SPDX identifier. profiles: the uses that need it.
+    known. licence: SPDX identifier. profiles: the uses that need it. also: SHA-256 of other copies that are as good
+    when they are put there by hand (a download must have `sha256`). onnx_sha256: of the one .onnx file in the archive
+    that this weight is; None where it is no archive, or not known.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Weight:
     licence: str
     licence_url: str
     profiles: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    onnx_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,18 @@ def _registry(table: dict[str, Any]) -> Registry:
 
 def _weight(name: str, entry: Any) -> Weight:
     keys = set(entry) if isinstance(entry, dict) else set()
-    missing, unknown = (_KEYS - {"bytes"}) - keys, keys - _KEYS
+    missing, unknown = _KEYS - _OPTIONAL - keys, keys - _KEYS
     if missing or unknown:
         raise _Wrong(f"[weights.{name}] lacks {sorted(missing)}, and has {sorted(unknown)} that nobody reads")
     size, profiles, file = entry.get("bytes"), entry["profiles"], PurePosixPath(str(entry["file"]))
     if not all(isinstance(entry[key], str) and entry[key] for key in _TEXTS):
         raise _Wrong(f"[weights.{name}]: {', '.join(_TEXTS)} are texts")
-    if not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
-        raise _Wrong(f"[weights.{name}]: sha256 is {entry['sha256']!r}, not 64 lower-case hex digits")
+    also, inner = entry.get("also", []), entry.get("onnx_sha256")
+    if not isinstance(also, list):
+        raise _Wrong(f"[weights.{name}]: also is {also!r}, not a list of SHA-256 digests")
+    for key, digest in [("sha256", entry["sha256"]), *(("also", each) for each in also), ("onnx_sha256", inner)]:
+        if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", str(digest)):
+            raise _Wrong(f"[weights.{name}]: {key} is {digest!r}, not 64 lower-case hex digits")
     if file.is_absolute() or ".." in file.parts or not file.name:
         raise _Wrong(f"[weights.{name}]: file is {str(file)!r}, not a place below the models folder")
     if size is not None and (type(size) is not int or size <= 0):
@@ -120,4 +129,5 @@ def _weight(name: str, entry: Any) -> Weight:
     except MissingError as error:
         raise _Wrong(f"[weights.{name}]: {error}") from error
     texts = {key: entry[key] for key in _TEXTS}
-    return Weight(name=name, size_bytes=size, profiles=tuple(profiles), **texts | {"file": file.as_posix()})
+    texts["file"] = file.as_posix()
+    return Weight(name=name, size_bytes=size, profiles=tuple(profiles), also=tuple(also), onnx_sha256=inner, **texts)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from handoff.hashing import sha256_path
-from handoff.poses import read_poses
+from handoff.poses import read_pose_header, read_poses
 from handoff.run import Run
 from handoff.video import read_frames, read_gray
 from posegen.people import KPT_THR
@@ -105,9 +107,31 @@ def test_the_mask_lies_on_the_person(skater: Run) -> None:
         assert np.count_nonzero(outside) < 0.05 * np.count_nonzero(mask)
 
 
+def test_smoothing_takes_jitter_off_the_trunk_and_keeps_what_was_measured(skater: Run) -> None:
+    header = read_pose_header(skater.path("pose.json"))
+    assert header["smoothing"] == {"method": "savgol", "window": 7, "order": 2}
+    people = [person for (person,) in read_poses(skater.path("pose.json"))]
+    raw = np.stack([person.keypoints if person.raw is None else person.raw for person in people])
+    smoothed = np.stack([person.keypoints for person in people])
+    trunk = [5, 6, 11, 12]
+
+    def jitter(ways: NDArray[np.float32]) -> float:
+        return float(np.linalg.norm(np.diff(ways[:, trunk], n=2, axis=0), axis=2).mean())
+
+    assert jitter(smoothed) < 0.6 * jitter(raw)
+    height = people[0].box.y2 - people[0].box.y1
+    assert np.linalg.norm(smoothed - raw, axis=2)[:, trunk].max() < 0.05 * height
+
+
+def test_pose_json_names_the_weights_by_their_digest(skater: Run) -> None:
+    model = read_pose_header(skater.path("pose.json"))["model"]
+    assert (model["name"], model["embedded"]) == ("MediaPipe Holistic", True)
+    assert re.fullmatch("[0-9a-f]{64}", model["sha256"])
+
+
 def test_two_runs_give_the_same_files(posegen_python: str, skater: Run, skater_clip: Path, tmp_path: Path) -> None:
     posegen(posegen_python, "--run", tmp_path / "again", "-i", skater_clip)
-    for name in ("pose.json", "pose_json", "pose_skater", "pose.mp4", "person_mask.mp4"):
+    for name in ("pose.json", "pose_json", "pose_keypoint.json", "pose_skater", "pose.mp4", "person_mask.mp4"):
         assert sha256_path(tmp_path / "again" / name) == sha256_path(skater.path(name)), name
 
 

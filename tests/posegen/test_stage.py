@@ -125,10 +125,39 @@ def test_run_json_and_pose_json_say_that_the_backend_is_the_embedded_one(
     assert "stand-in 1 (the embedded backend)" in capsys.readouterr().out
 
 
+def test_what_was_measured_is_kept_beside_what_was_smoothed(extract: Callable[..., Run]) -> None:
+    run = extract(lambda index: index != 0)
+    assert read_pose_header(run.path("pose.json"))["smoothing"] == {"method": "savgol", "window": 7, "order": 2}
+    raw = [person.raw for people in read_poses(run.path("pose.json")) for person in people]
+    assert [None if each is None else each[0].tolist() for each in raw] == [
+        [30.0 + 10 * index, 20] for index in range(1, 5)
+    ]
+
+
+def test_without_smoothing_the_keypoints_stand_once(extract: Callable[..., Run]) -> None:
+    run = extract(lambda index: True, "--smooth", "none")
+    assert read_pose_header(run.path("pose.json"))["smoothing"] == {"method": "none"}
+    assert [person.raw for people in read_poses(run.path("pose.json")) for person in people] == [None] * FRAMES
+
+
+def test_the_keypoints_of_every_file_are_the_same(extract: Callable[..., Run]) -> None:
+    run = extract(lambda index: index != 2, "--smooth", "one-euro")
+    clip = json.loads(run.path("pose_keypoint.json").read_text())
+    assert len(clip) == FRAMES
+    for index, people in enumerate(read_poses(run.path("pose.json"))):
+        record = json.loads(run.path(f"pose_json/frame_{index:05d}.json").read_text())
+        assert (record["canvas_width"], record["canvas_height"]) == (WIDTH, HEIGHT)
+        assert len(record["people"]) == len(clip[index]["people"]) == len(people)
+        for someone, once, again in zip(people, record["people"], clip[index]["people"], strict=True):
+            right_wrist = someone.keypoints[10].tolist()
+            assert once["pose_keypoints_2d"][12:14] == pytest.approx(right_wrist, abs=0.01)
+            assert again["pose_keypoints_2d"][12:15] == pytest.approx([*right_wrist, 1], abs=0.01)
+
+
 def test_every_output_is_in_the_manifest(extract: Callable[..., Run]) -> None:
     outputs = extract(lambda index: True).manifest["stages"]["posegen"]["outputs"]
     assert [each["path"] for each in outputs] == [
-        *("pose.json", "pose_json", "pose_skater", "pose.mp4", "person_mask.mp4")
+        *("pose.json", "pose_json", "pose_keypoint.json", "pose_skater", "pose.mp4", "person_mask.mp4")
     ]
 
 

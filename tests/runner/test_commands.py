@@ -76,11 +76,6 @@ def test_an_unknown_runner_and_one_that_is_not_built_are_said_plainly() -> None:
     assert done.returncode == 3 and "RUNNER=local" in done.stderr
 
 
-def test_extract_without_a_box_says_how_to_give_one() -> None:
-    done = call(str(ROOT / "extract_physics.py"), "-i", "x.mp4", RUNNER="local")
-    assert done.returncode == 2 and "--bbox x1,y1,x2,y2 --frame n" in done.stderr
-
-
 def test_a_mask_outside_any_run_is_refused_by_reskin(data: Path) -> None:
     (data / "mask.mp4").write_text("")
     (data / "pose.json").write_text("")
@@ -104,9 +99,9 @@ def test_the_runner_needs_nothing_but_the_standard_library() -> None:
     assert not {name for name in loaded if name not in sys.stdlib_module_names and name not in ("runner", "__main__")}
 
 
-def test_extract_passes_the_trackers_options_on_and_draws_a_box_only_once(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What extract runs, in order: each stage with its arguments."""
     seen: list[list[str]] = []
 
     def record(python: Path, module: str, arguments: list[str]) -> int:
@@ -115,17 +110,66 @@ def test_extract_passes_the_trackers_options_on_and_draws_a_box_only_once(
 
     monkeypatch.setattr(commands, "ensure_env", lambda stage: Path(stage))
     monkeypatch.setattr(commands, "run_module", record)
+    return seen
+
+
+@pytest.fixture
+def run(data: Path) -> list[str]:
     folder = data / "runs" / "x"
     folder.mkdir(parents=True)
+    return ["--run", str(folder)]
+
+
+def test_extract_passes_the_trackers_options_on_and_draws_a_box_only_once(
+    run: list[str], stages: list[list[str]]
+) -> None:
     assert (
         commands.extract(["-i", "x.mp4", "--select", "--frame", "7", "--model", "tiny", "--correct", "9:1,2,3,4"]) == 0
     )
-    run, rest = ["--run", str(folder)], ["--model", "tiny", "--correct", "9:1,2,3,4"]
-    assert seen == [
+    rest = ["--model", "tiny", "--correct", "9:1,2,3,4"]
+    assert stages == [
         ["tracker", "-i", "x.mp4", *run, "--frame", "7", "--select", *rest, "--prompt-only"],
         ["posegen", *run],
         ["tracker", *run, "--frame", "7", *rest],
     ]
-    seen.clear()
+    stages.clear()
     assert commands.extract(["-i", "x.mp4", "--point", "5,6"]) == 0
-    assert seen[0] == ["tracker", "-i", "x.mp4", *run, "--point", "5,6", "--prompt-only"]
+    assert stages[0] == ["tracker", "-i", "x.mp4", *run, "--point", "5,6", "--prompt-only"]
+
+
+def test_without_a_box_the_object_is_looked_for_before_anything_long(run: list[str], stages: list[list[str]]) -> None:
+    assert commands.extract(["-i", "x.mp4"]) == 0
+    assert stages == [
+        ["posegen", "-i", "x.mp4", *run, "--prompt-only"],
+        ["tracker", *run, "--prompt-only"],
+        ["posegen", *run],
+        ["tracker", *run],
+    ]
+
+
+def test_force_detects_only_once(run: list[str], stages: list[list[str]]) -> None:
+    assert commands.extract(["-i", "x.mp4", "--force"]) == 0
+    assert [stage for stage in stages if "--force" in stage and "--keep-detections" not in stage] == [
+        ["posegen", "-i", "x.mp4", *run, "--force", "--prompt-only"],
+        ["tracker", *run, "--force"],
+    ]
+    assert ["posegen", *run, "--force", "--keep-detections"] in stages
+
+
+def test_every_option_reaches_its_own_stage(run: list[str], stages: list[list[str]]) -> None:
+    ours = ["--object", "surfboard", "--person", "4:10,20", "--every", "3", "--detector", "s", "--smooth", "none"]
+    given = [*ours, "--pose-backend", "rtmw", "--pose-model", "rtmw-m", "--draw", "openpose"]
+    assert commands.extract(["-i", "x.mp4", *given, "--backend", "sam2", "--model", "tiny", "--device", "cpu"]) == 0
+    pose = {part for stage in stages if stage[0] == "posegen" for part in stage[1:]}
+    tracker = {part for stage in stages if stage[0] == "tracker" for part in stage[1:]}
+    assert {*ours, "--backend", "rtmw", "--model", "rtmw-m", "--draw", "openpose", "--device", "cpu"} <= pose
+    assert not {"sam2", "tiny", "--pose-backend", "--pose-model"} & pose
+    assert tracker == {*run, "--backend", "sam2", "--model", "tiny", "--device", "cpu", "--prompt-only"}
+
+
+def test_a_box_and_an_object_to_look_for_are_not_taken_together(run: list[str], stages: list[list[str]]) -> None:
+    for place in (["--bbox", "1,2,30,40"], ["--point=5,6"], ["--select"]):
+        with pytest.raises(RunnerError, match="--object looks for the box that --bbox") as caught:
+            commands.extract(["-i", "x.mp4", "--object", "surfboard", *place])
+        assert caught.value.exit_code == 2
+    assert not stages

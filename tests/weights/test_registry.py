@@ -48,6 +48,13 @@ def test_a_good_registry_is_read_as_it_is(tmp_path: Path) -> None:
     assert registry.default == ("tracker",) and list(registry.profiles) == ["tracker", "pose"]
 
 
+def test_other_good_copies_and_the_digest_inside_an_archive_are_read(tmp_path: Path) -> None:
+    text = GOOD.replace("bytes = 12", f'also = ["{"b2" * 32}"]\nonnx_sha256 = "{"c3" * 32}"')
+    one, two = load_registry(write(tmp_path, text)).weights
+    assert (one.also, one.onnx_sha256) == (("b2" * 32,), "c3" * 32)
+    assert (two.also, two.onnx_sha256) == ((), None)
+
+
 def test_a_profile_names_its_weights_once_each(tmp_path: Path) -> None:
     registry = load_registry(write(tmp_path, GOOD))
     assert [weight.name for weight in registry.of(["pose"])] == ["two"]
@@ -77,6 +84,9 @@ def test_a_typo_is_answered_with_the_names_there_are(tmp_path: Path) -> None:
         ('licence = "MIT"', "licence = 1", "are texts"),
         ("a1" * 32, "a1" * 31, "not 64 lower-case hex digits"),
         ("a1" * 32, "A1" * 32, "not 64 lower-case hex digits"),
+        ("bytes = 12", f'also = ["{"A1" * 32}"]', r"also is 'A1.* not 64 lower-case hex digits"),
+        ("bytes = 12", 'also = "a1"', "also is 'a1', not a list"),
+        ("bytes = 12", "onnx_sha256 = 1", "onnx_sha256 is 1, not 64 lower-case hex digits"),
         ("bytes = 12", "bytes = 0", "bytes is 0, not a number above 0"),
         ("bytes = 12", "bytes = true", "bytes is True, not a number above 0"),
         ("bytes = 12", 'bytes = "12"', "bytes is '12', not a number above 0"),
@@ -108,7 +118,7 @@ def test_the_projects_own_registry_has_what_the_pipeline_needs(monkeypatch: pyte
     monkeypatch.delenv("WEIGHTS_TOML", raising=False)
     registry = load_registry()
     files = {profile: [weight.file for weight in registry.of([profile])] for profile in registry.profiles}
-    assert files["tracker"] == ["sam2/sam2.1_hiera_large.pt"] and registry.default == ("tracker",)
+    assert files["tracker"] == ["sam2/sam2.1_hiera_large.pt"] and registry.default == ("tracker", "pose", "detect")
     assert files["tracker-tiny"] == ["sam2/sam2.1_hiera_tiny.pt"]
     assert len(files["reskin"]) == 3 and all(files.values())
     assert set(files["production"]) == {

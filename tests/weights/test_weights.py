@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from handoff.errors import MissingError
-from handoff.weights import DigestError, find_weight, models_dir
+from handoff.weights import DigestError, find_weight, find_with_digest, models_dir
 from runner.process import ROOT
 from tests.weights.conftest import CONTENT
 from tests.weights.server import Fault, FileServer
@@ -142,6 +142,31 @@ def test_a_wrong_file_dropped_there_is_neither_moved_nor_replaced(
     assert done.returncode == 3 and "move it away" in done.stderr
     assert hashlib.sha256(b"not a model").hexdigest() in done.stderr and DIGEST in done.stderr
     assert dropped.read_bytes() == b"not a model" and not place.exists() and server.requests == []
+
+
+def test_another_good_copy_is_taken_under_its_own_digest(
+    server: FileServer, place: Path, tmp_path: Path, weights: Command
+) -> None:
+    other = b"the same network from another exporter"
+    digest = hashlib.sha256(other).hexdigest()
+    registry = tmp_path / "weights.toml"
+    registry.write_text(registry.read_text().replace("bytes = ", f'also = ["{digest}"]\nbytes = ', 1))
+    put(place, other)
+    assert find_with_digest("sam") == (place, digest)
+    assert weights().stdout.splitlines()[1] == f"ok       {place}" and server.requests == []
+    put(place)
+    assert find_with_digest("sam") == (place, DIGEST)
+
+
+def test_a_download_must_have_the_first_digest(
+    server: FileServer, place: Path, tmp_path: Path, weights: Command
+) -> None:
+    server.content = b"the same network from another exporter"
+    digest = hashlib.sha256(server.content).hexdigest()
+    registry = tmp_path / "weights.toml"
+    registry.write_text(registry.read_text().replace(f"bytes = {len(CONTENT)}", f'also = ["{digest}"]', 1))
+    done = weights()
+    assert done.returncode == 3 and digest in done.stderr and not place.exists()
 
 
 def test_a_weight_that_is_not_there_says_how_to_get_it(server: FileServer, place: Path, models: Path) -> None:

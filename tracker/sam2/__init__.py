@@ -1,4 +1,4 @@
-"""SAM 2.1 through upstream's own predictor, in constant memory. Everything in here but `threads` needs torch or numpy.
+"""SAM 2.1 through upstream's own predictor, in constant memory.
 
 Read in this order: `predictor` (which weights, verified), `session` (prompts in, logits out), then what keeps it small:
 `lazy_frames` (pictures in), `memory` (what the model can still look at), `spool` (the part before the prompt).

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handoff.errors import InputError
+from handoff.threads import Ahead
 from handoff.video import ClipInfo, Frame, read_frames
-from tracker.sam2.threads import Ahead
 
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # sam2/utils/misc.py, load_video_frames
 _STD = np.array((0.229, 0.224, 0.225), np.float32)
