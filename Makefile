@@ -1,12 +1,12 @@
 # The commands of the Skate Physics Preserver. `make` alone lists them.
-#   VIDEO=clip.mp4  PROMPT="..."  RUN=name  BBOX=x1,y1,x2,y2  FRAME=n  ARGS="more options"
+#   VIDEO=clip.mp4  PROMPT="..."  RUN=name  OBJECT=skateboard | BBOX=x1,y1,x2,y2 FRAME=n  ARGS="more options"
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUNNER ?= local
-export RUNNER VIDEO PROMPT RUN BBOX FRAME
+export RUNNER VIDEO PROMPT RUN OBJECT BBOX FRAME
 # values reach the shell through the environment, so that quotes in them are harmless
 run_option = $(if $(RUN),--run "$$RUN")
-box_option = $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
+box_option = $(if $(OBJECT),--object "$$OBJECT") $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo extract reskin evaluate pipeline test lint weights frame bench-memory bench-tracker bench-posegen lock clean
@@ -19,7 +19,7 @@ help: ## list the targets
 demo: ## see the product work: a real clip with a known truth through every stage
 	@$(PYTHON) -m runner.demo
 
-extract: ## VIDEO=clip.mp4 [BBOX=x1,y1,x2,y2 FRAME=n] [RUN=name]: masks and skeleton
+extract: ## VIDEO=clip.mp4 [OBJECT=name | BBOX=x1,y1,x2,y2 FRAME=n] [RUN=name]: masks and skeleton
 	@$(if $(VIDEO),,echo "error: name the clip: make extract VIDEO=clip.mp4" >&2; exit 2;) \
 	$(PYTHON) extract_physics.py -i "$$VIDEO" $(run_option) $(box_option) $(ARGS)
 
@@ -30,7 +30,7 @@ reskin: ## PROMPT="object, skater" [RUN=name]: paint the new object and skater
 evaluate: ## [RUN=name]: the gate, IoU > 0.90 in every frame; exit code 0, 1, 2 or 3
 	@$(PYTHON) evaluate_iou.py -original mask.mp4 -generated output.mp4 $(run_option) $(ARGS)
 
-pipeline: ## VIDEO=... PROMPT=... [BBOX= FRAME=] [RUN=name]: extract, reskin, evaluate
+pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name]: extract, reskin, evaluate
 	@$(MAKE) --no-print-directory extract
 	@$(MAKE) --no-print-directory reskin
 	@$(MAKE) --no-print-directory evaluate
