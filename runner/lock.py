@@ -8,7 +8,7 @@ from runner.envs import BUILD, call, ensure_env, lock_file, working
 from runner.main import run
 from runner.process import ROOT
 
-STAGES = ("runner", "posegen", "tracker", "reskin", "evaluator", "comfyui", "tests")
+STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "tests")
 OPTIONS = ("--quiet", "--generate-hashes", "--python-version", "3.11", "--no-header")
 
 

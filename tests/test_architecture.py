@@ -12,9 +12,9 @@ import pytest
 from runner.process import ROOT
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator")
-ALLOWED = {stage: {stage, "handoff"} for stage in STAGES} | {"handoff": {"handoff"}, "runner": {"runner"}}
+ALLOWED = {stage: {stage, "handoff"} for stage in STAGES} | {each: {each} for each in ("handoff", "runner", "selector")}
 ALLOWED["evaluator"].add("tracker")  # its method is to track again
-OURS = {*STAGES, "handoff", "runner", "tests", "comfyui"}
+OURS = {*STAGES, "handoff", "runner", "selector", "tests", "comfyui"}
 HEAVY = {"torch", "onnxruntime", "mediapipe", "sam2"}
 
 
@@ -45,7 +45,7 @@ def test_handoff_needs_no_heavy_package_and_the_runner_only_the_standard_library
         assert set(imports(path)) - {"runner"} <= set(sys.stdlib_module_names), path
 
 
-@pytest.mark.parametrize("package", [*STAGES, "handoff"])
+@pytest.mark.parametrize("package", [*STAGES, "handoff", "selector"])
 def test_only_the_command_line_ends_the_process(package: str) -> None:
     for path in files(package):
         if path.name in ("cli.py", "__main__.py"):
@@ -58,8 +58,12 @@ def test_only_the_command_line_ends_the_process(package: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_is_a_command_with_a_hashed_lock(stage: str) -> None:
+def test_every_stage_is_a_command(stage: str) -> None:
     assert (ROOT / stage / "__main__.py").exists() and (ROOT / stage / "cli.py").exists()
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "selector"])
+def test_every_lock_is_hashed(stage: str) -> None:
     lock = (ROOT / stage / "requirements.lock").read_text()
     pins = [line for line in lock.splitlines() if "==" in line and not line.lstrip().startswith("#")]
     assert pins and all(pin.endswith("\\") for pin in pins), "a pin without a hash"

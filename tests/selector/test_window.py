@@ -1,0 +1,40 @@
+"""The mouse's way to a box, without a window."""
+
+from __future__ import annotations
+
+import cv2
+import pytest
+
+from selector.window import Corners, Drag, enlarge
+
+DOWN, MOVE, UP = cv2.EVENT_LBUTTONDOWN, cv2.EVENT_MOUSEMOVE, cv2.EVENT_LBUTTONUP
+
+
+def dragged(*events: tuple[int, int, int]) -> Corners | None:
+    drag = Drag((640, 360))
+    for event, x, y in events:
+        drag.mouse(event, x, y, 0, None)
+    return drag.box
+
+
+@pytest.mark.parametrize(("start", "end"), [((120, 200), (260, 240)), ((260, 200), (120, 240))])
+def test_a_drag_in_any_direction_is_the_box_between_its_ends(start: tuple[int, int], end: tuple[int, int]) -> None:
+    assert dragged((DOWN, *start), (MOVE, 130, 210), (UP, *end)) == (120, 200, 260, 240)
+
+
+def test_a_drag_that_leaves_the_picture_ends_at_its_border() -> None:
+    assert dragged((DOWN, 600, 300), (UP, 700, 400)) == (600, 300, 640, 360)
+    assert dragged((DOWN, 50, 40), (UP, -9, -5)) == (0, 0, 50, 40)
+
+
+def test_a_mouse_that_only_moves_and_a_click_draw_nothing_and_a_second_drag_replaces_the_first() -> None:
+    assert dragged((MOVE, 10, 10), (MOVE, 50, 50)) is None
+    assert dragged((DOWN, 10, 10), (UP, 10, 10)) is None
+    assert dragged((DOWN, 0, 0), (UP, 9, 9), (MOVE, 99, 99)) == (0, 0, 9, 9)
+    assert dragged((DOWN, 0, 0), (UP, 9, 9), (DOWN, 20, 20), (MOVE, 30, 40)) == (20, 20, 30, 40)
+
+
+def test_a_box_on_a_reduced_picture_is_enlarged_outward_and_stays_in_the_frame() -> None:
+    assert enlarge((120, 200, 260, 240), (640, 360), (640, 360)) == (120, 200, 260, 240)
+    assert enlarge((100, 50, 141, 80), (1280, 720), (1920, 1080)) == (150, 75, 212, 120)
+    assert enlarge((1200, 700, 1280, 720), (1280, 720), (1921, 1081)) == (1800, 1050, 1921, 1081)
