@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,8 @@ from runner.errors import RunnerError
 from runner.process import ROOT, run_module
 
 SELECT = "--select"
-PLACES = ("--point", SELECT)
-"""Options of the tracker that say where the object is, beside --bbox."""
+POINT = "--point"
+"""The option of the tracker that says where the object is, beside --bbox and --select."""
 POSE_OPTIONS = {
     "--object": ("--object", "NAME", "what to look for, one of COCO's 80 classes (default skateboard)"),
     "--person": ("--person", "FRAME:X,Y", "a point (or box) on the skater; default: who is nearest the object"),
@@ -55,6 +56,16 @@ def _named_run(name: str | None) -> Path | None:
     return runs.run_folder(name) if name else None
 
 
+def _make_window() -> None:
+    """Make the environment of --select's window and name its Python to the tracker; refused without a display."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise RunnerError(
+            "--select needs a display and there is none (DISPLAY is not set); write the frame with a grid instead and "
+            "read the box from it: make frame VIDEO=clip.mp4 FRAME=n, then give --bbox x1,y1,x2,y2 --frame n."
+        )
+    os.environ["SELECTOR_PYTHON"] = str(ensure_env("selector"))
+
+
 def extract(arguments: list[str]) -> int:
     """extract_physics.py: skeleton and masks of a clip."""
     parser = _parser("extract_physics.py", "Measure the object's mask and the skater's skeleton in a clip.", "tracker")
@@ -65,7 +76,8 @@ def extract(arguments: list[str]) -> int:
         metavar="X1,Y1,X2,Y2",
         help="the object's box in px on --frame; without it the object is looked for, see --object",
     )
-    parser.add_argument("--frame", metavar="N", help="the frame of --bbox or --point, counted from 0 (default 0)")
+    parser.add_argument("--select", action="store_true", help="draw the box with the mouse, where there is a display")
+    parser.add_argument("--frame", metavar="N", help="the frame of the box or of --point, counted from 0 (default 0)")
     for name, (_, metavar, text) in POSE_OPTIONS.items():
         parser.add_argument(name, metavar=metavar, help=text)
     parser.add_argument("--device", metavar="WHERE", help="where all models run: auto, cuda or cpu (default auto)")
@@ -73,10 +85,13 @@ def extract(arguments: list[str]) -> int:
     device = ["--device", options.device] if options.device else []
     pose = [*_given(options), *device]
     prompt = ["--bbox", options.bbox] if options.bbox else []
-    by_hand = bool(prompt) or any(each.split("=")[0] in PLACES for each in rest)
+    by_hand = bool(prompt) or options.select or any(each.split("=")[0] == POINT for each in rest)
     if by_hand and options.object:
         raise RunnerError("--object looks for the box that --bbox, --point or --select gives; use one of them.", 2)
     prompt += ["--frame", options.frame] if options.frame else []
+    if options.select:
+        _make_window()
+        prompt.append(SELECT)
     folder = _named_run(options.run) or runs.run_folder(runs.name_for(Path(options.input)))
     code = _extract(folder, options.input, by_hand, options.force, pose, [*prompt, *rest, *device])
     if code == 0:

@@ -18,7 +18,7 @@ from tracker.grid import frame_at
 from tracker.human import PERSON_VIDEO
 from tracker.options import tracker_options
 from tracker.places import choose_prompt
-from tracker.select import select_box
+from tracker.select import select_box, selector_python
 from tracker.skater import POSES
 from tracker.work import Task, track
 
@@ -52,10 +52,13 @@ def command(
     python -m tracker --run data/runs/demo --bbox 120,200,260,240 --frame 0
     python -m tracker --run data/runs/demo --correct 50:310,190,420,230
     """
-    run = ingest(clip, run_dir, force) if clip else Run.open(run_dir)
     if select:
         if box is not None:
             raise UsageError("--select draws the box that --bbox gives; use one of them.")
+        selector_python()  # said before any work
+    run = ingest(clip, run_dir, force) if clip else Run.open(run_dir)
+    if select:
+        click.echo("tracker: drag a box around the object in the window; Enter takes it, Esc or c gives up")
         box = select_box(frame_at(run.source, frame or 0)[0])
     prompt = choose_prompt(run, box, points, frame, corrections, "drawn" if select else "flag")
     tracker = make_backend(Wanted(backend, model, device, compiled), quiet=prompt_only)

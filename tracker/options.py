@@ -73,7 +73,8 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
     (
         ("--select",),
         {"is_flag": True},
-        "Draw the box with the mouse, where there is a display, e.g. --select --frame 4",
+        "Draw the box with the mouse in a window: of extract_physics.py only, where there is a display, e.g. --select "
+        "--frame 4",
     ),
     (
         ("--correct", "corrections"),

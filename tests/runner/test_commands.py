@@ -109,6 +109,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return 0
 
     monkeypatch.setattr(commands, "ensure_env", lambda stage: Path(stage))
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setenv("SELECTOR_PYTHON", "")
     monkeypatch.setattr(commands, "run_module", record)
     return seen
 
@@ -126,6 +128,7 @@ def test_extract_passes_the_trackers_options_on_and_draws_a_box_only_once(
     assert (
         commands.extract(["-i", "x.mp4", "--select", "--frame", "7", "--model", "tiny", "--correct", "9:1,2,3,4"]) == 0
     )
+    assert os.environ["SELECTOR_PYTHON"] == "selector"
     rest = ["--model", "tiny", "--correct", "9:1,2,3,4"]
     assert stages == [
         ["tracker", "-i", "x.mp4", *run, "--frame", "7", "--select", *rest, "--prompt-only"],
@@ -173,3 +176,15 @@ def test_a_box_and_an_object_to_look_for_are_not_taken_together(run: list[str], 
             commands.extract(["-i", "x.mp4", "--object", "surfboard", *place])
         assert caught.value.exit_code == 2
     assert not stages
+
+
+def test_select_without_a_display_is_refused_before_any_environment_is_made(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(commands, "ensure_env", lambda stage: pytest.fail(f"made {stage}"))
+    with pytest.raises(RunnerError, match=r"DISPLAY is not set.*make frame VIDEO=clip\.mp4 FRAME=n") as raised:
+        commands.extract(["-i", "x.mp4", "--select"])
+    assert raised.value.exit_code == 3 and not list(data.iterdir())

@@ -1,10 +1,7 @@
-"""python -m tracker: cuts, tidied masks, the status of each frame, --verify and --select have the effect they name."""
+"""python -m tracker: cuts, tidied masks, the status of each frame and --verify have the effect they name."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from handoff.box import Box
 from handoff.errors import UsageError
 from handoff.ingest import ingest
-from handoff.prompts import read_prompts
 from handoff.run import Run
-from runner.process import ROOT
 from tests.clips import textured, write_clip
 from tests.tracker.command import invoke, masks_of, notes, text
 from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, bouncing_board, make_scene
@@ -119,42 +113,6 @@ def test_verify_tracks_back_and_notes_the_agreement_of_the_two_passes(run: Run, 
     invoke(run, "--bbox", text(scene, 4), "--frame", "4")
     assert "verify" not in notes(run)
     assert all(np.array_equal(a, b) for a, b in zip(before, masks_of(run), strict=True))
-
-
-def test_select_takes_the_box_that_is_drawn_on_the_frame_that_is_named(
-    run: Run, scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown: list[Any] = []
-
-    def draw(frame: Any) -> Box:
-        shown.append(frame)
-        return Box(*scene.box(7))
-
-    monkeypatch.setattr(cli, "select_box", draw)
-    invoke(run, "--select", "--frame", "7")
-    prompt = read_prompts(run)["object"]
-    assert (prompt.frame, prompt.origin, prompt.box) == (7, "drawn", Box(*scene.box(7)))
-    assert np.abs(shown[0].astype(int) - scene.frames[7]).mean() < 6
-    with pytest.raises(UsageError, match="use one of them"):
-        invoke(run, "--select", "--bbox", text(scene, 7))
-
-
-@pytest.mark.parametrize(("display", "why"), [(None, "DISPLAY is not set"), (":99", "this is the headless build")])
-def test_select_where_no_window_opens_is_one_sentence_that_names_make_frame(
-    run: Run, display: str | None, why: str
-) -> None:
-    surroundings = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tracker", "--run", str(run.dir), "--select"],
-        env=surroundings | ({"DISPLAY": display} if display else {}),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3 and not run.path("prompts.json").exists()
-    (said,) = done.stderr.splitlines()
-    assert said.startswith("error: --select needs") and why in said and "make frame VIDEO=clip.mp4 FRAME=n" in said
 
 
 def test_the_tracker_forgets_how_to_tidy_with_the_clip(run: Run, scene: Scene) -> None:

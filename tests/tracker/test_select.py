@@ -1,58 +1,99 @@
-"""Drawing the box: what a drawn region becomes, and what is said where nothing can be drawn."""
+"""--select: what goes to the window, what comes back, and what is said where there is none."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from handoff.box import Box
-from handoff.errors import MissingError, UsageError
-from tracker.select import box_of_roi, check_display, gui_support, select_box
+from handoff.errors import InputError, MissingError, UsageError
+from handoff.ingest import ingest
+from handoff.prompts import read_prompts
+from handoff.run import Run
+from tests.tracker.command import invoke, text
+from tests.tracker.scenes import Scene
+from tracker.cli import command
+from tracker.select import SELECTOR, select_box
+
+FRAME = np.full((90, 160, 3), (250, 120, 10), np.uint8)
+Window = Callable[[str], None]
 
 
-def test_without_a_display_make_frame_is_named() -> None:
-    with pytest.raises(MissingError, match=r"no.*DISPLAY.*make frame VIDEO=clip.mp4 FRAME=n"):
-        check_display({}, gui="GTK3")
+@pytest.fixture
+def window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Window:
+    """Puts a program of these lines of Python in the window's place."""
+
+    def put(lines: str) -> None:
+        program = tmp_path / "python"
+        program.write_text(f"#!{sys.executable}\nimport sys\npicture = sys.stdin.buffer.read()\n{lines}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv(SELECTOR, str(program))
+
+    return put
 
 
-def test_the_headless_opencv_is_named_as_the_reason_on_a_machine_with_a_display() -> None:
-    with pytest.raises(MissingError, match=r"headless build.*make frame"):
-        check_display({"DISPLAY": ":0"}, gui="NONE")
-    check_display({"DISPLAY": ":0"}, gui="QT5")
-    check_display({"WAYLAND_DISPLAY": "wayland-0"}, gui="GTK3")
+def test_the_frame_that_is_named_is_shown_and_what_is_drawn_on_it_becomes_the_prompt(
+    run: Run, scene: Scene, window: Window, tmp_path: Path
+) -> None:
+    shown = tmp_path / "shown.png"
+    window(f"open({str(shown)!r}, 'wb').write(picture); print('{text(scene, 7)}')")
+    invoke(run, "--select", "--frame", "7", "--prompt-only")
+    prompt = read_prompts(run)["object"]
+    assert (prompt.frame, prompt.origin, prompt.box) == (7, "drawn", Box(*scene.box(7)))
+    picture = cv2.cvtColor(cv2.imread(str(shown)), cv2.COLOR_BGR2RGB)
+    assert np.abs(picture.astype(int) - scene.frames[7]).mean() < 6
 
 
-def test_the_stages_own_opencv_is_known_to_be_headless(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert gui_support() == "NONE"
-    monkeypatch.setenv("DISPLAY", ":0")
-    with pytest.raises(MissingError, match="make frame"):
-        select_box(np.zeros((90, 160, 3), np.uint8))
+def test_one_that_is_given_up_leaves_the_prompt_as_it_was(run: Run, scene: Scene, window: Window) -> None:
+    invoke(run, "--bbox", text(scene, 4), "--frame", "4", "--prompt-only")
+    before = run.path("prompts.json").read_bytes()
+    window("")
+    with pytest.raises(UsageError, match=r"no box was drawn; .* press Enter\.$"):
+        invoke(run, "--select")
+    assert run.path("prompts.json").read_bytes() == before
 
 
-def test_a_region_drawn_at_full_size_is_the_box() -> None:
-    assert box_of_roi((120, 200, 140, 40), (640, 360), (640, 360)) == Box(120, 200, 260, 240)
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("sys.exit('Traceback\\nImportError: libGL.so.1: cannot open shared object file')", "ImportError: libGL.so.1"),
+        ("sys.exit('QFont: hm\\nqt.qpa.xcb: could not connect to display :9\\nAborted')", "could not connect to .* :9"),
+        ("sys.exit(1)", "it said nothing"),
+    ],
+)
+def test_a_window_that_does_not_open_is_one_sentence_with_its_reason_and_what_to_install(
+    window: Window, end: str, why: str
+) -> None:
+    window(end)
+    with pytest.raises(MissingError, match=rf"{why}.*apt install libgl1.*make frame") as raised:
+        select_box(FRAME)
+    assert "\n" not in str(raised.value)
 
 
-def test_a_region_drawn_on_a_reduced_picture_is_enlarged_outward_and_stays_in_the_frame() -> None:
-    assert box_of_roi((100, 50, 41, 30), (1280, 720), (1920, 1080)) == Box(150, 75, 212, 120)
-    assert box_of_roi((1200, 700, 80, 20), (1280, 720), (1921, 1081)) == Box(1800, 1050, 1921, 1081)
+def test_a_python_of_the_window_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SELECTOR, "/nowhere/python")
+    with pytest.raises(MissingError, match=r"/nowhere/python.*make frame"):
+        select_box(FRAME)
 
 
-@pytest.mark.parametrize("roi", [(0, 0, 0, 0), (10, 10, 0, 5)])
-def test_nothing_drawn_is_said(roi: tuple[int, int, int, int]) -> None:
-    with pytest.raises(UsageError, match="no box was drawn"):
-        box_of_roi(roi, (640, 360), (640, 360))
+def test_a_box_outside_the_frame_is_refused(window: Window) -> None:
+    window("print('0,0,161,90')")
+    with pytest.raises(InputError, match="160x90"):
+        select_box(FRAME)
 
 
-def test_the_picture_shown_is_bgr_and_fits_the_screen() -> None:
-    seen: list[NDArray[np.uint8]] = []
-
-    def choose(title: str, picture: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-        seen.append(picture)
-        return 100, 100, 200, 100
-
-    box = select_box(np.full((2160, 3840, 3), (250, 120, 10), np.uint8), choose)
-    assert seen[0].shape == (720, 1280, 3)
-    assert seen[0][0, 0].tolist() == [10, 120, 250]
-    assert box == Box(300, 300, 900, 600)
+def test_without_the_root_command_it_says_so_before_any_work(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SELECTOR, raising=False)
+    folder = tmp_path / "new"
+    with pytest.raises(MissingError, match=r"extract_physics\.py --select.*make frame VIDEO=clip\.mp4 FRAME=n"):
+        command.main(["--run", str(folder), "-i", str(clip), "--select"], standalone_mode=False)
+    assert not folder.exists()
+    with pytest.raises(UsageError, match="use one of them"):
+        invoke(ingest(clip, folder), "--select", "--bbox", "1,2,30,40")
