@@ -19,7 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,19 @@ _FOLDERS = ("base", "input", "output", "temp", "user", "web")
 
 @contextlib.contextmanager
 def serve(
-    env_python: Path, source: Path, work_dir: Path, log: Path, *, timeout_s: float = START_TIMEOUT_S
+    env_python: Path,
+    source: Path,
+    work_dir: Path,
+    log: Path,
+    *,
+    models: Path | None = None,
+    timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[str]:
     """Start a server and yield its address, "127.0.0.1:PORT", once it answers; stop it at the end.
 
     env_python: the interpreter of ComfyUI's environment. source: the tree from `ensure_source`.
     work_dir: everything the server writes, removed at the end. log: its output, replaced at each start.
+    models: a folder shaped like ComfyUI/models, which is only read; without one the server has no model.
     Raises RunnerError, with the last lines of the log, when it does not start within `timeout_s` seconds.
     """
     folders = {name: work_dir.resolve() / name for name in _FOLDERS}
@@ -69,7 +76,8 @@ def serve(
     log.parent.mkdir(parents=True, exist_ok=True)
     on_gpu = has_gpu()
     print(f"comfyui: starting the server on the {'GPU' if on_gpu else 'CPU'} (log: {log})", file=sys.stderr, flush=True)
-    server, port = _start(env_python, source, folders, log, on_gpu, timeout_s)
+    extra = ["--models-directory", str(models.resolve())] if models is not None and models.is_dir() else []
+    server, port = _start(env_python, source, folders, log, on_gpu, timeout_s, extra)
     try:
         yield f"127.0.0.1:{port}"
     finally:
@@ -106,7 +114,13 @@ def server_arguments(port: int, folders: dict[str, Path], on_gpu: bool) -> list[
 
 
 def _start(
-    env_python: Path, source: Path, folders: dict[str, Path], log: Path, on_gpu: bool, timeout_s: float
+    env_python: Path,
+    source: Path,
+    folders: dict[str, Path],
+    log: Path,
+    on_gpu: bool,
+    timeout_s: float,
+    extra: Sequence[str],
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(_PORT_TRIES):
         port = _free_port()
@@ -115,7 +129,7 @@ def _start(
         with log.open("wb") as output:
             try:
                 server = subprocess.Popen(
-                    [*command, *server_arguments(port, folders, on_gpu)],
+                    [*command, *server_arguments(port, folders, on_gpu), *extra],
                     cwd=source,
                     env=environment,
                     stdin=subprocess.DEVNULL,

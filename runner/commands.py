@@ -115,7 +115,7 @@ def _own_server(log: Path) -> Iterator[str]:
             shutil.rmtree(left, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=f"work-{os.getpid()}-", dir=cache) as work,
-        serve(python, source, Path(work), log) as address,
+        serve(python, source, Path(work), log, models=runs.models_dir()) as address,
     ):
         yield address
 
