@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import tempfile
+import threading
 from pathlib import Path
 
 import click
@@ -19,8 +20,10 @@ from handoff.stage import Stage, run_stage, tool_versions
 from reskin.clip import Clip, WindowFrames
 from reskin.draft import OUTPUT_CRF, decide_look, fill_look, paint
 from reskin.follow import Progress
-from reskin.orchestrator import DEFAULT_TIMEOUT_S, ComfyOrchestrator
-from reskin.prompt import Prompt, check_name, parse_prompt, slug
+from reskin.orchestrator import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, ComfyOrchestrator, JobLimits
+from reskin.prompt import Prompt, parse_prompt
+from reskin.queue import Job, plan_jobs, read_prompts, run_queue
+from reskin.server import parse_address
 from reskin.windows import plan_windows
 from reskin.workflow import Workflow, graph_sha256, load_workflow
 
@@ -36,57 +39,85 @@ class _Planned(Exception):
 
 @click.command()
 @click.option("--run", "run_dir", type=click.Path(path_type=Path), required=True, help="The run folder.")
-@click.option("--prompt", required=True, help='"object, skater", or "object" alone.')
-@click.option("--server", metavar="HOST:PORT", help="The ComfyUI server; nothing else is contacted.")
+@click.option("--prompt", help='"object, skater", or "object" alone.')
+@click.option("--prompts-file", type=click.Path(path_type=Path), help="Prompts, one a line, in place of --prompt.")
+@click.option("--server", "servers", multiple=True, metavar="HOST:PORT", help="A ComfyUI server; may be repeated.")
 @click.option("--mask", type=click.Path(path_type=Path), help="The object's mask (default: the run's mask.mp4).")
 @click.option("--pose", type=click.Path(path_type=Path), help="The poses; checked, but the draft does not use them.")
 @click.option("--name", help="Folder below reskins/ (default: made from the prompt).")
 @click.option("--workflow", "workflow_name", default="draft", show_default=True, help="The workflow template.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, another colour and texture.")
+@click.option("--seeds", type=int, metavar="N", help="N jobs with the seeds from --seed on: reskins/NAME-seedK.")
 @click.option("--timeout", "timeout_s", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds for one job.")
+@click.option("--retries", default=DEFAULT_RETRIES, show_default=True, help="Times to submit again what was lost.")
+@click.option("--patience", "patience_s", type=float, help="Seconds to wait for a server that went away in mid-job.")
 @click.option("--force", is_flag=True, help="Do it again even when nothing has changed.")
 @click.option("--check", is_flag=True, help=f"Only say whether there is work: exit 0 for no, {WORK_TO_DO} for yes.")
 def command(
     run_dir: Path,
-    prompt: str,
-    server: str | None,
+    prompt: str | None,
+    prompts_file: Path | None,
+    servers: tuple[str, ...],
     mask: Path | None,
     pose: Path | None,
     name: str | None,
     workflow_name: str,
     seed: int,
+    seeds: int | None,
     timeout_s: float,
+    retries: int,
+    patience_s: float | None,
     force: bool,
     check: bool,
 ) -> int:
     """Re-skin the object (and the skater) of a run: writes reskins/NAME/output.mp4 and output.json."""
-    nouns = parse_prompt(prompt)
-    name = check_name(name or slug(str(nouns)))
-    if not (math.isfinite(timeout_s) and timeout_s > 0):
-        raise UsageError(f"--timeout {timeout_s:g} is not a number of seconds above 0.")
-    if server is None and not check:
+    jobs = plan_jobs(_prompts(prompt, prompts_file), name, seed, seeds)
+    limits = JobLimits.of(timeout_s, retries, patience_s, len(servers))
+    addresses = list(dict.fromkeys(map(parse_address, servers)))
+    if not addresses and not check:
         raise UsageError("--server HOST:PORT is missing; generate_reskin.py starts a server and gives it.")
     workflow = load_workflow(workflow_name)
     run = Run.open(run_dir)
-    clip = find_inputs(run, nouns, mask, pose)
-    inputs = [path for path in (clip.source, clip.object_mask, clip.skater_mask, pose) if path is not None]
-    params = {"prompt": str(nouns), "seed": seed, "workflow": workflow.name}
-    try:
-        with run_stage(
-            run, f"reskin/{name}", params=params, inputs=inputs, tools=tool_versions(*_TOOLS), force=force
-        ) as stage:
-            if stage.unchanged:
-                mark_newest(run, name)
-                return 0
-            if server is None or check:
-                raise _Planned
-            with ComfyOrchestrator(server, timeout_s=timeout_s) as orchestrator:
-                paint_run(run, stage, orchestrator, workflow, clip, nouns, seed, name)
-    except _Planned:
-        click.echo(f"reskin/{name}: there is work to do, on a ComfyUI server")
-        return WORK_TO_DO
-    mark_newest(run, name)
+    clips = {each: find_inputs(run, each, mask, pose) for each in {job.prompt for job in jobs}}
+
+    def stage_of(job: Job, own: Run) -> contextlib.AbstractContextManager[Stage]:
+        clip = clips[job.prompt]
+        inputs = [path for path in (clip.source, clip.object_mask, clip.skater_mask, pose) if path is not None]
+        params = {"prompt": str(job.prompt), "seed": job.seed, "workflow": workflow.name}
+        tools = tool_versions(*_TOOLS)
+        return run_stage(own, f"reskin/{job.name}", params=params, inputs=inputs, tools=tools, force=force, held=True)
+
+    def paint_job(job: Job, server: str, stop: threading.Event) -> None:
+        own = Run.open(run_dir)
+        with stage_of(job, own) as stage, ComfyOrchestrator(server, limits=limits, stop=stop) as orchestrator:
+            paint_run(own, stage, orchestrator, workflow, clips[job.prompt], job.prompt, job.seed, job.name)
+
+    with run.lock():
+        left = [job for job in jobs if force or _has_work(stage_of(job, run))]
+        if left and (check or not addresses):
+            for job in left:
+                click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
+            return WORK_TO_DO
+        run_queue(left, addresses, paint_job, click.echo)
+        mark_newest(run, jobs[-1].name)
     return 0
+
+
+def _prompts(prompt: str | None, prompts_file: Path | None) -> list[Prompt]:
+    if (prompt is None) == (prompts_file is None):
+        raise UsageError('give --prompt "object, skater", or --prompts-file FILE with one a line.')
+    return [parse_prompt(prompt)] if prompt is not None else read_prompts(prompts_file or Path())
+
+
+def _has_work(stage_of: contextlib.AbstractContextManager[Stage]) -> bool:
+    """Ask a stage whether something has changed, without doing its work."""
+    try:
+        with stage_of as stage:
+            if not stage.unchanged:
+                raise _Planned
+    except _Planned:
+        return True
+    return False
 
 
 def mark_newest(run: Run, name: str) -> None:
@@ -142,7 +173,7 @@ def paint_run(
         ):
 
             def show(progress: Progress) -> None:
-                bar.set_postfix_str(progress.node)
+                bar.set_postfix_str(str(progress))
 
             def window_done(cut: WindowFrames) -> None:
                 bar.update(len(cut.frames))

@@ -23,8 +23,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.comfyargs import server_arguments, write_models_file
 from runner.comfysource import ensure_source, source_origin
 from runner.errors import RunnerError
+from runner.runs import models_dir
 
 __all__ = ["ensure_source", "serve", "source_origin"]
 
@@ -67,12 +69,14 @@ def serve(
     env_python: the interpreter of ComfyUI's environment. source: the tree from `ensure_source`.
     work_dir: everything the server writes, removed at the end. log: its output, replaced at each start.
     models: a folder shaped like ComfyUI/models, which is only read; without one the server has no model.
+    The model files are those of $MODELS_DIR, else data/models.
     Raises RunnerError, with the last lines of the log, when it does not start within `timeout_s` seconds.
     """
     folders = {name: work_dir.resolve() / name for name in _FOLDERS}
     _remove(folders, work_dir)  # what a killed process left
     for folder in folders.values():
         folder.mkdir(parents=True)
+    write_models_file(folders, models_dir())
     log.parent.mkdir(parents=True, exist_ok=True)
     on_gpu = has_gpu()
     print(f"comfyui: starting the server on the {'GPU' if on_gpu else 'CPU'} (log: {log})", file=sys.stderr, flush=True)
@@ -81,6 +85,10 @@ def serve(
     try:
         yield f"127.0.0.1:{port}"
     finally:
+        code = server.poll()
+        if code is not None:
+            reason = " (killed; out of memory?)" if code == -signal.SIGKILL else ""
+            print(f"comfyui: the server ended by itself with code {code}{reason}; its log: {log}", file=sys.stderr)
         _stop(server)
         _remove(folders, work_dir)
 
@@ -99,18 +107,6 @@ def has_gpu() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0 and b"GPU" in answer.stdout
-
-
-def server_arguments(port: int, folders: dict[str, Path], on_gpu: bool) -> list[str]:
-    """Return the command line of main.py."""
-    arguments = ["main.py", "--listen", "127.0.0.1", "--port", str(port)]
-    for option in ("base", "input", "output", "temp", "user"):
-        arguments += [f"--{option}-directory", str(folders[option])]
-    # an empty web root: there is no web front end here, and its package (and its downloads) stay out
-    arguments += ["--front-end-root", str(folders["web"]), "--database-url", "sqlite:///:memory:"]
-    arguments += ["--disable-all-custom-nodes", "--disable-api-nodes", "--disable-auto-launch", "--disable-metadata"]
-    # on the CPU no intermediate result is worth its memory; on a GPU the loaded models are
-    return arguments if on_gpu else [*arguments, "--cpu", "--cache-none"]
 
 
 def _start(
