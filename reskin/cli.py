@@ -19,11 +19,13 @@ from handoff.run import Run
 from handoff.stage import Stage, run_stage, tool_versions
 from reskin.clip import Clip, WindowFrames
 from reskin.draft import OUTPUT_CRF, decide_look, fill_look, paint
+from reskin.errorlog import error_log
 from reskin.follow import Progress
 from reskin.orchestrator import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, ComfyOrchestrator, JobLimits
 from reskin.prompt import Prompt, parse_prompt
 from reskin.queue import Job, plan_jobs, read_prompts, run_queue
 from reskin.server import parse_address
+from reskin.weightnames import where_from
 from reskin.windows import plan_windows
 from reskin.workflow import Workflow, graph_sha256, load_workflow
 
@@ -89,7 +91,11 @@ def command(
 
     def paint_job(job: Job, server: str, stop: threading.Event) -> None:
         own = Run.open(run_dir)
-        with stage_of(job, own) as stage, ComfyOrchestrator(server, limits=limits, stop=stop) as orchestrator:
+        with (
+            error_log(own.path("reskins") / job.name),
+            stage_of(job, own) as stage,
+            ComfyOrchestrator(server, limits=limits, stop=stop, say=click.echo) as orchestrator,
+        ):
             paint_run(own, stage, orchestrator, workflow, clips[job.prompt], job.prompt, job.seed, job.name)
 
     with run.lock():
@@ -160,7 +166,7 @@ def paint_run(
 ) -> None:
     """Paint the clip on the server and write output.mp4 and output.json."""
     folder = run.path("reskins") / name
-    version = orchestrator.check(workflow.graph)
+    version = orchestrator.check(workflow.graph, where_from)
     click.echo(f"reskin/{name}: workflow '{workflow.name}' (embedded: paints without a model), ComfyUI {version}")
     look = decide_look(clip, prompt, seed)
     graph = fill_look(workflow, look, clip.info)

@@ -87,9 +87,7 @@ def _choices(spec: Any) -> list[Any] | None:
     return None
 
 
-def _value_problems(
-    name: str, value: Any, spec: Any, where_from: Callable[[str], str | None] | None
-) -> Iterator[str]:
+def _value_problems(name: str, value: Any, spec: Any, where_from: Callable[[str], str | None] | None) -> Iterator[str]:
     choices = _choices(spec)
     if choices is None or value in choices:
         return

@@ -20,6 +20,8 @@ from reskin.errors import BadResult, ServerUnreachable, UploadTooLarge, Workflow
 from reskin.refusal import describe_refusal
 from reskin.workflow import Graph
 
+__all__ = ["ComfyServer", "JobState", "ServerFile", "parse_address"]
+
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _CANCEL_TIMEOUT = httpx.Timeout(5.0)
 _TRIES = 3

@@ -19,14 +19,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runner.comfyargs import server_arguments, write_models_file
+from runner.comfyargs import server_arguments
 from runner.comfysource import ensure_source, source_origin
 from runner.errors import RunnerError
-from runner.runs import models_dir
 
 __all__ = ["ensure_source", "serve", "source_origin"]
 
@@ -69,19 +68,18 @@ def serve(
     env_python: the interpreter of ComfyUI's environment. source: the tree from `ensure_source`.
     work_dir: everything the server writes, removed at the end. log: its output, replaced at each start.
     models: a folder shaped like ComfyUI/models, which is only read; without one the server has no model.
-    The model files are those of $MODELS_DIR, else data/models.
     Raises RunnerError, with the last lines of the log, when it does not start within `timeout_s` seconds.
     """
     folders = {name: work_dir.resolve() / name for name in _FOLDERS}
     _remove(folders, work_dir)  # what a killed process left
     for folder in folders.values():
         folder.mkdir(parents=True)
-    write_models_file(folders, models_dir())
     log.parent.mkdir(parents=True, exist_ok=True)
     on_gpu = has_gpu()
     print(f"comfyui: starting the server on the {'GPU' if on_gpu else 'CPU'} (log: {log})", file=sys.stderr, flush=True)
-    extra = ["--models-directory", str(models.resolve())] if models is not None and models.is_dir() else []
-    server, port = _start(env_python, source, folders, log, on_gpu, timeout_s, extra)
+    if models is not None and models.is_dir():
+        folders["models"] = models.resolve()
+    server, port = _start(env_python, source, folders, log, on_gpu, timeout_s)
     try:
         yield f"127.0.0.1:{port}"
     finally:
@@ -90,7 +88,7 @@ def serve(
             reason = " (killed; out of memory?)" if code == -signal.SIGKILL else ""
             print(f"comfyui: the server ended by itself with code {code}{reason}; its log: {log}", file=sys.stderr)
         _stop(server)
-        _remove(folders, work_dir)
+        _remove({name: folders[name] for name in _FOLDERS}, work_dir)
 
 
 def _remove(folders: dict[str, Path], work_dir: Path) -> None:
@@ -110,13 +108,7 @@ def has_gpu() -> bool:
 
 
 def _start(
-    env_python: Path,
-    source: Path,
-    folders: dict[str, Path],
-    log: Path,
-    on_gpu: bool,
-    timeout_s: float,
-    extra: Sequence[str],
+    env_python: Path, source: Path, folders: dict[str, Path], log: Path, on_gpu: bool, timeout_s: float
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(_PORT_TRIES):
         port = _free_port()
@@ -125,7 +117,7 @@ def _start(
         with log.open("wb") as output:
             try:
                 server = subprocess.Popen(
-                    [*command, *server_arguments(port, folders, on_gpu), *extra],
+                    [*command, *server_arguments(port, folders, on_gpu)],
                     cwd=source,
                     env=environment,
                     stdin=subprocess.DEVNULL,

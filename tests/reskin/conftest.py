@@ -14,7 +14,7 @@ from handoff.ingest import ingest
 from handoff.masks import Mask
 from handoff.run import Run
 from handoff.video import VideoWriter
-from reskin.orchestrator import ComfyOrchestrator
+from reskin.orchestrator import ComfyOrchestrator, JobLimits
 from runner.comfyserver import serve
 from runner.comfysource import ensure_source
 from runner.envs import ensure_env
@@ -50,7 +50,7 @@ def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def comfy(comfy_server: str) -> Iterator[ComfyOrchestrator]:
-    with ComfyOrchestrator(comfy_server, timeout_s=120) as orchestrator:
+    with ComfyOrchestrator(comfy_server, limits=JobLimits(120, patience_s=5)) as orchestrator:
         yield orchestrator
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from handoff.run import Run
+from reskin.download import ServerFile
 from reskin.errors import JobFailed, JobInterrupted, JobTimeout, WorkflowRefused
 from reskin.follow import Progress
-from reskin.orchestrator import ComfyOrchestrator
-from reskin.download import ServerFile
+from reskin.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.workflow import Graph
 from runner.process import ROOT
 
@@ -75,15 +75,8 @@ def test_a_failing_node_is_named_with_its_exception(comfy: ComfyOrchestrator, tm
         comfy.run(graph, OUTPUT)
 
 
-def test_a_class_that_the_server_lacks_is_named(comfy: ComfyOrchestrator) -> None:
-    graph = slow_graph(1)
-    graph["1"]["class_type"] = "PaintDragons"
-    with pytest.raises(match="lacks the node classes PaintDragons"):
-        comfy.check(graph)
-
-
 def test_a_job_that_takes_too_long_is_stopped_on_the_server(comfy: ComfyOrchestrator) -> None:
-    comfy.timeout_s = 2
+    comfy.limits.timeout_s = 2
     with pytest.raises(JobTimeout, match="not done after 2 s and was stopped"):
         comfy.run(slow_graph(), OUTPUT)
     assert is_idle(comfy)
@@ -92,7 +85,7 @@ def test_a_job_that_takes_too_long_is_stopped_on_the_server(comfy: ComfyOrchestr
 def test_a_job_that_somebody_else_stops_is_told_apart(comfy: ComfyOrchestrator) -> None:
     def stop(progress: Progress) -> None:
         for entry in comfy.server.get("/queue")["queue_running"]:
-            comfy.server.interrupt(entry[1])
+            comfy.server.cancel(entry[1])
 
     with pytest.raises(JobInterrupted, match="stopped on the server"):
         comfy.run(slow_graph(), OUTPUT, stop)
@@ -122,7 +115,7 @@ def test_two_clients_at_once_each_get_their_own(comfy_server: str) -> None:
     def work(number: int) -> None:
         graph = slow_graph(2)
         graph["0"]["inputs"]["batch_size"] = number
-        with ComfyOrchestrator(comfy_server, timeout_s=120) as orchestrator:
+        with ComfyOrchestrator(comfy_server, limits=JobLimits(120, patience_s=5)) as orchestrator:
             results[number] = orchestrator.run(graph, OUTPUT)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2, 3)]
