@@ -13,15 +13,16 @@ from handoff.video import ClipInfo, Frame, read_frames
 from reskin.anchor import Pose, lay_texture, locate
 from reskin.clip import Clip, WindowFrames, read_png
 from reskin.composite import Layers
-from reskin.errors import BadResult
 from reskin.follow import Listener
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.palette import Gray, Palette, choose_palette, make_tile
 from reskin.prompt import Prompt
+from reskin.results import keep_pictures
 from reskin.surroundings import surrounding_hues
-from reskin.transfer import OUTPUT, fetch_picture, input_path, to_gray, write_pictures
+from reskin.transfer import input_path, to_gray, write_pictures
 from reskin.workflow import Graph, Slot, Workflow, fill
 
+_OUTPUT = ("output", "SaveImage")
 _INPUTS = ("source", "object mask", "skater mask", "texture")
 
 
@@ -102,12 +103,11 @@ def _generate(
         values[Slot(title, "LoadVideo", "file")] = comfy.upload(path, f"preserver_{job}_{path.name}")
     values[Slot("canvas", "EmptyImage", "batch_size")] = len(cut.frames)
     # the job id makes every run's results new files; a cached rerun would write none
-    values[Slot(*OUTPUT, "filename_prefix")] = f"preserver/{job}"
-    files = comfy.run(fill(graph, values), OUTPUT, listener)
-    if len(files) != len(cut.frames):
-        raise BadResult(f"the server gave {len(files)} frames for a window of {len(cut.frames)}; nothing was kept.")
-    for index, file in enumerate(files):
+    values[Slot(*_OUTPUT, "filename_prefix")] = f"preserver/{job}"
+    files = comfy.run(fill(graph, values), _OUTPUT, listener)
+    count, size = len(cut.frames), (info.width, info.height)
+    keep_pictures(comfy.fetch, _OUTPUT, files, count, range(count), size, scratch)
+    for index in range(count):
         path = scratch / frame_name(index)
-        fetch_picture(comfy, file, path, info.width, info.height)
         yield read_png(path)
         path.unlink()

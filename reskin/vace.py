@@ -14,14 +14,14 @@ from handoff.masks import Mask, frame_name, write_png
 from handoff.video import ClipInfo, Frame
 from reskin.clip import WindowFrames, read_png
 from reskin.composite import Layers
-from reskin.errors import BadResult
 from reskin.follow import Listener
 from reskin.keep import KeptWindows
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.regions import object_regions, skater_regions
+from reskin.results import find_output, keep_pictures
 from reskin.sizes import BLACK, WHITE, Fit, fit_into
 from reskin.slots import fill_window, has_two_passes, nodes_of
-from reskin.transfer import OUTPUT, fetch_picture, input_path, to_gray, write_pictures
+from reskin.transfer import input_path, to_gray, write_pictures
 from reskin.windows import padded_length
 from reskin.workflow import Graph, graph_sha256
 
@@ -115,14 +115,10 @@ class VacePainter:
         }
         # the job id makes every run's results new files; a cached rerun would write none
         graph = fill_window(self.graph, files, length, f"preserver/{self.job}")
-        results = self.comfy.run(graph, OUTPUT, self.listener)
-        if len(results) != passes * length:
-            raise BadResult(
-                f"the server gave {len(results)} frames for a window of {passes * length}; nothing of it was kept."
-            )
-        wanted = (result for index, result in enumerate(results) if index % length < count)
-        for index, result in enumerate(wanted):
-            fetch_picture(self.comfy, result, folder / frame_name(index), *self.fit.model)
+        output = find_output(graph)
+        results = self.comfy.run(graph, output, self.listener)
+        wanted = [one * length + index for one in range(passes) for index in range(count)]
+        keep_pictures(self.comfy.fetch, output, results, passes * length, wanted, self.fit.model, folder)
 
 
 def _pad(pictures: Iterable[Frame], count: int) -> Iterator[Frame]:
