@@ -31,10 +31,14 @@ class ServerFile:
         return cls(record["filename"], subfolder, kind)
 
 
+class Torn(Exception):
+    """A result's answer broke off on its way."""
+
+
 def download(http: httpx.Client, file: ServerFile, target: Path, max_bytes: int) -> None:
     """Fetch once; `target` appears when it is complete.
 
-    Raises httpx.HTTPError for what is worth another try, a torn answer and a 5xx included; BadResult for what is not.
+    Raises Torn and, for no answer or a 5xx, httpx.HTTPError, which are worth another try; BadResult, which is not.
     """
     params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
     received = 0
@@ -46,12 +50,15 @@ def download(http: httpx.Client, file: ServerFile, target: Path, max_bytes: int)
                 f"the server withholds its result {file.filename!r}: HTTP {answer.status_code} "
                 "(was its output folder cleared?); run the same command again."
             )
-        with partial.open("wb") as output:
-            for piece in answer.iter_bytes():
-                received += len(piece)
-                if received > max_bytes:
-                    raise BadResult(f"the result {file.filename!r} is larger than {max_bytes} bytes.")
-                output.write(piece)
+        try:
+            with partial.open("wb") as output:
+                for piece in answer.iter_bytes():
+                    received += len(piece)
+                    if received > max_bytes:
+                        raise BadResult(f"the result {file.filename!r} is larger than {max_bytes} bytes.")
+                    output.write(piece)
+        except httpx.HTTPError as error:
+            raise Torn(f"after {received} bytes: {error}") from error
         expected = int(answer.headers.get("content-length", received))
         if received != expected and "content-encoding" not in answer.headers:
-            raise httpx.ReadError(f"the result {file.filename!r} broke off: {received} of {expected} bytes")
+            raise Torn(f"{received} of {expected} bytes")

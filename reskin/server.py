@@ -15,7 +15,7 @@ from typing import Any, Literal
 import httpx
 
 from handoff.errors import UsageError
-from reskin.download import ServerFile, download
+from reskin.download import ServerFile, Torn, download
 from reskin.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
 from reskin.refusal import describe_refusal
 from reskin.workflow import Graph
@@ -227,13 +227,12 @@ class ComfyServer:
             try:
                 download(self._http, file, target, max_bytes)
                 return
-            except httpx.ConnectError as error:
-                raise self._unreachable(_name(error)) from error
             except httpx.HTTPError as error:
+                if left == 0 or isinstance(error, httpx.ConnectError):
+                    raise self._unreachable(_name(error)) from error
+            except Torn as error:
                 if left == 0:
-                    raise BadResult(
-                        f"{self.address} does not deliver its result {file.filename!r} in {_TRIES} tries ({error})."
-                    ) from error
+                    raise BadResult(f"the result {file.filename!r} broke off {_TRIES} times ({error}).") from error
             time.sleep(_RETRY_PAUSE_S)
 
 

@@ -37,6 +37,7 @@ class Proxy:
     sockets: int = 0  # WebSockets opened so far
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop | None = None
+    _server: asyncio.Server | None = None
 
     def count(self, method: str, path: str) -> int:
         return sum(1 for each in self.requests if each[0] == method and each[1].startswith(path))
@@ -45,6 +46,25 @@ class Proxy:
         """Break every WebSocket off."""
         if self._loop:
             self._loop.call_soon_threadsafe(self._cut)
+
+    def leave(self) -> None:
+        """Break everything off and listen no more, like a server that was killed."""
+        if self._loop:
+            asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result(10)
+
+    def come_back(self) -> None:
+        """Listen again at the same address."""
+        if self._loop:
+            asyncio.run_coroutine_threadsafe(self._listen(int(self.address.split(":")[1])), self._loop).result(10)
+
+    async def _listen(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.address = "127.0.0.1:{1}".format(*self._server.sockets[0].getsockname())
+
+    async def _leave(self) -> None:
+        if self._server:
+            self._server.close()
+        self._cut()
 
     def _cut(self) -> None:
         for writer in self._writers:
@@ -128,11 +148,10 @@ def proxy_to(upstream: str) -> Iterator[Proxy]:
 
     async def main() -> None:
         proxy._loop = asyncio.get_running_loop()
-        async with await asyncio.start_server(proxy._serve, "127.0.0.1", 0) as server:
-            proxy.address = "127.0.0.1:{1}".format(*server.sockets[0].getsockname())
-            ready.set()
-            await end.wait()
-            proxy._cut()
+        await proxy._listen()
+        ready.set()
+        await end.wait()
+        await proxy._leave()
 
     thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
     thread.start()
