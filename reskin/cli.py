@@ -102,6 +102,7 @@ def command(
             stage_of(job, own) as stage,
             ComfyOrchestrator(server, limits=limits, stop=stop, say=click.echo) as orchestrator,
         ):
+            orchestrator.server.version()  # nobody there is said before the clip is looked through
             request = Request(job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, force)
             paint_run(own, stage, orchestrator, request)
 

@@ -53,18 +53,22 @@ class ProgressSocket:
         self._connection: ClientConnection | None = None
         self._stack = contextlib.ExitStack()
         self._next_try = 0.0
-        self.breaks = 0
-        """How often it was not connected: while the number stays, it is the same server process."""
+        self._breaks = 0
 
     def open(self) -> None:
         """Connect, unless connected or tried a moment ago."""
         if self._connection is None and time.monotonic() >= self._next_try:
             self._next_try = time.monotonic() + _RECONNECT_S
-            self.breaks += 1
-            with contextlib.suppress(OSError, WebSocketException):
+            try:
                 # no proxy from the environment: nothing but the named server is contacted
                 socket = connect(self._url, proxy=None, open_timeout=5, close_timeout=1, max_size=_MAX_MESSAGE_BYTES)
                 self._connection = self._stack.enter_context(socket)
+            except (OSError, WebSocketException):
+                self._breaks += 1
+
+    def mark(self) -> int | None:
+        """Return a number that stays while the connection does, and so the server process; None without one."""
+        return None if self._connection is None else self._breaks
 
     def close(self) -> None:
         """Close the connection."""
@@ -84,6 +88,7 @@ class ProgressSocket:
             except TimeoutError:
                 return
             except (OSError, WebSocketException):
+                self._breaks += 1
                 self.close()
                 continue
             except ValueError:
@@ -140,13 +145,12 @@ class Follower:
             self.check()
             self._stop.wait(POLL_S)
 
-    def wait(self, graph: Graph, prompt_id: str, listener: Listener) -> dict[str, Any]:
-        """Wait until the job has ended and return its history record.
+    def wait(self, graph: Graph, prompt_id: str, listener: Listener, mark: int | None) -> dict[str, Any]:
+        """Wait until the job has ended and return its history record. mark: the socket's before the job was sent.
 
         Raises JobLost when the server no longer knows the job, JobInterrupted when somebody took it out of the queue,
         ServerWedged when it is not begun because the server works on nothing, and what `check` and `patiently` raise.
         """
-        breaks = self._socket.breaks
         next_poll, idle_since = 0.0, None
         while True:
             self.check()
@@ -159,7 +163,9 @@ class Follower:
                 if record is not None:
                     return record
             elif state == "unknown":
-                raise self._gone(prompt_id, known_to_have_ended=ended, unbroken=self._socket.breaks == breaks)
+                _listen(self._socket, graph, prompt_id, listener)  # has it broken off meanwhile?
+                unbroken = mark is not None and self._socket.mark() == mark
+                raise self._gone(prompt_id, known_to_have_ended=ended, unbroken=unbroken)
             idle = state == "waiting" and self.patiently(self._server.is_idle_with_work)
             idle_since = (idle_since or time.monotonic()) if idle else None
             if idle_since is not None and time.monotonic() - idle_since >= self._limits.wedged_s:

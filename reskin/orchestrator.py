@@ -151,9 +151,10 @@ class ComfyOrchestrator:
 
     def _run_once(self, follower: Follower, graph: Graph, prompt_id: str, listener: Listener) -> dict[str, Any]:
         self._socket.open()
+        mark = self._socket.mark()
         try:
             self._submit(follower, graph, prompt_id)
-            return follower.wait(graph, prompt_id, listener)
+            return follower.wait(graph, prompt_id, listener, mark)
         except JobLost:
             raise
         except BaseException:

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from handoff.run import Run
 from reskin.download import ServerFile
-from reskin.errors import JobFailed, JobInterrupted, JobTimeout, WorkflowRefused
+from reskin.errorlog import error_log
+from reskin.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, ServerWedged, WorkflowRefused
 from reskin.follow import Progress
 from reskin.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.workflow import Graph
@@ -55,8 +57,9 @@ def test_a_refused_workflow_names_node_and_input(comfy: ComfyOrchestrator) -> No
     graph = slow_graph(1)
     graph["1"]["inputs"]["blur_radius"] = 99
     graph["1"]["_meta"] = {"title": "the blur"}
-    with pytest.raises(WorkflowRefused, match=r"node 'the blur' \(ImageBlur\)(?s:.)*blur_radius"):
+    with pytest.raises(WorkflowRefused, match=r"node 'the blur' \(ImageBlur\)(?s:.)*blur_radius") as caught:
         comfy.run(graph, OUTPUT)
+    assert caught.value.exit_code == 5
 
 
 def test_a_failing_node_is_named_with_its_exception(comfy: ComfyOrchestrator, tmp_path: Path) -> None:
@@ -71,14 +74,31 @@ def test_a_failing_node_is_named_with_its_exception(comfy: ComfyOrchestrator, tm
             "_meta": {"title": "output"},
         },
     }
-    with pytest.raises(JobFailed, match=r"node 'source frames' \(GetVideoComponents\) failed: .*Error"):
+    expected = r"node 'source frames' \(GetVideoComponents\) failed: .*Error: .*server's traceback: .*error\.log\)$"
+    with pytest.raises(JobFailed, match=expected) as caught, error_log(tmp_path):
         comfy.run(graph, OUTPUT)
+    assert caught.value.exit_code == 6
+    log = (tmp_path / "error.log").read_text()
+    assert "nodes_video.py" in log and "get_components" in log, "the server's own stack"
+    with error_log(tmp_path):
+        pass
+    assert not (tmp_path / "error.log").exists(), "an old one says nothing about a job that went well"
+
+
+def test_a_node_that_finds_no_memory_says_what_to_lower(comfy: ComfyOrchestrator) -> None:
+    graph = slow_graph(1)
+    graph["0"]["inputs"] |= {"width": 16384, "height": 16384, "batch_size": 4096}
+    with pytest.raises(JobOutOfMemory, match=r"EmptyImage.*no memory.*smaller --size or --window.*--lowvram") as caught:
+        comfy.run(graph, OUTPUT)
+    assert caught.value.exit_code == 7
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_job_that_takes_too_long_is_stopped_on_the_server(comfy: ComfyOrchestrator) -> None:
     comfy.limits.timeout_s = 2
-    with pytest.raises(JobTimeout, match="not done after 2 s and was stopped"):
+    with pytest.raises(JobTimeout, match="not done after 2 s and was stopped") as caught:
         comfy.run(slow_graph(), OUTPUT)
+    assert caught.value.exit_code == 11
     assert is_idle(comfy)
 
 
@@ -87,8 +107,46 @@ def test_a_job_that_somebody_else_stops_is_told_apart(comfy: ComfyOrchestrator) 
         for entry in comfy.server.get("/queue")["queue_running"]:
             comfy.server.cancel(entry[1])
 
-    with pytest.raises(JobInterrupted, match="stopped on the server"):
+    with pytest.raises(JobInterrupted, match="stopped on the server") as caught:
         comfy.run(slow_graph(), OUTPUT, stop)
+    assert caught.value.exit_code == 8
+
+
+def test_a_job_that_somebody_takes_out_of_the_queue_is_not_put_in_again(comfy: ComfyOrchestrator) -> None:
+    """Unlike a job that a restarted server has forgotten: the connection never broke."""
+    blocker = str(uuid.uuid4())
+    comfy.server.submit(slow_graph(), blocker, "somebody")
+
+    def take_out() -> None:
+        while not (waiting := comfy.server.get("/queue")["queue_pending"]):
+            time.sleep(0.05)
+        comfy.server.cancel(waiting[0][1])
+
+    thread = threading.Thread(target=take_out)
+    thread.start()
+    with pytest.raises(JobInterrupted, match=r"somebody took the job .* out of the queue of"):
+        comfy.run(slow_graph(1), OUTPUT)
+    thread.join()
+    comfy.server.cancel(blocker)
+    assert is_idle(comfy)
+
+
+def test_a_server_whose_worker_has_stopped_is_told_apart() -> None:
+    """A stand-in: the real one stays like that for good."""
+    sent: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append((request.method, request.url.path))
+        if request.url.path == "/queue":
+            return httpx.Response(200, json={"queue_running": [], "queue_pending": [[0, "x"], [1, "y"]]})
+        return httpx.Response(200, json={"status": "pending"})
+
+    with ComfyOrchestrator("127.0.0.1:9", limits=JobLimits(60, 0, wedged_s=1.5)) as comfy:
+        comfy.server._http = httpx.Client(base_url="http://wedged", transport=httpx.MockTransport(answer))
+        with pytest.raises(ServerWedged, match=r"has worked on none for 1.5 s; its worker has stopped") as caught:
+            comfy.run(slow_graph(1), OUTPUT)
+    assert caught.value.exit_code == 10
+    assert sent[-1][0] == "POST" and sent[-1][1].endswith("/cancel")
 
 
 def test_progress_names_the_node_at_work(comfy: ComfyOrchestrator) -> None:
