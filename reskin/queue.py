@@ -84,7 +84,7 @@ def run_queue(jobs: Sequence[Job], servers: Sequence[str], work: Work, say: Call
             _collect(state, future, say)
     else:
         _run_threads(state, work, stop, say)
-    _raise_failures(state, len(jobs))
+    _raise_failures(state, jobs)
 
 
 @dataclass
@@ -165,9 +165,12 @@ def _collect(state: _State, future: Future[None], say: Callable[[str], None]) ->
             say(f"reskin/{job.name}: {error}")
 
 
-def _raise_failures(state: _State, count: int) -> None:
-    failed = dict(state.failed)
-    if state.last is not None:
-        failed |= {job.name: state.last for job in state.waiting}
+def _raise_failures(state: _State, jobs: Sequence[Job]) -> None:
+    failed: dict[str, PreserverError] = {}
+    for job in jobs:
+        if job.name in state.failed:
+            failed[job.name] = state.failed[job.name]
+        elif job in state.waiting and state.last is not None:
+            failed[job.name] = state.last
     if failed:
-        raise next(iter(failed.values())) if count == 1 else JobsFailed(failed, count)
+        raise next(iter(failed.values())) if len(jobs) == 1 else JobsFailed(failed, len(jobs))

@@ -6,104 +6,45 @@ never used as a path on this machine.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 
-from handoff.errors import UsageError
+from reskin import http
 from reskin.download import ServerFile, Torn, download
 from reskin.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
+from reskin.http import TRIES, Http, json_of, name_of, parse_address
 from reskin.refusal import describe_refusal
 from reskin.workflow import Graph
 
 __all__ = ["ComfyServer", "JobState", "ServerFile", "parse_address"]
 
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _CANCEL_TIMEOUT = httpx.Timeout(5.0)
-_TRIES = 3
-_RETRY_PAUSE_S = 1.0
 _MULTIPART_BYTES = 4096
 """More than the form's own bytes around an uploaded file."""
 
 JobState = Literal["waiting", "running", "ended", "unknown"]
 
 
-def parse_address(server: str) -> str:
-    """Return "HOST:PORT" of "HOST:PORT" or "http://HOST:PORT/"; raise UsageError for anything else."""
-    found = re.fullmatch(r"(?:http://)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})/?", server.strip())
-    if found is None or not 0 < int(found.group(2)) < 65536:
-        raise UsageError(f"the server '{server}' is not HOST:PORT, such as 127.0.0.1:8188.")
-    return f"{found.group(1)}:{found.group(2)}"
-
-
 class ComfyServer:
-    """One ComfyUI server. Nothing else is contacted: no proxy from the environment, no redirect followed.
-
-    `transport` replaces the network, for tests.
-    """
+    """One ComfyUI server, and nothing else is contacted (see `Http`)."""
 
     def __init__(self, server: str, transport: httpx.BaseTransport | None = None) -> None:
-        self.address = parse_address(server)
+        self._http = Http(server, transport)
+        self.address = self._http.address
         self._has_jobs = True
-        self._http = httpx.Client(
-            base_url=f"http://{self.address}",
-            timeout=_TIMEOUT,
-            trust_env=False,
-            follow_redirects=False,
-            transport=transport,
-        )
+        self._upload_limit: int | None = None
+        self._limit_asked = False
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
-
-    def _unreachable(self, error: object) -> ServerUnreachable:
-        return ServerUnreachable(
-            f"no ComfyUI server answers at {self.address} ({error}); start one with "
-            "'python main.py --listen 127.0.0.1 --port PORT' in ComfyUI's folder, or let generate_reskin.py start it."
-        )
-
-    def _ask(self, method: str, path: str, *, tries: int = _TRIES, **content: Any) -> httpx.Response:
-        """Send a request, and send it again after a dropped connection or a 5xx: a server under load does both.
-
-        Raises ServerUnreachable, at once where nobody listens. Other status codes are the caller's to judge.
-        """
-        while True:
-            tries -= 1
-            try:
-                answer = self._http.request(method, path, **content)
-                if not answer.is_server_error:
-                    return answer
-                reason = f"HTTP {answer.status_code}"
-            except httpx.ConnectError as error:
-                raise self._unreachable(_name(error)) from error
-            except httpx.HTTPError as error:
-                reason = _name(error)
-            if tries <= 0:
-                raise self._unreachable(reason)
-            time.sleep(_RETRY_PAUSE_S)
-
-    def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
-        """GET a JSON route; raise ServerUnreachable when what answers is no ComfyUI."""
-        answer = self._ask("GET", path, params=dict(params or {}))
-        try:
-            if answer.is_success:
-                return answer.json()
-        except ValueError:
-            pass
-        raise self._unreachable(f"HTTP {answer.status_code} without JSON on {path}")
-
-    def _get_record(self, path: str) -> dict[str, Any]:
-        record = self.get(path)
-        return record if isinstance(record, dict) else {}
+        self._http.client.close()
 
     def version(self) -> str:
         """Return the server's version; raise ServerUnreachable when no ComfyUI answers."""
-        system = self._get_record("/system_stats").get("system")
+        system = self._http.get_record("/system_stats").get("system")
         version = system.get("comfyui_version") if isinstance(system, dict) else None
         if not isinstance(version, str):
             raise ServerUnreachable(f"{self.address} answers, but it is no ComfyUI server.")
@@ -111,17 +52,16 @@ class ComfyServer:
 
     def node_info(self, class_type: str) -> dict[str, Any] | None:
         """Return the server's description of a node class, None where it has no such class."""
-        info = self._get_record(f"/object_info/{class_type}").get(class_type)
+        info = self._http.get_record(f"/object_info/{class_type}").get(class_type)
         return info if isinstance(info, dict) else None
 
     def upload_limit(self) -> int | None:
         """Return the most bytes that an upload may have, None where the server (an older one) does not say."""
-        answer = self._ask("GET", "/features")
-        try:
-            limit = answer.json().get("max_upload_size") if answer.is_success else None
-        except (ValueError, AttributeError):
-            return None
-        return limit - _MULTIPART_BYTES if isinstance(limit, int) else None
+        if not self._limit_asked:
+            limit = json_of(self._http.ask("GET", "/features")).get("max_upload_size")
+            self._upload_limit = limit - _MULTIPART_BYTES if isinstance(limit, int) else None
+            self._limit_asked = True
+        return self._upload_limit
 
     def upload(self, path: Path, name: str) -> str:
         """Send a file to the server's input folder; return the name to use in a graph, as the server gives it."""
@@ -129,16 +69,16 @@ class ComfyServer:
         limit = self.upload_limit()
         if limit is not None and size > limit:
             raise self._too_large(name, size)
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(TRIES)):
             with path.open("rb") as file:  # read as it is sent
                 try:
                     content = {"files": {"image": (name, file)}, "data": {"overwrite": "true"}}
-                    answer = self._ask("POST", "/upload/image", tries=1, **content)
+                    answer = self._http.ask("POST", "/upload/image", tries=1, **content)
                     break
                 except ServerUnreachable as error:
                     if left == 0 or isinstance(error.__cause__, httpx.ConnectError):
                         raise
-            time.sleep(_RETRY_PAUSE_S)
+            time.sleep(http.RETRY_PAUSE_S)
         if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
             raise self._too_large(name, size)
         try:
@@ -160,7 +100,7 @@ class ComfyServer:
         """
         # never "number": the same id and number again can stop the server's worker for good
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
-        answer = self._ask("POST", "/prompt", tries=1, json=body)
+        answer = self._http.ask("POST", "/prompt", tries=1, json=body)
         try:
             reply = answer.json()
         except ValueError:
@@ -173,7 +113,7 @@ class ComfyServer:
 
     def _queue(self) -> tuple[list[Any], list[Any]]:
         """Return the ids of the jobs that run, and of those that wait."""
-        queue = self._get_record("/queue")
+        queue = self._http.get_record("/queue")
         running, waiting = (queue.get(key) for key in ("queue_running", "queue_pending"))
         return _ids(running), _ids(waiting)
 
@@ -190,8 +130,8 @@ class ComfyServer:
     def state(self, prompt_id: str) -> JobState:
         """Return where a job is. A server that was restarted knows none: queue and history are in its memory only."""
         if self._has_jobs:
-            answer = self._ask("GET", f"/api/jobs/{prompt_id}")
-            reply = _json(answer)
+            answer = self._http.ask("GET", f"/api/jobs/{prompt_id}")
+            reply = json_of(answer)
             if answer.is_success and isinstance(reply.get("status"), str):
                 states: dict[str, JobState] = {"pending": "waiting", "in_progress": "running"}
                 return states.get(reply["status"], "ended")
@@ -206,47 +146,35 @@ class ComfyServer:
 
     def history(self, prompt_id: str) -> dict[str, Any] | None:
         """Return the record of a job that has ended, or None."""
-        record = self._get_record(f"/history/{prompt_id}").get(prompt_id)
+        record = self._http.get_record(f"/history/{prompt_id}").get(prompt_id)
         return record if isinstance(record, dict) else None
 
     def cancel(self, prompt_id: str) -> None:
         """Take the job out of the queue, or stop it where it runs. Other people's jobs are left alone."""
         once: dict[str, Any] = {"tries": 1, "timeout": _CANCEL_TIMEOUT}
-        if self._has_jobs and self._ask("POST", f"/api/jobs/{prompt_id}/cancel", **once).is_success:
+        if self._has_jobs and self._http.ask("POST", f"/api/jobs/{prompt_id}/cancel", **once).is_success:
             return
-        self._ask("POST", "/queue", json={"delete": [prompt_id]}, **once)
+        self._http.ask("POST", "/queue", json={"delete": [prompt_id]}, **once)
         if prompt_id in self._queue()[0]:  # an old server stops whatever runs
-            self._ask("POST", "/interrupt", json={"prompt_id": prompt_id}, **once)
+            self._http.ask("POST", "/interrupt", json={"prompt_id": prompt_id}, **once)
 
     def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
         """Copy a result to `target`, a path of our choosing, which appears when it is complete.
 
         Raises BadResult for a file that is gone, too large or, time and again, cut off; ServerUnreachable.
         """
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(TRIES)):
             try:
-                download(self._http, file, target, max_bytes)
+                download(self._http.client, file, target, max_bytes)
                 return
             except httpx.HTTPError as error:
                 if left == 0 or isinstance(error, httpx.ConnectError):
-                    raise self._unreachable(_name(error)) from error
+                    raise self._http.unreachable(name_of(error)) from error
             except Torn as error:
                 if left == 0:
-                    raise BadResult(f"the result {file.filename!r} broke off {_TRIES} times ({error}).") from error
-            time.sleep(_RETRY_PAUSE_S)
-
-
-def _name(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+                    raise BadResult(f"the result {file.filename!r} broke off {TRIES} times ({error}).") from error
+            time.sleep(http.RETRY_PAUSE_S)
 
 
 def _ids(entries: Any) -> list[Any]:
     return [entry[1] for entry in entries or [] if isinstance(entry, list) and len(entry) > 1]
-
-
-def _json(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        reply = answer.json()
-    except ValueError:
-        return {}
-    return reply if isinstance(reply, dict) else {}

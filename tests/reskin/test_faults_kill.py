@@ -22,7 +22,7 @@ from tests.reskin.test_faults import arguments, nothing_written, reskin_fails
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
-FRAMES, WINDOWS = 150, 5
+FRAMES, WINDOWS = 70, 3
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from reskin.errorlog import error_log
 from reskin.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, ServerWedged, WorkflowRefused
 from reskin.follow import Progress
 from reskin.orchestrator import ComfyOrchestrator, JobLimits
+from reskin.server import ComfyServer
 from reskin.workflow import Graph
 from runner.process import ROOT
 
@@ -43,10 +44,14 @@ def slow_graph(steps: int = 400) -> Graph:
     return graph
 
 
+def queue_of(comfy: ComfyOrchestrator) -> dict[str, Any]:
+    return dict(httpx.get(f"http://{comfy.server.address}/queue", trust_env=False).json())
+
+
 def is_idle(comfy: ComfyOrchestrator, within_s: float = 20) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        queue = comfy.server.get("/queue")
+        queue = queue_of(comfy)
         if not queue["queue_running"] and not queue["queue_pending"]:
             return True
         time.sleep(0.2)
@@ -104,7 +109,7 @@ def test_a_job_that_takes_too_long_is_stopped_on_the_server(comfy: ComfyOrchestr
 
 def test_a_job_that_somebody_else_stops_is_told_apart(comfy: ComfyOrchestrator) -> None:
     def stop(progress: Progress) -> None:
-        for entry in comfy.server.get("/queue")["queue_running"]:
+        for entry in queue_of(comfy)["queue_running"]:
             comfy.server.cancel(entry[1])
 
     with pytest.raises(JobInterrupted, match="stopped on the server") as caught:
@@ -116,9 +121,11 @@ def test_a_job_that_somebody_takes_out_of_the_queue_is_not_put_in_again(comfy: C
     """Unlike a job that a restarted server has forgotten: the connection never broke."""
     blocker = str(uuid.uuid4())
     comfy.server.submit(slow_graph(), blocker, "somebody")
+    while comfy.server.state(blocker) != "running":
+        time.sleep(0.05)
 
     def take_out() -> None:
-        while not (waiting := comfy.server.get("/queue")["queue_pending"]):
+        while not (waiting := queue_of(comfy)["queue_pending"]):
             time.sleep(0.05)
         comfy.server.cancel(waiting[0][1])
 
@@ -142,7 +149,7 @@ def test_a_server_whose_worker_has_stopped_is_told_apart() -> None:
         return httpx.Response(200, json={"status": "pending"})
 
     with ComfyOrchestrator("127.0.0.1:9", limits=JobLimits(60, 0, wedged_s=1.5)) as comfy:
-        comfy.server._http = httpx.Client(base_url="http://wedged", transport=httpx.MockTransport(answer))
+        comfy.server = ComfyServer("127.0.0.1:9", httpx.MockTransport(answer))
         with pytest.raises(ServerWedged, match=r"has worked on none for 1.5 s; its worker has stopped") as caught:
             comfy.run(slow_graph(1), OUTPUT)
     assert caught.value.exit_code == 10
@@ -191,7 +198,7 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_half_written(
     arguments = ["--run", str(run.dir), "--prompt", "drone", "--server", comfy_server]
     with subprocess.Popen([sys.executable, "-m", "reskin", *arguments], cwd=ROOT, stderr=subprocess.PIPE) as process:
         # its first window has been written and handed over
-        while not (list(run.dir.rglob("texture.mp4")) and comfy.server.get("/queue")["queue_running"]):
+        while not (list(run.dir.rglob("texture.mp4")) and queue_of(comfy)["queue_running"]):
             assert process.poll() is None
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)

@@ -66,7 +66,7 @@ def test_another_program_at_the_address_is_not_taken_for_comfyui() -> None:
 
 
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskin.server._RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -95,7 +95,7 @@ def test_a_proxy_of_the_environment_never_sees_a_request(monkeypatch: pytest.Mon
 
 
 def test_a_dropped_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskin.server._RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
     answers = [httpx.ReadError("cut"), httpx.Response(500), httpx.Response(200, json={"status": "pending"})]
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -185,7 +185,7 @@ def test_a_result_that_is_no_file_is_refused(record: Any) -> None:
 def test_a_missing_endless_or_torn_result_leaves_no_file(
     response: httpx.Response, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reskin.server._RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
     with pytest.raises(BadResult, match=words):
         server(lambda request: response).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)
     assert list(tmp_path.iterdir()) == []
