@@ -51,9 +51,10 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def comfy_server(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) -> Iterator[str]:
-    """The address of a real server, one for the whole session: $COMFY_SERVER, or one that the runner starts.
+    """The address of a real server with the tiny models, one for the whole session.
 
-    It has the tiny models. The environment and the source come from the runner too, unless $COMFY_PYTHON and $COMFY_SOURCE name others.
+    That is $COMFY_SERVER, or one that the runner starts; its environment and its source come from the runner too, unless
+    $COMFY_PYTHON and $COMFY_SOURCE name others.
     """
     address = os.environ.get("COMFY_SERVER")
     if address:
