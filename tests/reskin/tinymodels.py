@@ -29,6 +29,9 @@ FILES = {
 }
 """Folder below the models' folder -> file: the names that the templates ask for."""
 
+LORA = "tiny_lora.safetensors"
+"""In loras/: changes one layer."""
+
 _WORDS = "a video of the skater riding on board drone samurai cyberpunk photorealistic detailed blurry skateboard"
 
 
@@ -37,12 +40,15 @@ def make_models(folder: Path) -> None:
     import torch
 
     torch.manual_seed(0)
-    for name in FILES:
+    for name in (*FILES, "loras"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     paths = {name: folder / name / file for name, file in FILES.items()}
     _save(paths["diffusion_models"], _vace(), {"config": json.dumps({"transformer": {"text_dim": TEXT_DIM}})})
     _save(paths["vae"], _vae(), None)
     _write_text_encoder(paths["text_encoders"])
+    layer, rank = "diffusion_model.blocks.0.self_attn.v", 4
+    lora = {f"{layer}.lora_A.weight": torch.randn(rank, DIM), f"{layer}.lora_B.weight": torch.randn(DIM, rank)}
+    _save(folder / "loras" / LORA, lora, None)
 
 
 def _save(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None) -> None:
