@@ -79,8 +79,8 @@ class Settings:
     def asked(self) -> dict[str, Any]:
         """Return the options that were given, by their names on the command line, as JSON: the stage's parameters."""
         given = {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) is not None}
-        if self.lock:
-            del given["lock"]
+        if not given.pop("lock"):
+            given["no_lock"] = True
         return {
             name.replace("_", "-"): str(value) if isinstance(value, Path) else value for name, value in given.items()
         }
@@ -149,6 +149,4 @@ def _check_text(name: str, text: str | None) -> None:
     if text is None:
         return
     if not text.strip() or len(text) > _MAX_TEXT or any(unicodedata.category(each).startswith("C") for each in text):
-        raise UsageError(
-            f"{option} is empty, has control characters, or is over {_MAX_TEXT} characters: {text[:60]!r}."
-        )
+        raise UsageError(f"{option} {text[:60]!r} is empty, has control characters, or is over {_MAX_TEXT} characters.")

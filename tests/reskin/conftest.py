@@ -53,7 +53,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def comfy_server(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) -> Iterator[str]:
     """The address of a real server with the tiny models, one for the whole session.
 
-    That is $COMFY_SERVER, or one that the runner starts; its environment and its source come from the runner too, unless
+    That is $COMFY_SERVER, or one that the runner starts; so are its environment and its source, unless
     $COMFY_PYTHON and $COMFY_SOURCE name others.
     """
     address = os.environ.get("COMFY_SERVER")
