@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,12 @@ def _write_inputs(cut: WindowFrames, look: Look, info: ClipInfo, scratch: Path) 
         "skater mask": map(to_gray, cut.skaters),
         "texture": (lay_texture(look.tile, pose, info.width, info.height) for pose in poses),
     }
-    for title, pictures in inputs.items():
-        write_pictures(input_path(scratch, title), pictures, info.fps, info.width, info.height)
+
+    def write(title: str) -> None:
+        write_pictures(input_path(scratch, title), inputs[title], info.fps, info.width, info.height)
+
+    with ThreadPoolExecutor(len(inputs)) as pool:
+        list(pool.map(write, inputs))  # raises what one of them raised
 
 
 def _generate(

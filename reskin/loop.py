@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from handoff.video import VideoWriter
+from handoff.masks import Mask
+from handoff.video import Frame, VideoWriter
+from reskin.behind import Behind
 from reskin.clip import Clip, WindowFrames, read_windows
 from reskin.composite import Changes, Layers, compose, fade
 from reskin.painter import Painter
@@ -43,7 +45,16 @@ def paint_clip(
     info, changes = clip.info, Changes()
     shared: list[Layers] = []  # what the window before made of this window's first frames
     later_starts = [*(window.start for window in windows[1:]), info.frames]
-    with VideoWriter(output, info.fps, info.width, info.height, crf=OUTPUT_CRF) as writer:
+
+    def write(frames: tuple[Frame, Frame, Mask, Mask]) -> None:
+        changes.feed(*frames)
+        writer.write(frames[1])
+
+    # counting and encoding go on while the server paints the next window
+    with (
+        VideoWriter(output, info.fps, info.width, info.height, crf=OUTPUT_CRF) as writer,
+        Behind(write) as behind,
+    ):
         for cut, later_start in zip(read_windows(clip, windows), later_starts, strict=True):
             moments = list(zip(cut.frames, cut.objects, cut.skaters, strict=True))
             if joining.anchored:
@@ -56,8 +67,7 @@ def paint_clip(
                     keep.append(layers)
                     continue
                 painted = compose(source, layers, thing, person) if joining.locked else layers.object
-                changes.feed(source, painted, thing, person)
-                writer.write(painted)
+                behind.put((source, painted, thing, person))
             shared = keep
             window_done(cut.window)
     return changes
