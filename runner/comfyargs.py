@@ -18,5 +18,6 @@ def server_arguments(port: int, folders: dict[str, Path], on_gpu: bool) -> list[
     # an empty web root: there is no web front end here, and its package (and its downloads) stay out
     arguments += ["--front-end-root", str(folders["web"]), "--database-url", "sqlite:///:memory:"]
     arguments += ["--disable-all-custom-nodes", "--disable-api-nodes", "--disable-auto-launch", "--disable-metadata"]
-    # on the CPU no intermediate result is worth its memory; on a GPU the loaded models are
-    return arguments if on_gpu else [*arguments, "--cpu", "--cache-none"]
+    # ComfyUI's own cache stays on: it keeps the loaded models from window to window, and drops a window's pictures as
+    # soon as the next one's come. --cache-none would read every model again for every window.
+    return arguments if on_gpu else [*arguments, "--cpu"]

@@ -25,6 +25,7 @@ from reskin.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.server import ComfyServer
 from reskin.workflow import Graph
 from runner.process import ROOT
+from tests.reskin.proxy import proxy_to
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
@@ -208,3 +209,22 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_half_written(
     assert is_idle(comfy)
     assert list(run.path("reskins/drone").iterdir()) == []
     assert "reskin/drone" not in Run.open(run.dir).manifest["stages"]
+
+
+def test_ctrl_c_stops_the_jobs_on_every_server(make_run: MakeRun, comfy_server: str, comfy: ComfyOrchestrator) -> None:
+    run = make_run(200)
+    with proxy_to(comfy_server) as proxy:
+        servers = ["--server", comfy_server, "--server", proxy.address, "--seeds", "3"]
+        arguments = ["--run", str(run.dir), "--prompt", "drone", "--workflow", "draft", *servers]
+        with subprocess.Popen(
+            [sys.executable, "-m", "reskin", *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        ) as process:
+            while len([*queue_of(comfy)["queue_running"], *queue_of(comfy)["queue_pending"]]) < 2:
+                assert process.poll() is None
+                time.sleep(0.05)
+            os.kill(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert is_idle(comfy)
+    assert not [path for path in run.path("reskins").rglob("*") if path.is_file()]
+    assert not any(name.startswith("reskin/") for name in Run.open(run.dir).manifest["stages"])
