@@ -1,7 +1,7 @@
 """Tiny checkpoints of the Wan 2.1 VACE family, with random weights, for a real ComfyUI server without a GPU.
 
 The server's own classes give the tensors' names and shapes, so that it takes the files for the real family; the
-weights are random, so that what is painted is noise. 14 MB on disk, made in a few seconds:
+weights are random, so that what is painted is noise. 6 MB on disk, made in some ten seconds:
 
     PYTHON_OF_COMFYUI tests/reskin/tinymodels.py COMFYUI_TREE MODELS_FOLDER
 
