@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from handoff.hashing import sha256_path
 from handoff.run import SOURCE, Run
 
 _CODE_SUFFIXES = {".py", ".json", ".toml"}
+_MANIFEST = threading.Lock()
+"""Stages that run at once in one process, see `run_stage`, write run.json one after the other."""
 
 
 class Stage:
@@ -104,18 +107,20 @@ def run_stage(
     tools: dict[str, str],
     code: tuple[str, ...] = (),
     force: bool = False,
+    held: bool = False,
 ) -> Iterator[Stage]:
     """Do a stage's work on a run, under the run's lock.
 
     name: "tracker", or "reskin/NAME" where there may be several. params: everything that changes the result, as JSON.
     inputs: files and folders that are read. tools: versions of what does the work. code: packages whose source files
-    count as part of the stage; its own (the part of `name` before "/") and handoff always do.
+    count as part of the stage; its own (the part of `name` before "/") and handoff always do. held: the caller holds
+    the lock, because several stages of other names run in threads of its own; each has a `Run` of its own.
 
     The stage sets nothing up when `unchanged` is true: inputs (by SHA-256), parameters, tools and code are those of the
     last run, and every output is still there with its SHA-256. On a clean exit the outputs are recorded; on an
     exception run.json is left as it was.
     """
-    with run.lock():
+    with contextlib.nullcontext() if held else run.lock():
         run.manifest = Run.open(run.dir).manifest
         digests = {run.relative(path): sha256_path(path) for path in inputs}
         _check_source(run, digests)
@@ -131,7 +136,7 @@ def run_stage(
             return
         started = time.monotonic()
         yield stage
-        run.manifest["stages"][name] = {
+        record = {
             "key": key,
             "params": params,
             "tools": tools,
@@ -140,4 +145,7 @@ def run_stage(
             "outputs": [describe_output(run, path) for path in stage._outputs],
             "notes": stage._notes,
         }
-        run.save()
+        with _MANIFEST:
+            run.manifest = Run.open(run.dir).manifest  # another stage may have ended meanwhile
+            run.manifest["stages"][name] = record
+            run.save()

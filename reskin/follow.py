@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from reskin.errors import JobLost, JobTimeout
+from reskin.errors import BadResult, JobInterrupted, JobLost, JobTimeout, ServerUnreachable, ServerWedged
 from reskin.server import ComfyServer
 from reskin.workflow import Graph, title_of
 
@@ -36,7 +37,11 @@ class Progress:
     step: int
     steps: int
 
+    def __str__(self) -> str:
+        return f"{self.node} {self.step}/{self.steps}" if self.steps else self.node
 
+
+Result = TypeVar("Result")
 Listener = Callable[[Progress], None]
 
 
@@ -48,15 +53,22 @@ class ProgressSocket:
         self._connection: ClientConnection | None = None
         self._stack = contextlib.ExitStack()
         self._next_try = 0.0
+        self._breaks = 0
 
     def open(self) -> None:
         """Connect, unless connected or tried a moment ago."""
         if self._connection is None and time.monotonic() >= self._next_try:
             self._next_try = time.monotonic() + _RECONNECT_S
-            with contextlib.suppress(OSError, WebSocketException):
+            try:
                 # no proxy from the environment: nothing but the named server is contacted
                 socket = connect(self._url, proxy=None, open_timeout=5, close_timeout=1, max_size=_MAX_MESSAGE_BYTES)
                 self._connection = self._stack.enter_context(socket)
+            except (OSError, WebSocketException):
+                self._breaks += 1
+
+    def mark(self) -> int | None:
+        """Return a number that stays while the connection does, and so the server process; None without one."""
+        return None if self._connection is None else self._breaks
 
     def close(self) -> None:
         """Close the connection."""
@@ -76,6 +88,7 @@ class ProgressSocket:
             except TimeoutError:
                 return
             except (OSError, WebSocketException):
+                self._breaks += 1
                 self.close()
                 continue
             except ValueError:
@@ -84,37 +97,100 @@ class ProgressSocket:
                 yield message
 
 
-def follow(
-    server: ComfyServer, socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Listener, timeout_s: float
-) -> dict[str, Any]:
-    """Wait until the job has ended and return its history record.
+@dataclass
+class Limits:
+    """How long to wait, in seconds: for a job in all, for a server that went away, for one that works on nothing."""
 
-    Raises JobTimeout after `timeout_s` seconds, JobLost when the server no longer knows the job.
+    timeout_s: float
+    patience_s: float
+    wedged_s: float = 30.0
+
+
+class Follower:
+    """Waits for one job on one server.
+
+    `stop`, when set by another thread, ends the wait; so does the deadline, `limits.timeout_s` from now.
     """
-    deadline = time.monotonic() + timeout_s
-    next_poll = 0.0
-    while True:
-        ended = _listen(socket, graph, prompt_id, listener)
-        if ended or time.monotonic() >= next_poll:
-            record = poll(server, prompt_id)
-            if record is not None:
-                return record
-            next_poll = time.monotonic() + POLL_S
-        if time.monotonic() >= deadline:
+
+    def __init__(self, server: ComfyServer, socket: ProgressSocket, limits: Limits, stop: threading.Event) -> None:
+        self._server = server
+        self._socket = socket
+        self._limits = limits
+        self._stop = stop
+        self._deadline = time.monotonic() + limits.timeout_s
+
+    def check(self) -> None:
+        """Raise JobInterrupted when told to stop, JobTimeout after the deadline."""
+        if self._stop.is_set():
+            raise JobInterrupted("the command was stopped; run it again to go on.")
+        if time.monotonic() >= self._deadline:
             raise JobTimeout(
-                f"the job was not done after {timeout_s:g} s and was stopped; give it longer with --timeout."
+                f"the job was not done after {self._limits.timeout_s:g} s and was stopped; give it longer with "
+                "--timeout SECONDS, or less to do with --size or --window."
             )
 
+    def patiently(self, action: Callable[[], Result]) -> Result:
+        """Return what `action` returns, trying again while the server is away; ServerUnreachable after `patience_s`."""
+        gone_since: float | None = None
+        while True:
+            try:
+                return action()
+            except ServerUnreachable as error:
+                gone_since = gone_since or time.monotonic()
+                if time.monotonic() - gone_since >= self._limits.patience_s:
+                    raise ServerUnreachable(
+                        f"the server at {self._server.address} went away in mid-job and did not come back within "
+                        f"{self._limits.patience_s:g} s (--patience); start it and run the same command again."
+                    ) from error
+            self.check()
+            self._stop.wait(POLL_S)
 
-def poll(server: ComfyServer, prompt_id: str) -> dict[str, Any] | None:
-    """Return the history record of a job that has ended, None while it waits or runs; raise JobLost otherwise."""
-    waiting = server.queued(prompt_id)
-    record = server.history(prompt_id)
-    if record is None and not waiting:
-        raise JobLost(
-            f"the server at {server.address} no longer knows the job {prompt_id} (was it restarted?); run it again."
+    def wait(self, graph: Graph, prompt_id: str, listener: Listener, mark: int | None) -> dict[str, Any]:
+        """Wait until the job has ended and return its history record. mark: the socket's before the job was sent.
+
+        Raises JobLost when the server no longer knows the job, JobInterrupted when somebody took it out of the queue,
+        ServerWedged when it is not begun because the server works on nothing, and what `check` and `patiently` raise.
+        """
+        next_poll, idle_since = 0.0, None
+        while True:
+            self.check()
+            ended = _listen(self._socket, graph, prompt_id, listener)
+            if not ended and time.monotonic() < next_poll:
+                continue
+            state = self.patiently(lambda: self._server.state(prompt_id))
+            if state == "ended":
+                record = self.patiently(lambda: self._server.history(prompt_id))
+                if record is not None:
+                    return record
+            elif state == "unknown":
+                _listen(self._socket, graph, prompt_id, listener)  # has it broken off meanwhile?
+                unbroken = mark is not None and self._socket.mark() == mark
+                raise self._gone(prompt_id, known_to_have_ended=ended, unbroken=unbroken)
+            idle = state == "waiting" and self.patiently(self._server.is_idle_with_work)
+            idle_since = (idle_since or time.monotonic()) if idle else None
+            if idle_since is not None and time.monotonic() - idle_since >= self._limits.wedged_s:
+                raise ServerWedged(
+                    f"the server at {self._server.address} has jobs waiting and has worked on none for "
+                    f"{self._limits.wedged_s:g} s; its worker has stopped (see its log): restart it."
+                )
+            next_poll = time.monotonic() + POLL_S
+
+    def _gone(self, prompt_id: str, known_to_have_ended: bool, unbroken: bool) -> Exception:
+        """Say why the server knows nothing of a job: only a restart can be mended by running it again."""
+        if known_to_have_ended:
+            return BadResult(
+                f"the job {prompt_id} ended on {self._server.address}, and its record was deleted from the history "
+                "before it was read; run the same command again."
+            )
+        if unbroken:
+            return JobInterrupted(
+                f"somebody took the job {prompt_id} out of the queue of {self._server.address}; "
+                "run the same command to queue it again."
+            )
+        return JobLost(
+            f"the server at {self._server.address} no longer knows the job {prompt_id}: it was restarted; "
+            "run the same command again."
         )
-    return record
 
 
 def _listen(socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Listener) -> bool:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
+from reskin.errors import JobFailed, JobOutOfMemory
 from reskin.workflow import Graph, title_of
+
+# torch.OutOfMemoryError, "CUDA out of memory", and the allocator of the CPU
+_OUT_OF_MEMORY = re.compile(r"OutOfMemory|out of memory|not enough memory|can't allocate memory|MemoryError", re.I)
 
 
 def _records(value: Any) -> list[dict[str, Any]]:
@@ -25,19 +31,35 @@ def describe_refusal(graph: Graph, reply: Any, status: int) -> str:
     return "\n".join(lines)
 
 
-def describe_failure(graph: Graph, status: Any) -> str | None:
-    """Return what the execution error in a history record's status says, or None when it holds none."""
-    for message in status.get("messages", []):
-        if len(message) == 2 and message[0] == "execution_error":
-            data = message[1]
+def failure_of(graph: Graph, status: Any) -> JobFailed:
+    """Return the error that a failed job's status describes, with the server's traceback."""
+    for name, data in _messages(status):
+        if name == "execution_error":
             where = _node(graph, str(data.get("node_id")), data.get("node_type"))
-            return f"{where} failed: {data.get('exception_type')}: {str(data.get('exception_message')).strip()}"
-    return None
+            kind, text = str(data.get("exception_type")), str(data.get("exception_message")).strip()
+            lines = data.get("traceback")
+            trace = "".join(map(str, lines)) if isinstance(lines, list) else ""
+            trace = f"{where}\n{trace}{kind}: {text}\n"
+            first = text.splitlines()[0] if text else "no message"
+            if _OUT_OF_MEMORY.search(f"{kind}: {text}"):
+                return JobOutOfMemory(
+                    f"{where} found no memory ({kind}: {first}); paint less at once with a smaller --size or --window, "
+                    "or start ComfyUI with --lowvram.",
+                    trace,
+                )
+            return JobFailed(f"{where} failed: {kind}: {first}", trace)
+    return JobFailed(f"the job failed on the server and gave no reason ({status.get('status_str')}); see its log.")
 
 
 def was_interrupted(status: Any) -> bool:
     """Say whether a history record's status is that of a job that somebody stopped."""
-    return any(message[0] == "execution_interrupted" for message in status.get("messages", []) if message)
+    return any(name == "execution_interrupted" for name, _ in _messages(status))
+
+
+def _messages(status: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for message in status.get("messages") or []:
+        if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
+            yield str(message[0]), message[1]
 
 
 def _node(graph: Graph, node_id: str, class_type: Any) -> str:

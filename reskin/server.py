@@ -6,132 +6,101 @@ never used as a path on this machine.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
-from handoff.atomic import atomic_file
-from handoff.errors import UsageError
-from reskin.errors import BadResult, ServerUnreachable, WorkflowRefused
+from reskin import http
+from reskin.download import ServerFile, Torn, download
+from reskin.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
+from reskin.http import TRIES, Http, json_of, name_of, parse_address
 from reskin.refusal import describe_refusal
 from reskin.workflow import Graph
 
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-_GET_TRIES = 3
-_RETRY_PAUSE_S = 1.0
+__all__ = ["ComfyServer", "JobState", "ServerFile", "parse_address"]
 
+_CANCEL_TIMEOUT = httpx.Timeout(5.0)
+_MULTIPART_BYTES = 4096
+"""More than the form's own bytes around an uploaded file."""
 
-@dataclass(frozen=True)
-class ServerFile:
-    """A file on the server, as the server names it."""
-
-    filename: str
-    subfolder: str
-    type: str
-
-    @classmethod
-    def from_json(cls, record: Any) -> ServerFile:
-        """Read an entry of a node's outputs; raise BadResult when it is something else."""
-        if not isinstance(record, dict) or not isinstance(record.get("filename"), str):
-            raise BadResult(f"the server names a result that is no file: {record!r}.")
-        subfolder, kind = record.get("subfolder", ""), record.get("type", "output")
-        if not isinstance(subfolder, str) or kind not in ("output", "temp"):
-            raise BadResult(f"the server names a result in a place that is not its output folder: {record!r}.")
-        return cls(record["filename"], subfolder, kind)
-
-
-def parse_address(server: str) -> str:
-    """Return "HOST:PORT" of "HOST:PORT" or "http://HOST:PORT/"; raise UsageError for anything else."""
-    found = re.fullmatch(r"(?:http://)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})/?", server.strip())
-    if found is None or not 0 < int(found.group(2)) < 65536:
-        raise UsageError(f"the server '{server}' is not HOST:PORT, such as 127.0.0.1:8188.")
-    return f"{found.group(1)}:{found.group(2)}"
+JobState = Literal["waiting", "running", "ended", "unknown"]
 
 
 class ComfyServer:
-    """One ComfyUI server. Nothing else is contacted: no proxy from the environment, no redirect followed.
-
-    `transport` replaces the network, for tests.
-    """
+    """One ComfyUI server, and nothing else is contacted (see `Http`)."""
 
     def __init__(self, server: str, transport: httpx.BaseTransport | None = None) -> None:
-        self.address = parse_address(server)
-        self._http = httpx.Client(
-            base_url=f"http://{self.address}",
-            timeout=_TIMEOUT,
-            trust_env=False,
-            follow_redirects=False,
-            transport=transport,
-        )
+        self._http = Http(server, transport)
+        self.address = self._http.address
+        self._has_jobs = True
+        self._upload_limit: int | None = None
+        self._limit_asked = False
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
-
-    def _unreachable(self, error: Exception) -> ServerUnreachable:
-        return ServerUnreachable(
-            f"no ComfyUI server answers at {self.address} ({type(error).__name__}: {error}); start one with "
-            "'python main.py --listen 127.0.0.1 --port PORT' in ComfyUI's folder, or let generate_reskin.py start it."
-        )
-
-    def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
-        """GET a JSON route, trying again a few times: a server under load drops connections."""
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                answer = self._http.get(path, params=dict(params or {}))
-                answer.raise_for_status()
-                return answer.json()
-            except httpx.ConnectError as error:
-                raise self._unreachable(error) from error
-            except (httpx.HTTPError, ValueError) as error:
-                if tries == _GET_TRIES:
-                    raise self._unreachable(error) from error
-            time.sleep(_RETRY_PAUSE_S)
-
-    def _post(self, path: str, **content: Any) -> httpx.Response:
-        try:
-            return self._http.post(path, **content)
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+        self._http.client.close()
 
     def version(self) -> str:
         """Return the server's version; raise ServerUnreachable when no ComfyUI answers."""
-        stats = self.get("/system_stats")
-        version = stats.get("system", {}).get("comfyui_version") if isinstance(stats, dict) else None
+        system = self._http.get_record("/system_stats").get("system")
+        version = system.get("comfyui_version") if isinstance(system, dict) else None
         if not isinstance(version, str):
             raise ServerUnreachable(f"{self.address} answers, but it is no ComfyUI server.")
         return version
 
-    def knows_class(self, class_type: str) -> bool:
-        """Say whether the server has this node class."""
-        info = self.get(f"/object_info/{class_type}")
-        return isinstance(info, dict) and class_type in info
+    def node_info(self, class_type: str) -> dict[str, Any] | None:
+        """Return the server's description of a node class, None where it has no such class."""
+        info = self._http.get_record(f"/object_info/{class_type}").get(class_type)
+        return info if isinstance(info, dict) else None
+
+    def upload_limit(self) -> int | None:
+        """Return the most bytes that an upload may have, None where the server (an older one) does not say."""
+        if not self._limit_asked:
+            limit = json_of(self._http.ask("GET", "/features")).get("max_upload_size")
+            self._upload_limit = limit - _MULTIPART_BYTES if isinstance(limit, int) else None
+            self._limit_asked = True
+        return self._upload_limit
 
     def upload(self, path: Path, name: str) -> str:
         """Send a file to the server's input folder; return the name to use in a graph, as the server gives it."""
-        with path.open("rb") as file:
-            answer = self._post("/upload/image", files={"image": (name, file)}, data={"overwrite": "true"})
+        size = path.stat().st_size
+        limit = self.upload_limit()
+        if limit is not None and size > limit:
+            raise self._too_large(name, size)
+        for left in reversed(range(TRIES)):
+            with path.open("rb") as file:  # read as it is sent
+                try:
+                    content = {"files": {"image": (name, file)}, "data": {"overwrite": "true"}}
+                    answer = self._http.ask("POST", "/upload/image", tries=1, **content)
+                    break
+                except ServerUnreachable as error:
+                    if left == 0 or isinstance(error.__cause__, httpx.ConnectError):
+                        raise
+            time.sleep(http.RETRY_PAUSE_S)
         if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
-            raise BadResult(
-                f"{self.address} refuses {name} ({path.stat().st_size} bytes) as too large; "
-                "start ComfyUI with a higher --max-upload-size."
-            )
-        if answer.is_error:
-            raise ServerUnreachable(f"{self.address} refuses the upload of {name}: HTTP {answer.status_code}.")
-        record = answer.json()
-        return "/".join(part for part in (record.get("subfolder", ""), record["name"]) if part)
+            raise self._too_large(name, size)
+        try:
+            record = answer.json()
+            return "/".join(part for part in (record.get("subfolder", ""), record["name"]) if part)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadResult(f"{self.address} refuses the upload of {name}: HTTP {answer.status_code}.") from error
+
+    def _too_large(self, name: str, size: int) -> UploadTooLarge:
+        return UploadTooLarge(
+            f"{self.address} takes no file as large as {name} ({size} bytes); start ComfyUI with "
+            f"--max-upload-size {size // 2**20 + 2}, or paint fewer frames at once (--window) or smaller ones (--size)."
+        )
 
     def submit(self, graph: Graph, prompt_id: str, client_id: str) -> None:
-        """Queue a graph under our own id; raise WorkflowRefused with every node's error."""
+        """Queue a graph under our own id; raise WorkflowRefused with every node's error.
+
+        Sent once: after a ServerUnreachable the job may be queued or not.
+        """
+        # never "number": the same id and number again can stop the server's worker for good
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
-        answer = self._post("/prompt", json=body)
+        answer = self._http.ask("POST", "/prompt", tries=1, json=body)
         try:
             reply = answer.json()
         except ValueError:
@@ -139,41 +108,73 @@ class ComfyServer:
         # 200 with node_errors: some outputs were dropped, which is a refusal in disguise
         if answer.is_error or reply.get("node_errors"):
             if not answer.is_error:
-                self.interrupt(prompt_id)
+                self.cancel(prompt_id)
             raise WorkflowRefused(describe_refusal(graph, reply, answer.status_code))
 
-    def queued(self, prompt_id: str) -> bool:
-        """Say whether the job is waiting or running."""
-        queue = self.get("/queue")
-        entries = [*queue.get("queue_running", []), *queue.get("queue_pending", [])]
-        return any(len(entry) > 1 and entry[1] == prompt_id for entry in entries)
+    def _queue(self) -> tuple[list[Any], list[Any]]:
+        """Return the ids of the jobs that run, and of those that wait."""
+        queue = self._http.get_record("/queue")
+        running, waiting = (queue.get(key) for key in ("queue_running", "queue_pending"))
+        return _ids(running), _ids(waiting)
+
+    def load(self) -> int:
+        """Return how many jobs, anybody's, run or wait."""
+        running, waiting = self._queue()
+        return len(running) + len(waiting)
+
+    def is_idle_with_work(self) -> bool:
+        """Say whether jobs wait while none runs: between two jobs for a moment, in a wedged server for ever."""
+        running, waiting = self._queue()
+        return bool(waiting) and not running
+
+    def state(self, prompt_id: str) -> JobState:
+        """Return where a job is. A server that was restarted knows none: queue and history are in its memory only."""
+        if self._has_jobs:
+            answer = self._http.ask("GET", f"/api/jobs/{prompt_id}")
+            reply = json_of(answer)
+            if answer.is_success and isinstance(reply.get("status"), str):
+                states: dict[str, JobState] = {"pending": "waiting", "in_progress": "running"}
+                return states.get(reply["status"], "ended")
+            if answer.status_code == httpx.codes.NOT_FOUND and "error" in reply:
+                return "unknown"
+            self._has_jobs = False  # before 0.4 there is no such route
+        # the queue first: a job leaves it in the same moment as it enters the history
+        running, waiting = self._queue()
+        if prompt_id in running or prompt_id in waiting:
+            return "running" if prompt_id in running else "waiting"
+        return "unknown" if self.history(prompt_id) is None else "ended"
 
     def history(self, prompt_id: str) -> dict[str, Any] | None:
         """Return the record of a job that has ended, or None."""
-        record = self.get(f"/history/{prompt_id}").get(prompt_id)
+        record = self._http.get_record(f"/history/{prompt_id}").get(prompt_id)
         return record if isinstance(record, dict) else None
 
-    def interrupt(self, prompt_id: str) -> None:
+    def cancel(self, prompt_id: str) -> None:
         """Take the job out of the queue, or stop it where it runs. Other people's jobs are left alone."""
-        self._post("/queue", json={"delete": [prompt_id]})
-        self._post("/interrupt", json={"prompt_id": prompt_id})
+        once: dict[str, Any] = {"tries": 1, "timeout": _CANCEL_TIMEOUT}
+        if self._has_jobs and self._http.ask("POST", f"/api/jobs/{prompt_id}/cancel", **once).is_success:
+            return
+        self._http.ask("POST", "/queue", json={"delete": [prompt_id]}, **once)
+        if prompt_id in self._queue()[0]:  # an old server stops whatever runs
+            self._http.ask("POST", "/interrupt", json={"prompt_id": prompt_id}, **once)
 
     def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
-        """Copy a result to `target`, a path of our choosing, which appears when it is complete."""
-        params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
-        received = 0
-        try:
-            with atomic_file(target) as partial, self._http.stream("GET", "/view", params=params) as answer:
-                if answer.status_code != httpx.codes.OK:
-                    raise BadResult(f"the server withholds its result {file.filename!r}: HTTP {answer.status_code}.")
-                with partial.open("wb") as output:
-                    for piece in answer.iter_bytes():
-                        received += len(piece)
-                        if received > max_bytes:
-                            raise BadResult(f"the result {file.filename!r} is larger than {max_bytes} bytes.")
-                        output.write(piece)
-                expected = int(answer.headers.get("content-length", received))
-                if received != expected and "content-encoding" not in answer.headers:
-                    raise BadResult(f"the result {file.filename!r} broke off: {received} of {expected} bytes.")
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+        """Copy a result to `target`, a path of our choosing, which appears when it is complete.
+
+        Raises BadResult for a file that is gone, too large or, time and again, cut off; ServerUnreachable.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                download(self._http.client, file, target, max_bytes)
+                return
+            except httpx.HTTPError as error:
+                if left == 0 or isinstance(error, httpx.ConnectError):
+                    raise self._http.unreachable(name_of(error)) from error
+            except Torn as error:
+                if left == 0:
+                    raise BadResult(f"the result {file.filename!r} broke off {TRIES} times ({error}).") from error
+            time.sleep(http.RETRY_PAUSE_S)
+
+
+def _ids(entries: Any) -> list[Any]:
+    return [entry[1] for entry in entries or [] if isinstance(entry, list) and len(entry) > 1]

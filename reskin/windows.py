@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from handoff.errors import UsageError
+
 MAX_FRAMES = 32
 PIXEL_BUDGET = MAX_FRAMES * 640 * 360
 """Pixels in a window over all its frames. The server holds a window as float32 RGB several times over."""
+
+MODEL_FRAMES, MODEL_OVERLAP = 81, 21
+"""Wan's own clip length, and how many of its frames the next window paints again."""
+
+LATENT_FRAMES = 4
+"""Frames in one step of Wan's latent time; the first frame is a step by itself, hence lengths of 4n+1."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,45 @@ def frames_per_window(width: int, height: int) -> int:
 
 def plan_windows(frames: int, width: int, height: int) -> list[Window]:
     """Return windows that cover frames 0..frames-1, each frame once, in order."""
-    length = frames_per_window(width, height)
-    starts = range(0, frames, length)
+    return plan_overlapping(frames, frames_per_window(width, height), 0)
+
+
+def plan_overlapping(frames: int, length: int, overlap: int) -> list[Window]:
+    """Return windows of `length` frames (the last may be shorter), each sharing `overlap` frames with the next.
+
+    With 81 and 21: 0-80, 60-140, 120-200 and so on. `overlap` is at most half of `length`, so that no frame is in
+    three windows; every window has at least one frame of its own.
+    """
+    step = length - overlap
+    starts = range(0, max(frames - overlap, 1), step)
     return [Window(index, start, min(start + length, frames)) for index, start in enumerate(starts)]
+
+
+def check_model_windows(length: int, overlap: int) -> None:
+    """Raise UsageError unless a window of `length` frames with `overlap` shared ones suits the model's latent time."""
+    if length < 1 + LATENT_FRAMES or length % LATENT_FRAMES != 1:
+        near = padded_length(max(length, 1 + LATENT_FRAMES))
+        raise UsageError(f"--window {length} is not 4n+1 frames; give {near}, for example.")
+    if overlap != 0 and (overlap < 0 or overlap != fitting_overlap(length, overlap)):
+        raise UsageError(
+            f"--overlap {overlap} is neither 0 nor 4n+1 frames up to half of --window {length}; "
+            f"give {fitting_overlap(length, MODEL_OVERLAP)}, for example."
+        )
+
+
+def fitting_overlap(length: int, wanted: int) -> int:
+    """Return the largest 4n+1 that is at most `wanted` and at most half of `length`: whole steps of latent time."""
+    return (min(wanted, length // 2) - 1) // LATENT_FRAMES * LATENT_FRAMES + 1
+
+
+def padded_length(frames: int) -> int:
+    """Return the next 4n+1 at or above `frames`: what a window is padded to by repeating its last frame."""
+    return -(-(frames - 1) // LATENT_FRAMES) * LATENT_FRAMES + 1
+
+
+def later_weight(offset: int, overlap: int) -> float:
+    """Return how much the later of two windows counts in frame `offset` of their `overlap` shared ones, 0..1.
+
+    The rest is the earlier one's. It rises in equal steps and is neither 0 nor 1: both windows count in all of them.
+    """
+    return (offset + 1) / (overlap + 1)

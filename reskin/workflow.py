@@ -42,11 +42,22 @@ def workflow_names() -> list[str]:
 
 
 def load_workflow(name: str) -> Workflow:
-    """Read the template `name`; raise UsageError for an unknown name, InputError for a file that is no graph."""
+    """Read the template `name`, or the user's own when it is a path to a .json file.
+
+    Raises UsageError for an unknown name, InputError for a file that is not there or is no graph.
+    """
+    path = FOLDER / f"{name}.json"
     if name not in workflow_names():
-        raise UsageError(f"there is no workflow '{name}'; known: {', '.join(workflow_names())}.")
-    data = (FOLDER / f"{name}.json").read_bytes()
-    return Workflow(name, parse_graph(data, f"{name}.json"), hashlib.sha256(data).hexdigest())
+        path = Path(name)
+        if path.suffix != ".json":
+            raise UsageError(
+                f"there is no workflow '{name}'; known: {', '.join(workflow_names())}, or give a .json file."
+            )
+        if not path.is_file():
+            raise InputError(f"there is no workflow file {path}; check the path.")
+        name = path.name
+    data = path.read_bytes()
+    return Workflow(name, parse_graph(data, path.name), hashlib.sha256(data).hexdigest())
 
 
 def parse_graph(data: bytes, name: str) -> Graph:

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runner.comfyargs import server_arguments
 from runner.comfysource import ensure_source, source_origin
 from runner.errors import RunnerError
 
@@ -54,12 +55,19 @@ _FOLDERS = ("base", "input", "output", "temp", "user", "web")
 
 @contextlib.contextmanager
 def serve(
-    env_python: Path, source: Path, work_dir: Path, log: Path, *, timeout_s: float = START_TIMEOUT_S
+    env_python: Path,
+    source: Path,
+    work_dir: Path,
+    log: Path,
+    *,
+    models: Path | None = None,
+    timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[str]:
     """Start a server and yield its address, "127.0.0.1:PORT", once it answers; stop it at the end.
 
     env_python: the interpreter of ComfyUI's environment. source: the tree from `ensure_source`.
     work_dir: everything the server writes, removed at the end. log: its output, replaced at each start.
+    models: a folder shaped like ComfyUI/models, which is only read; without one the server has no model.
     Raises RunnerError, with the last lines of the log, when it does not start within `timeout_s` seconds.
     """
     folders = {name: work_dir.resolve() / name for name in _FOLDERS}
@@ -69,12 +77,18 @@ def serve(
     log.parent.mkdir(parents=True, exist_ok=True)
     on_gpu = has_gpu()
     print(f"comfyui: starting the server on the {'GPU' if on_gpu else 'CPU'} (log: {log})", file=sys.stderr, flush=True)
+    if models is not None and models.is_dir():
+        folders["models"] = models.resolve()
     server, port = _start(env_python, source, folders, log, on_gpu, timeout_s)
     try:
         yield f"127.0.0.1:{port}"
     finally:
+        code = server.poll()
+        if code is not None:
+            reason = " (killed; out of memory?)" if code == -signal.SIGKILL else ""
+            print(f"comfyui: the server ended by itself with code {code}{reason}; its log: {log}", file=sys.stderr)
         _stop(server)
-        _remove(folders, work_dir)
+        _remove({name: folders[name] for name in _FOLDERS}, work_dir)
 
 
 def _remove(folders: dict[str, Path], work_dir: Path) -> None:
@@ -91,18 +105,6 @@ def has_gpu() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0 and b"GPU" in answer.stdout
-
-
-def server_arguments(port: int, folders: dict[str, Path], on_gpu: bool) -> list[str]:
-    """Return the command line of main.py."""
-    arguments = ["main.py", "--listen", "127.0.0.1", "--port", str(port)]
-    for option in ("base", "input", "output", "temp", "user"):
-        arguments += [f"--{option}-directory", str(folders[option])]
-    # an empty web root: there is no web front end here, and its package (and its downloads) stay out
-    arguments += ["--front-end-root", str(folders["web"]), "--database-url", "sqlite:///:memory:"]
-    arguments += ["--disable-all-custom-nodes", "--disable-api-nodes", "--disable-auto-launch", "--disable-metadata"]
-    # on the CPU no intermediate result is worth its memory; on a GPU the loaded models are
-    return arguments if on_gpu else [*arguments, "--cpu", "--cache-none"]
 
 
 def _start(

@@ -36,6 +36,8 @@ POSE_OPTIONS = {
 }
 """Options of the pose stage: what the user writes, what the stage calls it, and the help. --backend and --model are the
 tracker's; --device goes to both."""
+PATIENCE = "--patience"
+"""Option of the reskin stage: seconds to wait for a server that went away."""
 WORK_TO_DO = 4
 """Exit code of `python -m reskin --check` when the result is not there yet."""
 
@@ -141,7 +143,13 @@ def reskin(arguments: list[str]) -> int:
     parser = _parser("generate_reskin.py", "Paint a new object and a new skater into the clip.", "reskin")
     parser.add_argument("--mask", default="mask.mp4", metavar="FILE", help="the object's mask (default mask.mp4)")
     parser.add_argument("--pose", default="pose.json", metavar="FILE", help="the skeleton (default pose.json)")
-    parser.add_argument("--server", metavar="HOST:PORT", help="a running ComfyUI; default: one is started and stopped")
+    parser.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="a running ComfyUI; may be repeated, then jobs are shared out; default: one is started and stopped",
+    )
     options, rest = parser.parse_known_args(arguments)
     named = _named_run(options.run)
     mask, pose = runs.find(options.mask, named), runs.find(options.pose, named)
@@ -157,14 +165,19 @@ def reskin(arguments: list[str]) -> int:
     code = 0 if options.force else run_module(python, "reskin", [*stage, "--check"])
     if code == WORK_TO_DO or options.force:
         forced = [*stage, *(["--force"] if options.force else [])]
-        server = contextlib.nullcontext(options.server) if options.server else _own_server(folder / "comfyui.log")
-        with server as address:
-            code = run_module(python, "reskin", [*forced, "--server", address])
+        servers: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext(options.server)
+        if not options.server:
+            servers = _own_server(folder / "comfyui.log")
+            if not any(each.split("=")[0] == PATIENCE for each in rest):
+                forced += [PATIENCE, "5"]  # nobody starts that server again
+        with servers as addresses:
+            named_servers = [each for address in addresses for each in ("--server", address)]
+            code = run_module(python, "reskin", [*forced, *named_servers])
     return code
 
 
 @contextlib.contextmanager
-def _own_server(log: Path) -> Iterator[str]:
+def _own_server(log: Path) -> Iterator[list[str]]:
     """Start a ComfyUI server for one command and yield its address; its files go when it stops."""
     cache = runs.cache_dir()
     source = ensure_source(ROOT / "comfyui" / "pins.toml", cache)
@@ -174,9 +187,9 @@ def _own_server(log: Path) -> Iterator[str]:
             shutil.rmtree(left, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=f"work-{os.getpid()}-", dir=cache) as work,
-        serve(python, source, Path(work), log) as address,
+        serve(python, source, Path(work), log, models=runs.models_dir()) as address,
     ):
-        yield address
+        yield [address]
 
 
 def evaluate(arguments: list[str]) -> int:

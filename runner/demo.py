@@ -87,7 +87,7 @@ def demo(arguments: list[str]) -> int:
         return code
     print(f'\n2. reskin: paint "{PROMPT}" there  (ComfyUI on this machine, the draft workflow)')
     files = ["--mask", str(folder / "mask.mp4"), "--pose", str(folder / "pose.json")]
-    code = reskin(["--prompt", PROMPT, *files, *named])
+    code = reskin(["--prompt", PROMPT, *files, *named, "--workflow", "draft"])
     if code:
         return code
     print("\n3. evaluate: does the new object fill the old outline?  (tracked again, IoU > 0.90 in every frame)")

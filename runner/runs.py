@@ -22,6 +22,11 @@ def cache_dir() -> Path:
     return ROOT / "data" / "cache"
 
 
+def models_dir() -> Path:
+    """Return the models folder, laid out as ComfyUI/models: $MODELS_DIR, else models/ of the data folder."""
+    return Path(os.environ.get("MODELS_DIR") or data_dir() / "models")
+
+
 def runs_dir() -> Path:
     """Return the folder that holds the runs."""
     return data_dir() / "runs"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from handoff.ingest import ingest
-from handoff.masks import Mask
+from handoff.masks import FrameFolderWriter, Mask
 from handoff.run import Run
 from handoff.video import VideoWriter
-from reskin.orchestrator import ComfyOrchestrator
+from reskin.orchestrator import ComfyOrchestrator, JobLimits
 from runner.comfyserver import serve
 from runner.comfysource import ensure_source
 from runner.envs import ensure_env
@@ -26,31 +28,52 @@ WIDTH, HEIGHT, SIDE = 160, 120, 32
 FPS = Fraction(30000, 1001)
 
 
-@pytest.fixture(scope="session")
-def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real server, one for the whole session: $COMFY_SERVER, or one that the runner starts.
+def comfy_python() -> Path:
+    """The interpreter of ComfyUI's environment: $COMFY_PYTHON, or the runner's."""
+    python = os.environ.get("COMFY_PYTHON")
+    return Path(python) if python else ensure_env("comfyui")
 
-    The environment and the source come from the runner too, unless $COMFY_PYTHON and $COMFY_SOURCE name others.
+
+def comfy_source() -> Path:
+    """ComfyUI's tree: $COMFY_SOURCE, or the runner's."""
+    source = os.environ.get("COMFY_SOURCE")
+    return Path(source) if source else ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir())
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with tiny checkpoints of Wan 2.1 VACE, random weights under the real names."""
+    folder = tmp_path_factory.mktemp("models")
+    script = Path(__file__).with_name("tinymodels.py")
+    subprocess.run([comfy_python(), script, comfy_source(), folder], check=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def comfy_server(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) -> Iterator[str]:
+    """The address of a real server with the tiny models, one for the whole session.
+
+    That is $COMFY_SERVER, or one that the runner starts; so are its environment and its source, unless
+    $COMFY_PYTHON and $COMFY_SOURCE name others.
     """
     address = os.environ.get("COMFY_SERVER")
     if address:
         yield address
         return
-    python = os.environ.get("COMFY_PYTHON")
-    source = os.environ.get("COMFY_SOURCE")
     folder = tmp_path_factory.mktemp("comfyui")
     with serve(
-        Path(python) if python else ensure_env("comfyui"),
-        Path(source) if source else ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir()),
+        comfy_python(),
+        comfy_source(),
         folder / "work",
         folder / "comfyui.log",
+        models=tiny_models,
     ) as started:
         yield started
 
 
 @pytest.fixture
 def comfy(comfy_server: str) -> Iterator[ComfyOrchestrator]:
-    with ComfyOrchestrator(comfy_server, timeout_s=120) as orchestrator:
+    with ComfyOrchestrator(comfy_server, limits=JobLimits(120, patience_s=5)) as orchestrator:
         yield orchestrator
 
 
@@ -75,6 +98,14 @@ def write_masks(path: Path, frames: int, mask: Callable[[int], Mask]) -> Path:
     return path
 
 
+def write_skeletons(folder: Path, frames: int) -> None:
+    """A body of one limb, which swings inside the disc."""
+    with FrameFolderWriter(folder) as writer:
+        for index in range(frames):
+            picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            writer.write(cv2.line(picture, (70, 40), (65 + 2 * (index % 6), 85), (255, 85, 0), 4))
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Make a run of a moving square, with exact masks of the object and (unless told otherwise) of the skater."""
@@ -85,6 +116,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         write_masks(run.path("mask.mp4"), frames, square_mask)
         if skater:
             write_masks(run.path("human_mask.mp4"), frames, disc_mask)
+            write_skeletons(run.path("pose_skater"), frames)
         return run
 
     return make

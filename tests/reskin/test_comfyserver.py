@@ -83,6 +83,8 @@ def test_it_is_told_to_stay_by_itself(tmp_path: Path) -> None:
     assert all(flag in argv for flag in flags)
     assert argv[argv.index("--listen") + 1] == "127.0.0.1"
     assert argv[argv.index("--database-url") + 1] == "sqlite:///:memory:"
+    assert "--cache-none" not in argv, "models are kept from window to window"
+    assert int(argv[argv.index("--max-upload-size") + 1]) > 100
     for name in ("base", "input", "output", "temp", "user"):
         assert argv[argv.index(f"--{name}-directory") + 1] == str((tmp_path / "work" / name).resolve())
 
@@ -92,6 +94,25 @@ def test_two_at_once_have_two_ports(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     with start(tmp_path / "a") as first, start(tmp_path / "b") as second:
         assert stats(first)["pid"] != stats(second)["pid"]
+
+
+def test_the_models_folder_is_named_and_is_not_its_own_to_clear(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "vae").mkdir(parents=True)
+    (models / "vae" / "wan.safetensors").write_text("weights")
+    source = tree(tmp_path / "source")
+    with serve(Path(sys.executable), source, tmp_path / "work", tmp_path / "log", models=models) as address:
+        argv = stats(address)["argv"]
+    assert isinstance(argv, list)
+    assert argv[argv.index("--models-directory") + 1] == str(models)
+    assert (models / "vae" / "wan.safetensors").exists()
+
+
+def test_one_that_is_killed_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with start(tmp_path) as address:
+        os.kill(int(str(stats(address)["pid"])), signal.SIGKILL)
+        time.sleep(0.5)
+    assert "ended by itself with code -9 (killed; out of memory?); its log:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])

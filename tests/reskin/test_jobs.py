@@ -13,15 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from handoff.run import Run
-from reskin.errors import JobFailed, JobInterrupted, JobTimeout, ServerTooOld, WorkflowRefused
+from reskin.download import ServerFile
+from reskin.errorlog import error_log
+from reskin.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, ServerWedged, WorkflowRefused
 from reskin.follow import Progress
-from reskin.orchestrator import ComfyOrchestrator
-from reskin.server import ServerFile
+from reskin.orchestrator import ComfyOrchestrator, JobLimits
+from reskin.server import ComfyServer
 from reskin.workflow import Graph
 from runner.process import ROOT
+from tests.reskin.proxy import proxy_to
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
@@ -41,10 +45,14 @@ def slow_graph(steps: int = 400) -> Graph:
     return graph
 
 
+def queue_of(comfy: ComfyOrchestrator) -> dict[str, Any]:
+    return dict(httpx.get(f"http://{comfy.server.address}/queue", trust_env=False).json())
+
+
 def is_idle(comfy: ComfyOrchestrator, within_s: float = 20) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        queue = comfy.server.get("/queue")
+        queue = queue_of(comfy)
         if not queue["queue_running"] and not queue["queue_pending"]:
             return True
         time.sleep(0.2)
@@ -55,8 +63,9 @@ def test_a_refused_workflow_names_node_and_input(comfy: ComfyOrchestrator) -> No
     graph = slow_graph(1)
     graph["1"]["inputs"]["blur_radius"] = 99
     graph["1"]["_meta"] = {"title": "the blur"}
-    with pytest.raises(WorkflowRefused, match=r"node 'the blur' \(ImageBlur\)(?s:.)*blur_radius"):
+    with pytest.raises(WorkflowRefused, match=r"node 'the blur' \(ImageBlur\)(?s:.)*blur_radius") as caught:
         comfy.run(graph, OUTPUT)
+    assert caught.value.exit_code == 5
 
 
 def test_a_failing_node_is_named_with_its_exception(comfy: ComfyOrchestrator, tmp_path: Path) -> None:
@@ -71,31 +80,81 @@ def test_a_failing_node_is_named_with_its_exception(comfy: ComfyOrchestrator, tm
             "_meta": {"title": "output"},
         },
     }
-    with pytest.raises(JobFailed, match=r"node 'source frames' \(GetVideoComponents\) failed: .*Error"):
+    expected = r"node 'source frames' \(GetVideoComponents\) failed: .*Error: .*server's traceback: .*error\.log\)$"
+    with pytest.raises(JobFailed, match=expected) as caught, error_log(tmp_path):
         comfy.run(graph, OUTPUT)
+    assert caught.value.exit_code == 6
+    log = (tmp_path / "error.log").read_text()
+    assert "nodes_video.py" in log and "get_components" in log, "the server's own stack"
+    with error_log(tmp_path):
+        pass
+    assert not (tmp_path / "error.log").exists(), "an old one says nothing about a job that went well"
 
 
-def test_a_class_that_the_server_lacks_is_named(comfy: ComfyOrchestrator) -> None:
+def test_a_node_that_finds_no_memory_says_what_to_lower(comfy: ComfyOrchestrator) -> None:
     graph = slow_graph(1)
-    graph["1"]["class_type"] = "PaintDragons"
-    with pytest.raises(ServerTooOld, match="lacks the node classes PaintDragons"):
-        comfy.check(graph)
+    graph["0"]["inputs"] |= {"width": 16384, "height": 16384, "batch_size": 4096}
+    with pytest.raises(JobOutOfMemory, match=r"EmptyImage.*no memory.*smaller --size or --window.*--lowvram") as caught:
+        comfy.run(graph, OUTPUT)
+    assert caught.value.exit_code == 7
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_job_that_takes_too_long_is_stopped_on_the_server(comfy: ComfyOrchestrator) -> None:
-    comfy.timeout_s = 2
-    with pytest.raises(JobTimeout, match="not done after 2 s and was stopped"):
+    comfy.limits.timeout_s = 2
+    with pytest.raises(JobTimeout, match="not done after 2 s and was stopped") as caught:
         comfy.run(slow_graph(), OUTPUT)
+    assert caught.value.exit_code == 11
     assert is_idle(comfy)
 
 
 def test_a_job_that_somebody_else_stops_is_told_apart(comfy: ComfyOrchestrator) -> None:
     def stop(progress: Progress) -> None:
-        for entry in comfy.server.get("/queue")["queue_running"]:
-            comfy.server.interrupt(entry[1])
+        for entry in queue_of(comfy)["queue_running"]:
+            comfy.server.cancel(entry[1])
 
-    with pytest.raises(JobInterrupted, match="stopped on the server"):
+    with pytest.raises(JobInterrupted, match="stopped on the server") as caught:
         comfy.run(slow_graph(), OUTPUT, stop)
+    assert caught.value.exit_code == 8
+
+
+def test_a_job_that_somebody_takes_out_of_the_queue_is_not_put_in_again(comfy: ComfyOrchestrator) -> None:
+    """Unlike a job that a restarted server has forgotten: the connection never broke."""
+    blocker = str(uuid.uuid4())
+    comfy.server.submit(slow_graph(), blocker, "somebody")
+    while comfy.server.state(blocker) != "running":
+        time.sleep(0.05)
+
+    def take_out() -> None:
+        while not (waiting := queue_of(comfy)["queue_pending"]):
+            time.sleep(0.05)
+        comfy.server.cancel(waiting[0][1])
+
+    thread = threading.Thread(target=take_out)
+    thread.start()
+    with pytest.raises(JobInterrupted, match=r"somebody took the job .* out of the queue of"):
+        comfy.run(slow_graph(1), OUTPUT)
+    thread.join()
+    comfy.server.cancel(blocker)
+    assert is_idle(comfy)
+
+
+def test_a_server_whose_worker_has_stopped_is_told_apart() -> None:
+    """A stand-in: the real one stays like that for good."""
+    sent: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append((request.method, request.url.path))
+        if request.url.path == "/queue":
+            return httpx.Response(200, json={"queue_running": [], "queue_pending": [[0, "x"], [1, "y"]]})
+        return httpx.Response(200, json={"status": "pending"})
+
+    with ComfyOrchestrator("127.0.0.1:9", limits=JobLimits(60, 0, wedged_s=1.5)) as comfy:
+        comfy.server = ComfyServer("127.0.0.1:9", httpx.MockTransport(answer))
+        with pytest.raises(ServerWedged, match=r"has worked on none for 1.5 s; its worker has stopped") as caught:
+            comfy.run(slow_graph(1), OUTPUT)
+    assert caught.value.exit_code == 10
+    assert sent[-1][0] == "POST" and sent[-1][1].endswith("/cancel")
 
 
 def test_progress_names_the_node_at_work(comfy: ComfyOrchestrator) -> None:
@@ -122,7 +181,7 @@ def test_two_clients_at_once_each_get_their_own(comfy_server: str) -> None:
     def work(number: int) -> None:
         graph = slow_graph(2)
         graph["0"]["inputs"]["batch_size"] = number
-        with ComfyOrchestrator(comfy_server, timeout_s=120) as orchestrator:
+        with ComfyOrchestrator(comfy_server, limits=JobLimits(120, patience_s=5)) as orchestrator:
             results[number] = orchestrator.run(graph, OUTPUT)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2, 3)]
@@ -140,7 +199,7 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_half_written(
     arguments = ["--run", str(run.dir), "--prompt", "drone", "--server", comfy_server]
     with subprocess.Popen([sys.executable, "-m", "reskin", *arguments], cwd=ROOT, stderr=subprocess.PIPE) as process:
         # its first window has been written and handed over
-        while not (list(run.dir.rglob("texture.mp4")) and comfy.server.get("/queue")["queue_running"]):
+        while not (list(run.dir.rglob("texture.mp4")) and queue_of(comfy)["queue_running"]):
             assert process.poll() is None
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
@@ -150,3 +209,22 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_half_written(
     assert is_idle(comfy)
     assert list(run.path("reskins/drone").iterdir()) == []
     assert "reskin/drone" not in Run.open(run.dir).manifest["stages"]
+
+
+def test_ctrl_c_stops_the_jobs_on_every_server(make_run: MakeRun, comfy_server: str, comfy: ComfyOrchestrator) -> None:
+    run = make_run(200)
+    with proxy_to(comfy_server) as proxy:
+        servers = ["--server", comfy_server, "--server", proxy.address, "--seeds", "3"]
+        arguments = ["--run", str(run.dir), "--prompt", "drone", "--workflow", "draft", *servers]
+        with subprocess.Popen(
+            [sys.executable, "-m", "reskin", *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        ) as process:
+            while len([*queue_of(comfy)["queue_running"], *queue_of(comfy)["queue_pending"]]) < 2:
+                assert process.poll() is None
+                time.sleep(0.05)
+            os.kill(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert is_idle(comfy)
+    assert not [path for path in run.path("reskins").rglob("*") if path.is_file()]
+    assert not any(name.startswith("reskin/") for name in Run.open(run.dir).manifest["stages"])

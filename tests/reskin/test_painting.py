@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from handoff.hashing import sha256_file
-from handoff.masks import Mask
 from handoff.run import Run
-from handoff.video import Frame, probe, read_frames
+from handoff.video import probe, read_frames
 from reskin.cli import command
-from reskin.clip import Clip
-from reskin.draft import decide_look, fill_look, paint
+from reskin.clip import Clip, read_windows
+from reskin.draft import DraftPainter, decide_look, fill_look
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.prompt import parse_prompt
+from reskin.windows import plan_windows
 from reskin.workflow import load_workflow
 from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask
 
@@ -73,16 +73,10 @@ def test_the_graph_paints_each_region_to_its_edge_and_not_across_it(
     run = make_run(8)
     clip = Clip(run.info, run.source, run.path("mask.mp4"), run.path("human_mask.mp4"))
     look = decide_look(clip, parse_prompt("drone, samurai"), 0)
-    painted: list[Frame] = []
-
-    def keep(source: Frame, generated: Frame, thing: Mask, person: Mask) -> Frame:
-        painted.append(generated)
-        return source
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reskin.draft.compose", keep)
-        graph = fill_look(load_workflow("draft"), look, run.info)
-        paint(comfy, graph, look, clip, tmp_path / "out.mp4", tmp_path, lambda progress: None, lambda cut: None)
+    graph = fill_look(load_workflow("draft"), look, run.info)
+    painter = DraftPainter(comfy, graph, look, run.info, tmp_path, lambda progress: None)
+    cuts = read_windows(clip, plan_windows(8, WIDTH, HEIGHT))
+    painted = [layers.object for cut in cuts for layers in painter.generate(cut)]
     tint = np.array(list(look.palette.skater.to_bytes(3, "big")), float)
     for index, (source, generated) in enumerate(zip(read_frames(run.source), painted, strict=True)):
         thing, person = square_mask(index), disc_mask(index) & ~square_mask(index)

@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from handoff.errors import PreserverError, UsageError
-from reskin.errors import BadResult, JobLost, ServerUnreachable, WorkflowRefused
-from reskin.follow import poll
+from reskin.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
 from reskin.server import ComfyServer, ServerFile, parse_address
 
 GRAPH = {"7": {"class_type": "LoadVideo", "inputs": {"file": ""}, "_meta": {"title": "source"}}}
@@ -67,7 +66,7 @@ def test_another_program_at_the_address_is_not_taken_for_comfyui() -> None:
 
 
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskin.server._RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -96,8 +95,8 @@ def test_a_proxy_of_the_environment_never_sees_a_request(monkeypatch: pytest.Mon
 
 
 def test_a_dropped_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskin.server._RETRY_PAUSE_S", 0.0)
-    answers = [httpx.ReadError("cut"), httpx.Response(500), httpx.Response(200, json={"queue_running": [[0, "me"]]})]
+    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
+    answers = [httpx.ReadError("cut"), httpx.Response(500), httpx.Response(200, json={"status": "pending"})]
 
     def answer(request: httpx.Request) -> httpx.Response:
         given = answers.pop(0)
@@ -105,7 +104,50 @@ def test_a_dropped_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
             raise given
         return given
 
-    assert server(answer).queued("me")
+    assert server(answer).state("me") == "waiting"
+    assert answers == []
+
+
+@pytest.mark.parametrize(
+    ("queue", "history", "state"),
+    [
+        ({"queue_running": [[1, "me", {}]], "queue_pending": []}, {}, "running"),
+        ({"queue_running": [[1, "you", {}]], "queue_pending": [[2, "me", {}]]}, {}, "waiting"),
+        ({"queue_running": [], "queue_pending": []}, {"me": {"status": {}}}, "ended"),
+        ({"queue_running": [[1, "you", {}]], "queue_pending": []}, {}, "unknown"),
+        ([], [], "unknown"),
+    ],
+)
+def test_an_older_server_without_the_jobs_route_is_asked_for_queue_and_history(
+    queue: Any, history: Any, state: str
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        replies = {"/queue": queue, "/history/me": history}
+        if request.url.path not in replies:
+            return httpx.Response(404, text="404: Not Found")
+        return httpx.Response(200, json=replies[request.url.path])
+
+    old = server(answer)
+    assert [old.state("me"), old.state("me")] == [state, state]
+    assert asked.count("/api/jobs/me") == 1, "it is asked once whether it has the route"
+
+
+def test_an_older_server_is_told_to_stop_what_runs_only_where_that_is_ours() -> None:
+    posted: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            posted.append(request.url.path)
+            return httpx.Response(404 if request.url.path.startswith("/api/") else 200)
+        return httpx.Response(200, json={"queue_running": [[1, "mine", {}]], "queue_pending": []})
+
+    server(answer).cancel("yours")
+    assert posted == ["/api/jobs/yours/cancel", "/queue"]
+    server(answer).cancel("mine")
+    assert posted[2:] == ["/api/jobs/mine/cancel", "/queue", "/interrupt"]
 
 
 @pytest.mark.parametrize("name", ["../../../etc/cron.d/evil", "/etc/passwd", "a b&type=input.png", "\u202epng.exe"])
@@ -140,7 +182,10 @@ def test_a_result_that_is_no_file_is_refused(record: Any) -> None:
         (httpx.Response(200, content=b"x" * 10, headers={"content-length": "20"}), "10 of 20 bytes"),
     ],
 )
-def test_a_missing_endless_or_torn_result_leaves_no_file(response: httpx.Response, words: str, tmp_path: Path) -> None:
+def test_a_missing_endless_or_torn_result_leaves_no_file(
+    response: httpx.Response, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
     with pytest.raises(BadResult, match=words):
         server(lambda request: response).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)
     assert list(tmp_path.iterdir()) == []
@@ -154,8 +199,21 @@ def test_the_name_that_the_server_gave_to_an_upload_is_the_one_to_use(tmp_path: 
 
 def test_an_upload_over_the_servers_limit_says_which_flag_to_raise(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"video")
-    with pytest.raises(BadResult, match=r"5 bytes.*--max-upload-size"):
+    with pytest.raises(UploadTooLarge, match=r"5 bytes.*--max-upload-size"):
         always(413).upload(tmp_path / "a.mp4", "a.mp4")
+
+
+def test_an_upload_over_the_limit_that_the_server_states_is_not_even_begun(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"v" * 6000)
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"max_upload_size": 5000})
+
+    with pytest.raises(UploadTooLarge, match=r"6000 bytes.*--max-upload-size"):
+        server(answer).upload(tmp_path / "a.mp4", "a.mp4")
+    assert asked == ["/features"]
 
 
 @pytest.mark.parametrize("status", [400, 200])
@@ -164,7 +222,7 @@ def test_a_refused_workflow_lists_every_error_of_every_node(status: int) -> None
     reply = {"error": {"message": "Prompt outputs failed validation"}, "node_errors": {"7": {"errors": errors}}}
     with pytest.raises(WorkflowRefused) as caught:
         always(status, json=reply).submit(GRAPH, "id", "client")
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == 5
     lines = str(caught.value).splitlines()
     assert "failed validation" in lines[0]
     assert [line.split(":", 1)[1].strip() for line in lines[1:]] == [
@@ -174,13 +232,9 @@ def test_a_refused_workflow_lists_every_error_of_every_node(status: int) -> None
     assert all("'source'" in line for line in lines[1:])
 
 
-def test_a_job_that_is_in_neither_queue_nor_history_is_lost() -> None:
-    with pytest.raises(JobLost, match=r"no longer knows the job abc"):
-        poll(always(200, json={}), "abc")
-
-
 def test_every_error_has_an_exit_code_of_the_product() -> None:
     import reskin.errors
 
     kinds = [each for each in vars(reskin.errors).values() if isinstance(each, type)]
-    assert {each.exit_code for each in kinds if issubclass(each, PreserverError)} == {2, 3}
+    codes = [each.exit_code for each in kinds if issubclass(each, PreserverError)]
+    assert set(codes) == {2, 3, *range(5, 13)} and 4 not in codes, "4 is --check's, 1 the gate's"

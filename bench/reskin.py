@@ -1,0 +1,181 @@
+"""Our overhead over the ComfyUI server's own work: one reskin of 81 frames of 832x480 px with the `draft` workflow.
+
+    make bench-reskin [ARGS="--frames 81 --rounds 3"]
+
+The last line is one JSON object:
+    overhead_s                 seconds from the start of the first upload's preparation to the renamed output.mp4, less
+                               those in which the server executed, by the time stamps of its own history
+                               (execution_start to execution_success); of the round with the least
+    overhead_percent           the same in percent of the server's seconds
+    server_s                   the server's seconds
+    upload_s, wait_s, fetch_s  of the overhead: sending inputs, learning that a job has ended, fetching pictures
+    local_s                    the rest: reading the clip, encoding inputs, composite, encoding output.mp4
+    peak_mb, server_peak_mb    the most memory that the reskin stage's process, and the server's, ever held, as the
+                               kernel counts it, after `frames` and after three times as many
+
+The draft paints in windows of a few frames (a budget of pixels), so one reskin is several jobs. The server is
+$COMFY_SERVER, or one that is started and stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+
+from bench.memory import peak_mb
+from handoff.ingest import ingest
+from handoff.run import Run
+from handoff.video import VideoWriter
+from reskin.clip import Clip
+from reskin.download import ServerFile
+from reskin.draft import DraftPainter, decide_look, fill_look
+from reskin.follow import Listener
+from reskin.loop import Joining, paint_clip
+from reskin.orchestrator import ComfyOrchestrator
+from reskin.prompt import parse_prompt
+from reskin.windows import plan_windows
+from reskin.workflow import Graph, load_workflow
+from runner.comfyserver import serve
+from runner.comfysource import ensure_source
+from runner.envs import ensure_env
+from runner.process import ROOT
+from runner.runs import cache_dir
+from tests.clips import Frame, textured, write_clip
+from tests.reskin.backstage import history, processes_of
+
+WIDTH, HEIGHT, FPS = 832, 480, Fraction(24)
+PROMPT = "cyberpunk drone, samurai"
+Result = TypeVar("Result")
+
+
+class Timed(ComfyOrchestrator):
+    """An orchestrator that counts the seconds of each kind of work."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__(server)
+        self.seconds = {"upload": 0.0, "run": 0.0, "fetch": 0.0}
+
+    def _timed(self, kind: str, action: Callable[[], Result]) -> Result:
+        started = time.perf_counter()
+        try:
+            return action()
+        finally:
+            self.seconds[kind] += time.perf_counter() - started
+
+    def upload(self, path: Path, name: str) -> str:
+        return self._timed("upload", lambda: super(Timed, self).upload(path, name))
+
+    def run(
+        self, graph: Graph, output: tuple[str, str], listener: Listener = lambda progress: None
+    ) -> list[ServerFile]:
+        return self._timed("run", lambda: super(Timed, self).run(graph, output, listener))
+
+    def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
+        self._timed("fetch", lambda: super(Timed, self).fetch(file, target, max_bytes))
+
+
+def make_run(folder: Path, frames: int) -> Run:
+    """A textured scene with a board of 160x60 px below a skater of 120x260 px, both moving, and their exact masks."""
+    folder.mkdir()
+    masks: dict[str, list[np.ndarray[Any, np.dtype[np.uint8]]]] = {"mask.mp4": [], "human_mask.mp4": []}
+    scene, pictures = textured(HEIGHT, WIDTH, 1), list[Frame]()
+    for index in range(frames):
+        x = 40 + 4 * (index % 150)
+        thing, person = np.zeros((HEIGHT, WIDTH), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
+        thing[360:420, x : x + 160] = 255
+        person[100:360, x + 20 : x + 140] = 255
+        picture = np.roll(scene, index, axis=1)
+        picture[thing > 0] = (90, 60, 40)
+        picture[person > 0] = picture[person > 0] // 2
+        masks["mask.mp4"].append(thing)
+        masks["human_mask.mp4"].append(person)
+        pictures.append(picture)
+    run = ingest(write_clip(folder / "clip.mp4", pictures, fps=FPS), folder / "run")
+    for name, images in masks.items():
+        with VideoWriter(run.path(name), FPS, WIDTH, HEIGHT, mode="mask") as writer:
+            for image in images:
+                writer.write(image)
+    return run
+
+
+def one_round(run: Run, address: str, output: Path) -> dict[str, float]:
+    """Paint once; seconds in all, of the server, and of each part of the overhead."""
+    clip = Clip(run.info, run.source, run.path("mask.mp4"), run.path("human_mask.mp4"))
+    look = decide_look(clip, parse_prompt(PROMPT), 0)
+    graph = fill_look(load_workflow("draft"), look, run.info)
+    windows = plan_windows(run.info.frames, WIDTH, HEIGHT)
+    before = history(address)
+    with tempfile.TemporaryDirectory() as scratch, Timed(address) as comfy:
+        painter = DraftPainter(comfy, graph, look, run.info, Path(scratch), lambda progress: None)
+        started = time.perf_counter()
+        paint_clip(clip, painter, windows, output, Joining(), lambda window: None)
+        total = time.perf_counter() - started
+        seconds = comfy.seconds
+    jobs = [record for key, record in history(address).items() if key not in before]
+    server = sum(executed_s(record["status"]["messages"]) for record in jobs)
+    parts = {"upload_s": seconds["upload"], "wait_s": seconds["run"] - server, "fetch_s": seconds["fetch"]}
+    overhead = total - server
+    return {"overhead_s": overhead, "server_s": server, **parts, "local_s": overhead - sum(parts.values())}
+
+
+def executed_s(messages: list[list[Any]]) -> float:
+    """How long the server executed a job, by the time stamps (ms) that it noted itself."""
+    stamps = {name: data["timestamp"] for name, data in messages if "timestamp" in data}
+    return float(stamps["execution_success"] - stamps["execution_start"]) / 1000
+
+
+@contextlib.contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """$COMFY_SERVER, or one of our own."""
+    if os.environ.get("COMFY_SERVER"):
+        yield os.environ["COMFY_SERVER"]
+        return
+    source = ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir())
+    with serve(ensure_env("comfyui"), source, folder / "work", folder / "comfyui.log") as address:
+        yield address
+
+
+def server_peak_mb(address: str) -> float:
+    """The most that the server's process ever held, MB."""
+    found = [re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in processes_of(address)]
+    return max((int(each.group(1)) / 1024 for each in found if each), default=0.0)
+
+
+@click.command()
+@click.option("--frames", default=81, show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--memory/--no-memory", default=True, show_default=True, help="Measure memory too.")
+def main(frames: int, rounds: int, memory: bool) -> None:
+    """Overhead of one reskin over the server's own work, and memory at two lengths."""
+    with tempfile.TemporaryDirectory() as name, server(Path(name)) as address:
+        folder = Path(name)
+        lengths = (frames, 3 * frames) if memory else (frames,)
+        runs = {length: make_run(folder / str(length), length) for length in lengths}
+        one_round(runs[frames], address, folder / "warm.mp4")  # the server's first job imports and compiles
+        found = [one_round(runs[frames], address, folder / "output.mp4") for _ in range(rounds)]
+        for each in found:
+            click.echo("  ".join(f"{key} {value:.2f}" for key, value in each.items()), err=True)
+        best = min(found, key=lambda each: each["overhead_s"])
+        peaks, server_peaks = [], []
+        for length in lengths if memory else ():
+            options = ("--run", runs[length].dir, "--prompt", PROMPT, "--workflow", "draft", "--server", address)
+            peaks.append(round(peak_mb("reskin", *options), 1))
+            server_peaks.append(round(server_peak_mb(address), 1))
+    percent = 100 * best["overhead_s"] / best["server_s"]
+    figures = {"overhead_percent": round(percent, 1), **{key: round(value, 2) for key, value in best.items()}}
+    click.echo(json.dumps(figures | {"frames": lengths, "peak_mb": peaks, "server_peak_mb": server_peaks}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The slots of a template with a model in it, by title: which may be there, which must, and how they are filled.
+
+A title may end in ", skater" or ", object": that node belongs to one pass of two. docs/workflows.md has the table.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from handoff.errors import InputError, UsageError
+from reskin.workflow import Graph, Workflow
+
+PASSES = ("", "skater", "object")
+"""No pass of its own, the first pass, the second."""
+
+PICTURES = ("source", "pose", "object mask", "skater mask", "skater, exact", "reference image")
+"""Titles of the nodes that load what is uploaded for each window."""
+
+_FILE_INPUTS = ("file", "video", "image")
+_COUNTS = {"vace": ("length",), "sampler": ("num_frames",), "gray": ("batch_size",)}
+_SIZES = ("vace", "gray", "sampler")
+
+
+def nodes_of(graph: Graph, title: str) -> dict[str, str]:
+    """Return pass -> node id of the nodes titled `title`, or that with a pass; raise InputError for a doubled one."""
+    found: dict[str, str] = {}
+    for each in PASSES:
+        full = f"{title}, {each}" if each else title
+        ids = [node_id for node_id, node in graph.items() if node.get("_meta", {}).get("title") == full]
+        if len(ids) > 1:
+            raise InputError(f"the workflow has {len(ids)} nodes titled '{full}'; it may have one.")
+        if ids:
+            found[each] = ids[0]
+    return found
+
+
+def set_slot(graph: Graph, title: str, inputs: tuple[str, ...], value: Any, *, needed: bool = False) -> None:
+    """Set the first of `inputs` that each node titled `title` has. A dict `value` is by pass.
+
+    Raises InputError, with the title, for a node that is needed and not there, or that has none of the inputs.
+    """
+    found = nodes_of(graph, title)
+    if needed and not found:
+        raise InputError(f"the workflow has no node titled '{title}'; it needs one.")
+    for each, node_id in found.items():
+        held = graph[node_id]["inputs"]
+        name = next((name for name in inputs if name in held), None)
+        if name is None:
+            if needed:
+                raise InputError(f"the workflow's node '{title}' has no input '{' or '.join(inputs)}'.")
+            continue
+        held[name] = value[each] if isinstance(value, dict) else value
+
+
+def value_of(graph: Graph, title: str, name: str) -> Any:
+    """Return what the template itself has in an input of the nodes titled `title`; None when no node has it."""
+    values = (graph[node_id]["inputs"].get(name) for node_id in nodes_of(graph, title).values())
+    return next((value for value in values if value is not None and not isinstance(value, list)), None)
+
+
+def window_frames(graph: Graph) -> int | None:
+    """Return how many frames the template is made for; None when no node says."""
+    for title, names in _COUNTS.items():
+        value = value_of(graph, title, names[0])
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def has_two_passes(graph: Graph) -> bool:
+    """Say whether the skater is painted in one pass and the object in another: the output has all frames twice."""
+    return {"skater", "object"} <= nodes_of(graph, "sampler").keys()
+
+
+def drop(graph: Graph, title: str) -> None:
+    """Remove a node that is not used, with the inputs that it fed; the model that it handed on takes its place."""
+    for node_id in nodes_of(graph, title).values():
+        instead = graph.pop(node_id)["inputs"].get("model")
+        for node in graph.values():
+            fed = [name for name, value in node["inputs"].items() if value == [node_id, 0]]
+            for name in fed:
+                if instead is None:
+                    del node["inputs"][name]
+                else:
+                    node["inputs"][name] = instead
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value for the first of `inputs` that the nodes titled `title` have; `option` is what the user wrote, if so."""
+
+    title: str
+    inputs: tuple[str, ...]
+    value: Any
+    option: str | None = None
+
+
+def settle(workflow: Workflow, choices: Iterable[Choice], size: tuple[int, int]) -> Graph:
+    """Return a copy of the template with all that is the same in every window.
+
+    size: (width, height) of the model's pictures, px. Raises UsageError for an option that the template has no slot
+    for, InputError for a template without a prompt or a place for the result.
+    """
+    settled = copy.deepcopy(workflow.graph)
+    for title in ("source", "prompt", "output"):
+        if not nodes_of(settled, title):
+            raise InputError(f"the workflow '{workflow.name}' has no node titled '{title}'; it needs one.")
+    for choice in choices:
+        nodes = [settled[node_id]["inputs"] for node_id in nodes_of(settled, choice.title).values()]
+        if choice.option and not any(name in node for node in nodes for name in choice.inputs):
+            raise UsageError(f"the workflow '{workflow.name}' has no slot for {choice.option}; leave it out.")
+        set_slot(settled, choice.title, choice.inputs, choice.value)
+    for title in _SIZES:
+        for name, side in zip(("width", "height"), size, strict=True):
+            set_slot(settled, title, (name,), side)
+    return settled
+
+
+def fill_window(graph: Graph, files: Mapping[str, str], frames: int, prefix: str) -> Graph:
+    """Return a copy for one window. files: title -> name on the server. frames: 4n+1. prefix: of the results' names."""
+    filled = copy.deepcopy(graph)
+    for title, name in files.items():
+        set_slot(filled, title, _FILE_INPUTS, name, needed=True)
+    for title, names in _COUNTS.items():
+        set_slot(filled, title, names, frames)
+    set_slot(filled, "output", ("filename_prefix",), prefix, needed=True)
+    return filled

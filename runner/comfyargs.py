@@ -1,0 +1,23 @@
+"""The command line of a ComfyUI server that we start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MAX_UPLOAD_MB = 2048
+"""For one window's lossless video, of any size; ComfyUI's own limit is 100 MiB."""
+
+
+def server_arguments(port: int, folders: dict[str, Path], on_gpu: bool) -> list[str]:
+    """Return the command line of main.py. folders: "base", "input", "output", "temp", "user", "web", maybe "models"."""
+    arguments = ["main.py", "--listen", "127.0.0.1", "--port", str(port)]
+    for option in ("base", "input", "output", "temp", "user", "models"):
+        if option in folders:
+            arguments += [f"--{option}-directory", str(folders[option])]
+    arguments += ["--max-upload-size", str(MAX_UPLOAD_MB)]
+    # an empty web root: there is no web front end here, and its package (and its downloads) stay out
+    arguments += ["--front-end-root", str(folders["web"]), "--database-url", "sqlite:///:memory:"]
+    arguments += ["--disable-all-custom-nodes", "--disable-api-nodes", "--disable-auto-launch", "--disable-metadata"]
+    # ComfyUI's own cache stays on: it keeps the loaded models from window to window, and drops a window's pictures as
+    # soon as the next one's come. --cache-none would read every model again for every window.
+    return arguments if on_gpu else [*arguments, "--cpu"]

@@ -1,0 +1,55 @@
+"""Work that goes on behind: all of it, in order, and its errors come back."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from reskin.behind import Behind
+
+
+def test_everything_is_done_in_order_before_the_block_ends() -> None:
+    done: list[int] = []
+    with Behind(done.append) as behind:
+        for number in range(100):
+            behind.put(number)
+    assert done == list(range(100))
+
+
+def test_it_is_done_on_another_thread() -> None:
+    threads: list[int] = []
+    with Behind(lambda item: threads.append(threading.get_ident())) as behind:
+        behind.put(0)
+    assert threads != [threading.get_ident()]
+
+
+@pytest.mark.parametrize("items", [1, 1000])
+def test_an_error_comes_back_once_and_nothing_is_done_after_it(items: int) -> None:
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        done.append(number)
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"), Behind(work) as behind:
+        for number in range(items):
+            behind.put(number)
+    assert done == [0]
+
+
+def test_when_the_block_fails_what_waits_is_dropped() -> None:
+    begun, go, done = threading.Event(), threading.Event(), list[int]()
+
+    def work(number: int) -> None:
+        begun.set()
+        go.wait(10)
+        done.append(number)
+
+    with pytest.raises(KeyError, match="ours"), Behind(work) as behind:
+        for number in range(5):
+            behind.put(number)
+        begun.wait(10)
+        threading.Timer(0.1, go.set).start()
+        raise KeyError("ours")
+    assert done == [0]

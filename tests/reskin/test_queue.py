@@ -1,0 +1,196 @@
+"""Jobs on several servers, without a server: who gets which, and what becomes of those whose server dies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from handoff.errors import InputError, StorageError, UsageError
+from reskin.errors import JobFailed, JobsFailed, JobTimeout, ServerUnreachable
+from reskin.prompt import parse_prompt
+from reskin.queue import Job, plan_jobs, read_prompts, run_queue
+
+DRONE, CAR = parse_prompt("drone, samurai"), parse_prompt("toy car")
+JOBS = [Job(f"job{index}", DRONE, index) for index in range(4)]
+
+
+def names(jobs: list[Job]) -> list[str]:
+    return [job.name for job in jobs]
+
+
+def test_a_job_is_named_after_its_prompt_and_seed() -> None:
+    assert plan_jobs([DRONE], None, 7, None) == [Job("drone-samurai", DRONE, 7)]
+    assert plan_jobs([DRONE], "mine", 7, None) == [Job("mine", DRONE, 7)]
+    assert plan_jobs([DRONE], None, 7, 2) == [
+        Job("drone-samurai-seed7", DRONE, 7),
+        Job("drone-samurai-seed8", DRONE, 8),
+    ]
+    assert names(plan_jobs([DRONE, CAR], "mine", 0, 2)) == [
+        "mine-drone-samurai-seed0",
+        "mine-drone-samurai-seed1",
+        "mine-toy-car-seed0",
+        "mine-toy-car-seed1",
+    ]
+
+
+def test_one_seed_is_named_too_so_that_more_may_follow() -> None:
+    assert names(plan_jobs([DRONE], None, 0, 1)) == ["drone-samurai-seed0"]
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 1001])
+def test_a_number_of_seeds_that_is_none(seeds: int) -> None:
+    with pytest.raises(UsageError, match=f"--seeds {seeds} is not"):
+        plan_jobs([DRONE], None, 0, seeds)
+
+
+def test_two_prompts_that_would_have_one_folder_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"two prompts would both be reskins/toy-car; word one of them differently"):
+        plan_jobs([CAR, parse_prompt("Toy  Car!")], None, 0, None)
+
+
+def test_a_prompts_file_has_one_a_line(tmp_path: Path) -> None:
+    (tmp_path / "variations.txt").write_text("# variations\ndrone, samurai\n\n  toy car  \r\n", encoding="utf-8")
+    assert read_prompts(tmp_path / "variations.txt") == [DRONE, CAR]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"# nothing\n\n", "holds no prompt"), (b"\xff\xfe", "cannot be read"), (None, "cannot be read")],
+)
+def test_a_prompts_file_that_cannot_be_used(content: bytes | None, words: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "variations.txt").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_prompts(tmp_path / "variations.txt")
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """What the servers say of their queues, other people's jobs included."""
+    given = {"a:1": 0, "b:1": 0}
+    monkeypatch.setattr("reskin.queue.load", lambda address: given[address])
+    monkeypatch.setattr("reskin.queue._LOOK_S", 0.02)
+    return given
+
+
+class Floor:
+    """Where jobs are worked on: notes who works on what; `hold` keeps a job from ending until it is let go."""
+
+    def __init__(self, loads: dict[str, int]) -> None:
+        self.loads = loads
+        self.done: list[tuple[str, str]] = []
+        self.most = dict.fromkeys(loads, 0)
+        self.ends: dict[str, Callable[[str], None]] = {}
+        self._lock = threading.Lock()
+        self._now = dict.fromkeys(loads, 0)
+
+    def work(self, job: Job, server: str, stop: threading.Event) -> None:
+        with self._lock:
+            self._now[server] += 1
+            self.loads[server] += 1
+            self.most[server] = max(self.most[server], self._now[server])
+        try:
+            stop.wait(0.05)
+            self.ends.get(job.name, lambda server: None)(server)
+            with self._lock:
+                self.done.append((job.name, server))
+        finally:
+            with self._lock:
+                self._now[server] -= 1
+                self.loads[server] -= 1
+
+
+def test_two_servers_share_the_jobs_and_have_one_at_a_time(loads: dict[str, int]) -> None:
+    floor = Floor(loads)
+    run_queue(JOBS, ["a:1", "b:1"], floor.work, lambda line: None)
+    assert sorted(name for name, _ in floor.done) == names(JOBS)
+    assert {server for _, server in floor.done} == {"a:1", "b:1"}
+    assert floor.most == {"a:1": 1, "b:1": 1}
+
+
+def test_a_server_with_other_peoples_jobs_is_left_to_them_while_another_has_fewer(loads: dict[str, int]) -> None:
+    loads["b:1"] = 5
+    floor = Floor(loads)
+    run_queue(JOBS, ["a:1", "b:1"], floor.work, lambda line: None)
+    assert floor.done == [(job.name, "a:1") for job in JOBS]
+
+
+def test_a_server_that_dies_gives_its_job_back_and_is_not_asked_again(loads: dict[str, int]) -> None:
+    floor, said = Floor(loads), list[str]()
+
+    def die(server: str) -> None:
+        if server == "b:1":
+            raise ServerUnreachable("b is gone")
+
+    floor.ends = {job.name: die for job in JOBS}
+    run_queue(JOBS, ["b:1", "a:1"], floor.work, said.append)
+    assert sorted(floor.done) == [(job.name, "a:1") for job in JOBS]
+    assert [line for line in said if "left out" in line] == ["reskin: b:1 is left out from now on: b is gone"]
+
+
+def test_a_job_that_fails_does_not_hold_up_the_others_and_gives_the_exit_code(loads: dict[str, int]) -> None:
+    floor = Floor(loads)
+
+    def fail(server: str) -> None:
+        raise JobTimeout("too slow")
+
+    floor.ends = {"job1": fail}
+    with pytest.raises(JobsFailed) as caught:
+        run_queue(JOBS, ["a:1", "b:1"], floor.work, lambda line: None)
+    assert str(caught.value) == (
+        "1 of 4 jobs failed; the others are kept, run the same command for the rest:\n  reskin/job1: too slow"
+    )
+    assert caught.value.exit_code == 11
+    assert sorted(name for name, _ in floor.done) == ["job0", "job2", "job3"]
+
+
+@pytest.mark.parametrize("servers", [["a:1"], ["a:1", "b:1"]])
+def test_when_every_server_is_gone_the_jobs_left_are_named(loads: dict[str, int], servers: list[str]) -> None:
+    floor = Floor(loads)
+
+    def die(server: str) -> None:
+        raise ServerUnreachable(f"{server} is gone")
+
+    floor.ends = {job.name: die for job in JOBS[1:]}
+    with pytest.raises(JobsFailed) as caught:
+        run_queue(JOBS, servers, floor.work, lambda line: None)
+    assert [name for name, _ in floor.done] == ["job0"]
+    heading, *lines = str(caught.value).splitlines()
+    assert heading.startswith("3 of 4 jobs failed")
+    assert [line.split(":")[0].strip() for line in lines] == ["reskin/job1", "reskin/job2", "reskin/job3"]
+    assert caught.value.exit_code == 3
+
+
+def test_one_job_alone_fails_with_its_own_error(loads: dict[str, int]) -> None:
+    floor = Floor(loads)
+
+    def fail(server: str) -> None:
+        raise JobFailed("node 'x' failed", "its traceback")
+
+    floor.ends = {"job0": fail}
+    with pytest.raises(JobFailed, match=r"^node 'x' failed$"):
+        run_queue(JOBS[:1], ["a:1", "b:1"], floor.work, lambda line: None)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StorageError])
+def test_ctrl_c_and_a_full_disk_stop_what_runs_and_begin_no_more(
+    loads: dict[str, int], error: type[BaseException]
+) -> None:
+    begun: list[str] = []
+    stopped: list[str] = []
+
+    def work(job: Job, server: str, stop: threading.Event) -> None:
+        begun.append(job.name)
+        if server == "a:1":
+            while len(begun) < 2:
+                stop.wait(0.01)
+            raise error("now")
+        if stop.wait(30):
+            stopped.append(job.name)
+
+    with pytest.raises(error):
+        run_queue(JOBS, ["a:1", "b:1"], work, lambda line: None)
+    assert len(begun) == 2 and len(stopped) == 1

@@ -1,0 +1,146 @@
+"""A window's pictures come back as they are on the server, whether as PNG files or as one lossless video."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from handoff.errors import InputError
+from handoff.masks import frame_name, write_png
+from handoff.video import Frame
+from reskin.download import ServerFile
+from reskin.errors import BadResult
+from reskin.results import Fetch, find_output, keep_pictures
+from reskin.workflow import Graph, load_workflow
+
+SIZE = (48, 32)
+PNG, VIDEO = ("output", "SaveImage"), ("output", "VHS_VideoCombine")
+
+
+def noise(count: int, size: tuple[int, int] = SIZE) -> list[Frame]:
+    return list(np.random.default_rng(7).integers(0, 256, (count, size[1], size[0], 3), np.uint8))
+
+
+def write_ffv1(path: Path, pictures: list[Frame]) -> None:
+    """The same as VideoHelperSuite has ffmpeg do: FFV1 level 3 in bgra, every frame on its own, in Matroska."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=16, options={"level": "3", "g": "1", "slicecrc": "1"})
+        stream.width, stream.height, stream.pix_fmt = pictures[0].shape[1], pictures[0].shape[0], "bgra"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="bgra")))
+        container.mux(stream.encode())
+
+
+def server_with(folder: Path) -> Fetch:
+    """What `fetch` does, from a folder in place of a server."""
+
+    def fetch(file: ServerFile, target: Path, max_bytes: int) -> None:
+        assert (folder / file.filename).stat().st_size <= max_bytes
+        shutil.copy(folder / file.filename, target)
+
+    return fetch
+
+
+def on_the_server(names: list[str]) -> list[ServerFile]:
+    return [ServerFile(name, "preserver", "output") for name in names]
+
+
+def kept(folder: Path) -> list[Frame]:
+    """All that was kept, in order; a file that is no kept picture would not be read."""
+    assert all(path.suffix == ".png" for path in folder.iterdir())
+    paths = [folder / frame_name(index) for index in range(len(list(folder.iterdir())))]
+    return [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
+
+
+def put(server: Path, output: tuple[str, str], pictures: list[Frame]) -> list[ServerFile]:
+    if output == VIDEO:
+        write_ffv1(server / "a.mkv", pictures)
+        return on_the_server(["a.mkv"])
+    names = [f"a_{index}.png" for index in range(len(pictures))]
+    for name, picture in zip(names, pictures, strict=True):
+        write_png(server / name, picture)
+    return on_the_server(names)
+
+
+@pytest.mark.parametrize("output", [PNG, VIDEO])
+def test_the_wanted_pictures_come_back_pixel_for_pixel(server: Path, place: Path, output: tuple[str, str]) -> None:
+    pictures = noise(9)
+    files = put(server, output, pictures)
+    keep_pictures(server_with(server), output, files, 9, [0, 1, 2, 5, 6], SIZE, place)
+    np.testing.assert_array_equal(kept(place), [pictures[index] for index in (0, 1, 2, 5, 6)])
+
+
+@pytest.mark.parametrize("output", [PNG, VIDEO])
+@pytest.mark.parametrize("count", [8, 10])
+def test_another_number_of_pictures_is_no_result(
+    server: Path, place: Path, output: tuple[str, str], count: int
+) -> None:
+    files = put(server, output, noise(count))
+    with pytest.raises(BadResult, match=f"gave {count} frames for a window of 9"):
+        keep_pictures(server_with(server), output, files, 9, range(9), SIZE, place)
+
+
+@pytest.mark.parametrize("output", [PNG, VIDEO])
+def test_another_size_is_no_result(server: Path, place: Path, output: tuple[str, str]) -> None:
+    files = put(server, output, noise(2, (48, 30)))
+    with pytest.raises(BadResult, match="gave 48x30 px for a frame of 48x32 px"):
+        keep_pictures(server_with(server), output, files, 2, range(2), SIZE, place)
+
+
+def test_what_is_no_png_is_no_result(server: Path, place: Path) -> None:
+    (server / "a.png").write_bytes(b"no picture")
+    with pytest.raises(BadResult, match="gave no PNG"):
+        keep_pictures(server_with(server), PNG, on_the_server(["a.png"]), 1, [0], SIZE, place)
+
+
+def test_a_video_that_breaks_off_is_no_result(server: Path, place: Path) -> None:
+    files = put(server, VIDEO, noise(9))
+    whole = (server / "a.mkv").read_bytes()
+    (server / "a.mkv").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadResult, match=r"nothing of it was kept"):
+        keep_pictures(server_with(server), VIDEO, files, 9, range(9), SIZE, place)
+
+
+def test_two_videos_are_no_result(server: Path, place: Path) -> None:
+    with pytest.raises(BadResult, match="gave 2 videos for a window, not one"):
+        keep_pictures(server_with(server), VIDEO, on_the_server(["a.mkv", "b.mkv"]), 1, [0], SIZE, place)
+
+
+@pytest.mark.parametrize(("name", "output"), [("wan_vace", PNG), ("wan_vace_vhs", VIDEO), ("draft", PNG)])
+def test_the_output_of_a_template_is_found(name: str, output: tuple[str, str]) -> None:
+    assert find_output(load_workflow(name).graph) == output
+
+
+@pytest.mark.parametrize(("key", "value"), [("format", "video/h264-mp4"), ("pix_fmt", "yuv420p")])
+def test_an_output_that_loses_something_is_refused(key: str, value: str) -> None:
+    graph: Graph = load_workflow("wan_vace_vhs").graph
+    output = next(node for node in graph.values() if node["class_type"] == "VHS_VideoCombine")
+    output["inputs"][key] = value
+    with pytest.raises(InputError, match=f"{value}.*must be video/ffv1-mkv with pix_fmt bgra"):
+        find_output(graph)
+
+
+def test_a_graph_without_an_output_is_refused() -> None:
+    graph = load_workflow("draft").graph
+    del graph["42"]
+    with pytest.raises(InputError, match="0 nodes titled 'output'"):
+        find_output(graph)

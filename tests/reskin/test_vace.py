@@ -1,0 +1,138 @@
+"""Wan VACE end to end on a real ComfyUI server, with tiny random checkpoints: it paints noise, in exact regions."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from handoff.masks import Mask
+from handoff.run import Run
+from handoff.video import Frame, probe, read_frames
+from reskin.keep import FOLDER
+from reskin.server import ComfyServer
+from reskin.windows import later_weight
+from runner.process import ROOT
+from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask
+from tests.reskin.vacerun import NAME, TWO, arguments, kept_open, pictures, reskin
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+MakeRun = Callable[..., Run]
+
+
+def regions(index: int) -> tuple[Mask, Mask]:
+    return square_mask(index), disc_mask(index) & ~square_mask(index)
+
+
+def ask(server: str, path: str) -> Any:
+    return httpx.get(f"http://{server}{path}", trust_env=False, timeout=60).json()
+
+
+def finished_jobs(server: str) -> int:
+    return len(ask(server, "/history"))
+
+
+def kill_after(run: Run, server: str, windows: int, *options: str) -> list[Path]:
+    """Start the command, SIGKILL it when so many windows are finished, and return their folders."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reskin", *arguments(run, server, *options)], cwd=ROOT, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 400
+        while time.monotonic() < deadline and process.poll() is None:
+            done = sorted(run.path(f"{NAME}/{FOLDER}").glob("[0-9]*"))
+            if len(done) >= windows:
+                return done
+            time.sleep(0.05)
+        pytest.fail(f"no {windows} windows were finished (exit code {process.poll()})")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def stop_all(server: str) -> None:
+    """Stop what the killed command left running on the server."""
+    while jobs := [entry[1] for entries in ask(server, "/queue").values() for entry in entries]:
+        for job in jobs:
+            ComfyServer(server).cancel(job)
+        time.sleep(0.5)
+
+
+def test_a_killed_locked_reskin_goes_on_and_every_pixel_is_where_it_belongs(
+    make_run: MakeRun, comfy_server: str
+) -> None:
+    run = make_run(33)
+    options = ("--workflow", "wan_vace_locked", *TWO)
+    first = kill_after(run, comfy_server, 1, *options)[0]
+    assert not run.path(f"{NAME}/output.mp4").exists()
+    before = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    assert len(before) == 2 * 21
+    stop_all(comfy_server)
+    jobs = finished_jobs(comfy_server)
+
+    with kept_open() as written:
+        assert reskin(run, comfy_server, *options).return_value == 0
+    record = json.loads(run.path(f"{NAME}/output.json").read_text())
+    assert record["windows"] == [[0, 20], [16, 32]]
+    assert record["windows_resumed"] == 1
+    assert finished_jobs(comfy_server) - jobs == 1, "a finished window is not painted again"
+    assert {path: path.stat().st_mtime_ns for path in first.iterdir()} == before
+
+    info = probe(run.path(f"{NAME}/output.mp4"))
+    assert (info.width, info.height, info.fps, info.frames) == (WIDTH, HEIGHT, FPS, 33)
+    assert record["size"] == {"model": [80, 64], "inner": [80, 60], "offset": [0, 2]}
+    check_pixels(run, written, record["pixels"])
+
+
+def check_pixels(run: Run, written: list[Frame], counted: dict[str, int]) -> None:
+    """Hold every frame against what the server gave for each pass and window."""
+    lengths, starts = (21, 17), (0, 16)
+    skaters = [pictures(run, window, 0, count) for window, count in enumerate(lengths)]
+    objects = [pictures(run, window, count, count) for window, count in enumerate(lengths)]
+    told_apart = 0
+    for index, (source, output) in enumerate(zip(read_frames(run.source), written, strict=True)):
+        thing, person = regions(index)
+        outside = ~(thing | person)
+        assert np.array_equal(output[outside], source[outside]), f"frame {index}: the background is the source's"
+        places = [(k, index - start) for k, start in enumerate(starts) if start <= index < start + lengths[k]]
+        for mask, layers, other in ((thing, objects, skaters), (person, skaters, objects)):
+            if len(places) == 1:
+                ((window, at),) = places
+                assert np.array_equal(output[mask], layers[window][at][mask]), f"frame {index}: its own pass, exactly"
+                told_apart += int((layers[window][at] != other[window][at]).any(axis=2)[mask].sum())
+            else:
+                (early, at), (late, then) = places
+                weight = later_weight(then, 5)
+                mixed = (1 - weight) * layers[early][at][mask] + weight * layers[late][then][mask]
+                assert np.abs(output[mask] - mixed).max(initial=0) <= 0.501, f"frame {index}: cross-faded"
+    inside = [[int(mask.sum()) for mask in regions(index)] for index in range(33)]
+    assert counted["changed_outside_px"] == 0
+    assert [counted["object_px"], counted["skater_px"]] == list(np.sum(inside, axis=0))
+    assert counted["object_changed_px"] > 0.99 * counted["object_px"]
+    assert counted["skater_changed_px"] > 0.99 * counted["skater_px"]
+    single = sum(sum(inside[index]) for index in range(33) if index not in range(16, 21))
+    assert told_apart > 0.9 * single, "the two passes differ, so that taking one for the other would be seen"
+
+
+def test_anchored_windows_keep_the_earlier_windows_frames(make_run: MakeRun, comfy_server: str) -> None:
+    run = make_run(15)
+    with kept_open() as written:
+        reskin(run, comfy_server, "--workflow", "wan_vace", "--window", "13", "--overlap-mode", "anchor")
+    record = json.loads(run.path(f"{NAME}/output.json").read_text())
+    assert record["windows"] == [[0, 12], [8, 14]]
+    assert record["overlap"] == {"frames": 5, "mode": "anchor"}
+    assert record["pixels"]["changed_outside_px"] == 0
+    made = [*pictures(run, 0, 0, 13), *pictures(run, 1, 0, 7)[5:]]
+    for index, (output, picture) in enumerate(zip(written, made, strict=True)):
+        region = square_mask(index) | disc_mask(index)
+        assert np.array_equal(output[region], picture[region]), index
