@@ -13,7 +13,7 @@ from evaluator.gate import FrameScore, Verdict
 from handoff.atomic import write_text
 from handoff.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def write_json(path: Path, scores: list[FrameScore], verdict: Verdict, how: dict[str, Any]) -> None:
