@@ -68,7 +68,7 @@ class Overlap:
 def overlap(original: Mask, generated: Mask) -> Overlap:
     """Count the pixels of two masks (H, W) bool; raise InputError when the sizes differ.
 
-    Whole numbers throughout. The Hamming norm of bytes that are 0 or 1 counts G xor P in one pass, without a third mask.
+    Whole numbers throughout: the Hamming norm of bytes that are 0 or 1 counts G xor P in one pass, with no third mask.
     """
     if original.shape != generated.shape:
         raise InputError(f"masks of {original.shape} and {generated.shape} (H, W) px cannot be compared.")

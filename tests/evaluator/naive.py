@@ -15,7 +15,7 @@ def pixels(mask: NDArray[np.bool_]) -> Pixels:
 
 
 def boundary(mask: NDArray[np.bool_]) -> Pixels:
-    """Pixels unlike their right, lower or lower right neighbour; outside the frame nothing differs (DAVIS's seg2bmap)."""
+    """Pixels unlike their right, lower or lower right neighbour; beyond the frame nothing differs (DAVIS)."""
     height, width = mask.shape
     found = set()
     for y in range(height):

@@ -117,7 +117,7 @@ def test_masks_of_two_sizes_are_refused() -> None:
 def test_two_squares_score_what_a_pencil_gives() -> None:
     """Ours to keep, so that DAVIS's definition holds without the shared masks.
 
-    100x100 px, so the tolerance is 2 px. A square of 10x10 px has 40 boundary pixels: 11 in the column left of it, 10 in
+    100x100 px: the tolerance is 2 px. A square of 10x10 px has 40 boundary pixels: 11 in the column left of it, 10 in
     the row above, 10 in its last column, 9 more in its last row. 5 px apart, 20 of the 40 are matched either way.
     """
     original, generated = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
