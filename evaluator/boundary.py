@@ -1,9 +1,9 @@
 """Boundary F of DAVIS: how well two outlines agree, within a tolerance of 0.8 % of the frame's diagonal.
 
 The definition is that of davis2017-evaluation, `db_eval_boundary` (Perazzi et al., CVPR 2016): a pixel is boundary
-where the mask differs from its neighbour to the right, below, or below right; it is matched where the other boundary has
-a pixel within a disk around it; F is the harmonic mean of the two matched shares. Only the box around both masks is
-looked at, and an exact distance transform stands in for the dilation with a disk: the same values, sooner.
+where the mask differs from its neighbour to the right, below, or below right; it is matched where the other boundary
+has a pixel within a disk around it; F is the harmonic mean of the two matched shares. Only the box around both masks
+is looked at, and an exact distance transform stands in for the dilation with a disk: the same values, sooner.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,8 @@ from runner.process import ROOT, run_module
 SELECT = "--select"
 PLACES = ("--point", SELECT)
 """Options of the tracker that say where the object is, beside --bbox."""
+GENERATED_POSE = "--generated-pose"
+INTERRUPTED = (130, 143)
 WORK_TO_DO = 4
 """Exit code of `python -m reskin --check` when the result is not there yet."""
 
@@ -120,12 +124,38 @@ def _own_server(log: Path) -> Iterator[str]:
         yield address
 
 
+def _second_pose(original: Path, generated: Path, force: list[str]) -> tuple[int, list[str]]:
+    """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
+
+    It is found as the run's own was, in a run folder pose/ beside the clip, and only again when the clip has changed.
+    Without it the gate still has its verdict, so a failure is only said.
+    """
+    run = runs.run_of(original)
+    if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
+        return 0, []
+    try:
+        made = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]["posegen"]["params"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, []  # the evaluator says what is wrong with the run, if anything is
+    backend = ["--backend", made["backend"]] if "backend" in made else []
+    folder = generated.parent / "pose"
+    arguments = ["--run", str(folder), "-i", str(generated), *backend, *force]
+    code = run_module(ensure_env("posegen"), "posegen", arguments)
+    if code in INTERRUPTED:
+        return code, []
+    if code:
+        print("warning: the skater's figures will be missing: no skeleton of the generated clip", file=sys.stderr)
+        return 0, []
+    return 0, [GENERATED_POSE, str(folder / "pose.json")]
+
+
 def evaluate(arguments: list[str]) -> int:
     """evaluate_iou.py: track the new object and hold it against the old outline, frame by frame."""
     parser = _parser("evaluate_iou.py", "Prove frame by frame that the new object fills the old outline.", "evaluator")
     parser.add_argument("-original", "--original", default="mask.mp4", metavar="MASK", help="the original mask")
     parser.add_argument("-generated", "--generated", metavar="VIDEO", help="the generated clip (default output.mp4)")
     parser.add_argument("--generated-mask", metavar="MASK", help="score this mask instead of tracking again")
+    parser.add_argument("--no-pose", action="store_true", help="do not look for the skater in the generated clip")
     options, rest = parser.parse_known_args(arguments)
     named = _named_run(options.run)
     force = ["--force"] if options.force else []
@@ -138,4 +168,9 @@ def evaluate(arguments: list[str]) -> int:
             run = named or runs.newest_run()
             name = str(runs.find(name, run, runs.newest_reskin(run)))
         pair = ["-generated", name]
+        if not options.no_pose and not any(each.split("=")[0] == GENERATED_POSE for each in rest):
+            code, pose = _second_pose(original, Path(name), force)
+            if code:
+                return code
+            pair += pose
     return run_module(ensure_env("evaluator"), "evaluator", ["-original", str(original), *pair, *force, *rest])
