@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from evaluator.gate import THRESHOLD
-from evaluator.job import Job, Wishes, compare_masks, interruptible, report_folder, run_of
+from evaluator.job import Job, Wishes, compare_masks, interruptible, run_of
 from evaluator.material import gather
 from evaluator.report import FILES, OVERLAY
 from evaluator.result import Result
@@ -81,16 +81,16 @@ def evaluate(
             run = run_of(original)
             material = gather(original, generated, run, pose, generated_pose)
             setup = choose_setup(run, original, material.info, bbox, frame, Wanted(backend, model, device))
-            folder = report_folder(output or generated.parent / "report")
+            job = Job(material, setup, output or generated.parent / "report", wishes, click.echo)
+            job.check()
             click.echo(setup.line())
-            return _close(Job(material, setup, folder, wishes, click.echo).result(), folder)
+            return _close(job.result(), job.report)
         if generated_mask is None:
             raise UsageError("give either -generated VIDEO or --generated-mask MASK.")
         _refuse_with_masks(bbox=bbox, frame=frame, calibrate=calibrate, pose=pose, generated_pose=generated_pose)
         if OVERLAY in formats:
             raise UsageError("overlay.mp4 shows clips, and two masks have none; leave out --format overlay.")
-        report = report_folder(output) if output else None
-        return _close(compare_masks(original, generated_mask, wishes, report, click.echo), report)
+        return _close(compare_masks(original, generated_mask, wishes, output, click.echo), output)
 
 
 def _refuse_with_masks(**options: object) -> None:

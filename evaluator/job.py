@@ -21,7 +21,7 @@ from evaluator.retrack import Setup, retrack
 from evaluator.sequence import check_original, read_mask_sequence, scan
 from evaluator.session import Say, Session
 from evaluator.trust import Trust, trust_of
-from handoff.errors import UsageError, storage_errors
+from handoff.errors import StorageError, UsageError, storage_errors
 from handoff.run import MANIFEST, Run
 from handoff.stage import run_stage, tool_versions
 from handoff.video import ClipInfo
@@ -47,6 +47,8 @@ def run_of(path: Path) -> Run | None:
 
 def report_folder(folder: Path) -> Path:
     """Make the report's folder; raise StorageError now, not after an hour of tracking, where it cannot be written."""
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"cannot write {folder}: a file is in the way; move it, or choose another folder.")
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".trial.{os.getpid()}.partial"
@@ -84,6 +86,19 @@ class Job:
     report: Path
     wishes: Wishes
     say: Say
+
+    def source_clip(self) -> Path:
+        """The clip before the reskin; raise UsageError where it is not known."""
+        if self.material.source is None:
+            raise UsageError("--calibrate needs the source clip, so the original mask must lie in its run folder.")
+        return self.material.source
+
+    def check(self) -> None:
+        """Raise UsageError, MissingError or StorageError now, not after an hour of tracking."""
+        if self.wishes.calibrate:
+            self.source_clip()
+            output_crf(self.material.generated)
+        report_folder(self.report)
 
     def result(self) -> Result:
         """Do it, as a stage of the run where the clip lies in one; there it is skipped when nothing has changed."""
@@ -139,12 +154,10 @@ class Job:
             self.say(f"cut short: the report in {self.report} is of {len(result.scores)} of {result.expected} frames")
 
     def _calibrate(self, session: Session) -> int:
-        material = self.material
-        if material.source is None:
-            raise UsageError("--calibrate needs the source clip, so the original mask must lie in its run folder.")
+        material, source = self.material, self.source_clip()
         crf = output_crf(material.generated)
         self.say(f"noise floor: tracking in the source itself, encoded with CRF {crf}")
-        floor = floor_ious(material.original, material.source, material.info, self.setup, crf, self.report)
+        floor = floor_ious(material.original, source, material.info, self.setup, crf, self.report)
         session.calibrate(floor)
         return crf
 
@@ -155,7 +168,8 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     check_original(original, made, str(generated))
     info = ClipInfo(made.width, made.height, Fraction(25), made.frames)
     material = Material(original, generated, info)
-    session = Session(material, wishes.threshold, report, wishes.formats - {OVERLAY}, say)
+    folder = report_folder(report) if report else None
+    session = Session(material, wishes.threshold, folder, wishes.formats - {OVERLAY}, say)
     how = material.as_json()
     try:
         session.score(read_mask_sequence(generated))
