@@ -9,7 +9,7 @@ run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline test lint weights frame bench-memory bench-tracker lock clean
+.PHONY: help demo extract reskin evaluate pipeline test lint weights frame bench-memory bench-tracker bench-evaluator lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -52,6 +52,9 @@ frame: ## VIDEO=clip.mp4 [FRAME=n] [ARGS="-o file.png"]: that frame with a pixel
 
 bench-tracker: ## SAM 2.1 here against upstream's plain loop: throughput and memory growth; ARGS="--frames 300"
 	@$(PYTHON) -m runner.dev bench.tracker $(ARGS)
+
+bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
+	@$(PYTHON) -m runner.dev bench.evaluator $(ARGS)
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 1,000 frames
 	@$(PYTHON) -m runner.dev bench.memory

@@ -2,12 +2,14 @@
 
 The definition is that of davis2017-evaluation, `db_eval_boundary` (Perazzi et al., CVPR 2016): a pixel is boundary
 where the mask differs from its neighbour to the right, below, or below right; it is matched where the other boundary
-has a pixel within a disk around it; F is the harmonic mean of the two matched shares. Only the box around both masks
-is looked at, and an exact distance transform stands in for the dilation with a disk: the same values, sooner.
+has a pixel within a disk around it; F is the harmonic mean of the two matched shares. The values are the same, only
+sooner: nothing but the box around both masks is looked at, and the disk is looked through only where two squares
+cannot tell.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 
 import cv2
@@ -49,17 +51,28 @@ def crop_around(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
     return slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1)
 
 
-def _matched(points: Mask, other: Mask, reach: int) -> float:
-    """Return the share of `points` that have a pixel of `other` within `reach` px; both have at least one."""
-    total = cv2.countNonZero(points.view(np.uint8))
-    alone = points & ~other
-    if not cv2.countNonZero(alone.view(np.uint8)):
-        return 1.0
-    away: _Bytes = (~other).view(np.uint8)
-    distance = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # squared distances are whole numbers, so half a step above reach keeps float32's rounding out
-    lost = np.count_nonzero(distance[alone] > math.sqrt(reach * reach + 0.5))
-    return (total - lost) / total
+@functools.cache
+def _rectangles(reach: int) -> tuple[tuple[int, int], ...]:
+    """Return half widths and half heights of the rectangles that together are the disk of `reach` px, largest first."""
+    tallest: dict[int, int] = {}
+    for half_height in range(reach + 1):
+        tallest[math.isqrt(reach * reach - half_height * half_height)] = half_height
+    return tuple(sorted(tallest.items(), key=lambda each: -(2 * each[0] + 1) * (2 * each[1] + 1)))
+
+
+def _matched(points: _Bytes, other: _Bytes, reach: int) -> float:
+    """Return the share of `points` that have a pixel of `other` within `reach` px; both have at least one.
+
+    Rectangles are quick to dilate with, and after the first one few points are left.
+    """
+    total = undecided = cv2.countNonZero(points)
+    for half_width, half_height in _rectangles(reach):
+        rectangle = np.ones((2 * half_height + 1, 2 * half_width + 1), np.uint8)
+        points = np.asarray(cv2.bitwise_and(points, 1 - np.asarray(cv2.dilate(other, rectangle))), np.uint8)
+        undecided = cv2.countNonZero(points)
+        if not undecided:
+            break
+    return (total - undecided) / total
 
 
 def boundary_f(original: Mask, generated: Mask, reach: int) -> float:
@@ -68,8 +81,8 @@ def boundary_f(original: Mask, generated: Mask, reach: int) -> float:
     reach: `tolerance_px` of the whole frame. The masks may be cut out of the frame with `crop_around`. Two masks
     without a boundary agree (1.0); one without and one with do not (0.0).
     """
-    first, second = boundary(generated), boundary(original)
-    some = bool(first.any()), bool(second.any())
+    first, second = boundary(generated).view(np.uint8), boundary(original).view(np.uint8)
+    some = bool(cv2.countNonZero(first)), bool(cv2.countNonZero(second))
     if some != (True, True):
         return 1.0 if some == (False, False) else 0.0
     precision, recall = _matched(first, second, reach), _matched(second, first, reach)

@@ -22,8 +22,11 @@ def as_bytes(mask: Mask) -> NDArray[np.uint8]:
 
 
 def count(mask: Mask) -> int:
-    """Return the number of True pixels of a mask (H, W) bool."""
-    return int(cv2.countNonZero(as_bytes(mask)))
+    """Return the number of True pixels of a mask (H, W) bool.
+
+    The L1 norm of bytes that are 0 or 1 is their number: a whole number, summed as such, and OpenCV's quickest count.
+    """
+    return int(cv2.norm(as_bytes(mask), cv2.NORM_L1)) if mask.size else 0
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,11 @@ class Overlap:
 def overlap(original: Mask, generated: Mask) -> Overlap:
     """Count the pixels of two masks (H, W) bool; raise InputError when the sizes differ.
 
-    Whole numbers throughout: the Hamming norm of bytes that are 0 or 1 counts G xor P in one pass, with no third mask.
+    G xor P is counted in one pass over both, with no third mask.
     """
     if original.shape != generated.shape:
         raise InputError(f"masks of {original.shape} and {generated.shape} (H, W) px cannot be compared.")
-    differing = int(cv2.norm(as_bytes(original), as_bytes(generated), cv2.NORM_HAMMING)) if original.size else 0
+    differing = int(cv2.norm(as_bytes(original), as_bytes(generated), cv2.NORM_L1)) if original.size else 0
     return Overlap(count(original), count(generated), differing)
 
 
