@@ -15,6 +15,8 @@ from evaluator.boundary import boundary_f, crop_around, tolerance_px
 from handoff.errors import InputError
 from handoff.masks import Mask
 
+_CACHED_BYTES = 700_000
+
 
 def as_bytes(mask: Mask) -> NDArray[np.uint8]:
     """Return the same memory as uint8, 0 or 1, for OpenCV."""
@@ -71,12 +73,24 @@ class Overlap:
 def overlap(original: Mask, generated: Mask) -> Overlap:
     """Count the pixels of two masks (H, W) bool; raise InputError when the sizes differ.
 
-    G xor P is counted in one pass over both, with no third mask.
+    G xor P is counted in one pass over both, with no third mask; rows above both objects are skipped, and the rest is
+    taken in pieces that stay in the processor's cache while they are counted.
     """
     if original.shape != generated.shape:
         raise InputError(f"masks of {original.shape} and {generated.shape} (H, W) px cannot be compared.")
-    differing = int(cv2.norm(as_bytes(original), as_bytes(generated), cv2.NORM_L1)) if original.size else 0
-    return Overlap(count(original), count(generated), differing)
+    height, width = original.shape
+    if not original.size:
+        return Overlap(0, 0, 0)
+    start = min(int(original.argmax()), int(generated.argmax())) // width
+    rows = max(1, _CACHED_BYTES // width)
+    first_px = second_px = differing_px = 0
+    for top in range(start, height, rows):
+        first, second = as_bytes(original[top : top + rows]), as_bytes(generated[top : top + rows])
+        differing = int(cv2.norm(first, second, cv2.NORM_L1))
+        here = int(cv2.norm(first, cv2.NORM_L1))
+        first_px, differing_px = first_px + here, differing_px + differing
+        second_px += int(cv2.norm(second, cv2.NORM_L1)) if differing else here
+    return Overlap(first_px, second_px, differing_px)
 
 
 def intersection_over_union(original: Mask, generated: Mask) -> float:
