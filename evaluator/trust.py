@@ -22,7 +22,7 @@ class Trust:
 
     suspicious: its ranges by reason ("area-jump"). absent: where it saw no object. cycle: how well a second track came
     back to the first (--verify), None where that was not asked for: "frames", "mean", "doubtful". known: whether
-    anything is known at all; a mask from elsewhere has no record.
+    anything is known at all; a mask from elsewhere, or from an early version's tracker, has no record.
     """
 
     known: bool = False
@@ -49,7 +49,9 @@ class Trust:
     def lines(self) -> list[str]:
         """Return what a person should know, a sentence a line."""
         if not self.known:
-            return ["Original mask: not this project's tracker's, so how far it can be trusted is not known"]
+            return [
+                "Original mask: run.json has no tracker's doubts about it, so how far it can be trusted is not known"
+            ]
         reasons = [f"{reason} in {spans(ranges)}" for reason, ranges in self.suspicious.items()]
         said = f"the tracker doubts {'; '.join(reasons)}" if reasons else "the tracker doubts no frame"
         if self.absent:
@@ -95,9 +97,9 @@ def _cycle(records: list[dict[str, Any]]) -> dict[str, Any] | None:
 def trust_of(run: Run | None, original: str) -> Trust:
     """Read the tracker's record of the mask `original`, named as in run.json's outputs."""
     stage = run.manifest["stages"].get("tracker", {}) if run else {}
-    if original not in {output["path"] for output in stage.get("outputs", [])}:
-        return Trust()
     notes = stage.get("notes", {})
-    ranges: dict[str, Ranges] = notes.get("status", {}).get("ranges", {})
+    if original not in {output["path"] for output in stage.get("outputs", [])} or "status" not in notes:
+        return Trust()
+    ranges: dict[str, Ranges] = notes["status"]["ranges"]
     suspicious = {key.removeprefix(_SUSPICIOUS): ranges[key] for key in sorted(ranges) if key.startswith(_SUSPICIOUS)}
     return Trust(True, suspicious, ranges.get("absent", []), _cycle(notes.get("verify", [])))

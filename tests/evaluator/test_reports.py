@@ -141,3 +141,9 @@ def test_the_tracker_s_doubts_stand_beside_the_verdict(gate: Command, report: Pa
     expected = "area-jump in 3-4; no object in 9-10; tracked back over 10 frames, mean IoU 0.81, doubtful: 4, 6"
     assert expected in said and expected in (report / "summary.md").read_text()
     assert read_report(report)["summary"]["trust"]["doubtful"] == [3, 4, 6]
+
+
+def test_a_mask_without_a_tracker_s_record_is_not_called_free_of_doubt(gate: Command, run: Run) -> None:
+    del run.manifest["stages"]["tracker"]["notes"]["status"]
+    run.save()
+    assert "how far it can be trusted is not known" in gate("--format", "json").output
