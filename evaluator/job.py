@@ -143,6 +143,7 @@ class Job:
         try:
             session.score(retrack(material.generated, setup))
             if wishes.calibrate:
+                session.conclude(how, trust)  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)
         except KeyboardInterrupt:
             self._say_partial(session.conclude(how, trust))

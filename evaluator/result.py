@@ -124,12 +124,19 @@ class Result:
             gate = f"Gate: not decided, cut short after {len(self.scores)} of {self.expected} frames"
         return [*figures, *self.floor_lines(), *self.trust.lines(), gate]
 
+    @property
+    def mean_seen(self) -> float | None:
+        """The mean IoU over the frames that show an object in either mask: empty against empty is 1.0, and flatters."""
+        ious = [score.iou for score in self.scores if score.original_px or score.generated_px]
+        return sum(ious) / len(ious) if ious else None
+
     def summary(self) -> dict[str, Any]:
         """Return iou.json's "summary"."""
         floor = {"below": self.below_floor, "at_or_above": self.at_floor, "floor_fails": self.failing_floor}
         return asdict(self.verdict) | {
             "passed": self.passed,
             "complete": self.complete,
+            "mean_seen": self.mean_seen,
             "expected_frames": self.expected,
             "figures": self.figures(),
             "failing_frames": floor if self.calibrated else None,

@@ -28,6 +28,8 @@ def _figures(result: Result) -> list[str]:
         "| --- | ---: | ---: | ---: |",
         f"| **IoU** | {verdict.mean:.4f} | {verdict.minimum:.4f} | {verdict.minimum_frame} |",
     ]
+    if result.mean_seen is not None and result.mean_seen != verdict.mean:
+        rows.append(f"| IoU where there is an object | {result.mean_seen:.4f} | | |")
     for key, found in result.figures().items():
         name, form = _NAMES[key]
         rows.append(f"| {name} | {found['mean']:{form}} | {found['worst']:{form}} | {found['frame']} |")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import Result as Called
@@ -69,6 +71,37 @@ def test_a_floor_that_explains_every_failure_still_lets_the_gate_fail() -> None:
     result = result_of([0.95, 0.60], [0.95, 0.50])
     assert result.at_floor == [1] and not result.passed
     assert "Gate: FAIL" in result.lines()[-1] and "## Gate: FAIL" in summary_md(result)
+
+
+def test_frames_without_an_object_do_not_flatter_the_mean_beside_it() -> None:
+    gate = Gate()
+    empty, full = np.zeros((10, 10), bool), np.ones((10, 10), bool)
+    for generated in (empty, empty, empty):
+        gate.feed_frame(empty, generated)
+    gate.feed_frame(full, empty)
+    result = Result(gate.scores, 0.9, 4, {"original": "a", "generated": "b"})
+    assert result.verdict.mean == 0.75 and result.mean_seen == 0.0
+    assert "| IoU where there is an object | 0.0000 |" in summary_md(result)
+
+
+def test_cut_short_while_calibrating_the_gates_own_part_stands(
+    gate: Callable[..., Called], report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C at the fourth frame of the floor; the real encoding and tracking until then."""
+
+    def interrupted(*material: Any) -> Iterator[float]:
+        for index, value in enumerate(floor_ious(*material)):
+            if index == 3:
+                raise KeyboardInterrupt
+            yield value
+
+    monkeypatch.setattr("evaluator.job.floor_ious", interrupted)
+    with pytest.raises(click.Abort):
+        gate("--calibrate", "--format", "summary")
+    data = read_report(report)
+    assert data["summary"]["complete"] and len(data["frames"]) == FRAMES
+    assert [each["floor_iou"] is None for each in data["frames"]] == [False] * 3 + [True] * (FRAMES - 3)
+    assert "of the first 3 frames only" in (report / "summary.md").read_text()
 
 
 def test_without_a_record_the_usual_quality_is_taken_and_a_broken_one_is_refused(run: Run) -> None:
