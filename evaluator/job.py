@@ -21,7 +21,7 @@ from evaluator.retrack import Setup, retrack
 from evaluator.sequence import check_original, read_mask_sequence, scan
 from evaluator.session import Say, Session
 from evaluator.trust import Trust, trust_of
-from handoff.errors import StorageError, UsageError, storage_errors
+from handoff.errors import StorageError, UsageError
 from handoff.run import MANIFEST, Run
 from handoff.stage import run_stage, tool_versions
 from handoff.video import ClipInfo
@@ -45,16 +45,19 @@ def run_of(path: Path) -> Run | None:
     return None
 
 
-def report_folder(folder: Path) -> Path:
-    """Make the report's folder; raise StorageError now, not after an hour of tracking, where it cannot be written."""
-    if folder.exists() and not folder.is_dir():
-        raise StorageError(f"cannot write {folder}: a file is in the way; move it, or choose another folder.")
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f".trial.{os.getpid()}.partial"
-        trial.touch()
-        trial.unlink()
-    return folder
+def check_writable(folder: Path) -> None:
+    """Raise StorageError now, not after an hour of tracking, where the report's folder cannot be made or written.
+
+    Nothing is written to find out: where nothing has changed, nothing in the run may.
+    """
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise StorageError(f"cannot write {folder}: a file is in the way ({there}); move it, or choose another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"cannot write {folder}: permission denied, or the file system is read-only; choose a folder that you may "
+            "write with --output."
+        )
 
 
 @contextlib.contextmanager
@@ -98,11 +101,11 @@ class Job:
         if self.wishes.calibrate:
             self.source_clip()
             output_crf(self.material.generated)
-        report_folder(self.report)
+        check_writable(self.report)
 
     def result(self) -> Result:
         """Do it, as a stage of the run where the clip lies in one; there it is skipped when nothing has changed."""
-        run, generated = self.material.run, self.material.generated
+        run, generated, pose = self.material.run, self.material.generated, self.material.generated_pose
         name = generated.resolve().parent.name
         if run is None or run.relative(generated) != f"reskins/{name}/{generated.name}":
             return self._evaluate()
@@ -127,6 +130,8 @@ class Job:
             result = self._evaluate()
             for each in sorted(self.wishes.formats):
                 stage.add_output(self.report / FILES[each])
+            if pose is not None and pose.resolve().parent == generated.resolve().parent:
+                stage.add_output(pose)  # made for this evaluation
             verdict = result.verdict
             stage.note("mean_iou", verdict.mean)
             stage.note("minimum_iou", verdict.minimum)
@@ -169,8 +174,9 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     check_original(original, made, str(generated))
     info = ClipInfo(made.width, made.height, Fraction(25), made.frames)
     material = Material(original, generated, info)
-    folder = report_folder(report) if report else None
-    session = Session(material, wishes.threshold, folder, wishes.formats - {OVERLAY}, say)
+    if report:
+        check_writable(report)
+    session = Session(material, wishes.threshold, report, wishes.formats - {OVERLAY}, say)
     how = material.as_json()
     try:
         session.score(read_mask_sequence(generated))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -124,29 +125,48 @@ def _own_server(log: Path) -> Iterator[str]:
         yield address
 
 
-def _second_pose(original: Path, generated: Path, force: list[str]) -> tuple[int, list[str]]:
+def _second_pose(original: Path, generated: Path, force: bool) -> tuple[int, list[str]]:
     """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
 
-    It is found as the run's own was, in a run folder pose/ beside the clip, and only again when the clip has changed.
-    Without it the gate still has its verdict, so a failure is only said.
+    It is found as the run's own was, in a run folder that is thrown away; pose.json stays beside the clip. Not again
+    where the last evaluation had this clip and this skeleton. Without it the gate still has its verdict, so a failure
+    is only said.
     """
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
         return 0, []
+    folder, pose = generated.resolve().parent, generated.with_name("pose.json")
     try:
-        made = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]["posegen"]["params"]
+        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
+        made = stages["posegen"]["params"]
+        known = stages.get(f"evaluator/{folder.name}", {}).get("inputs", {})
     except (OSError, ValueError, KeyError, TypeError):
         return 0, []  # the evaluator says what is wrong with the run, if anything is
+    options = [GENERATED_POSE, str(pose)]
+    names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose)}
+    if not force and all(path.is_file() and known.get(name) == _sha256(path) for path, name in names.items()):
+        return 0, options
     backend = ["--backend", made["backend"]] if "backend" in made else []
-    folder = generated.parent / "pose"
-    arguments = ["--run", str(folder), "-i", str(generated), *backend, *force]
-    code = run_module(ensure_env("posegen"), "posegen", arguments)
+    scratch = folder / f".pose.{os.getpid()}.partial"  # a killed command's is cleared away with other partial files
+    try:
+        arguments = ["--run", str(scratch), "-i", str(generated), *backend]
+        code = run_module(ensure_env("posegen"), "posegen", arguments)
+        if code == 0:
+            os.replace(scratch / "pose.json", pose)
+            print(f"{pose.name}: {pose}", flush=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     if code in INTERRUPTED:
         return code, []
     if code:
         print("warning: the skater's figures will be missing: no skeleton of the generated clip", file=sys.stderr)
         return 0, []
-    return 0, [GENERATED_POSE, str(folder / "pose.json")]
+    return 0, options
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -169,7 +189,7 @@ def evaluate(arguments: list[str]) -> int:
             name = str(runs.find(name, run, runs.newest_reskin(run)))
         pair = ["-generated", name]
         if not options.no_pose and not any(each.split("=")[0] == GENERATED_POSE for each in rest):
-            code, pose = _second_pose(original, Path(name), force)
+            code, pose = _second_pose(original, Path(name), options.force)
             if code:
                 return code
             pair += pose
