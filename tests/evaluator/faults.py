@@ -177,7 +177,7 @@ def row(name: str, data: dict[str, Any], faulty: list[int]) -> str:
         f"| {name} | {verdict} | {failing} of {len(seen)} | {mid('iou'):.3f} | {mid('boundary_f'):.3f} "
         f"| {mid('leak'):.3f} | {mid('gap'):.3f} | {mid('clip'):.3f} | {mid('drift_px'):.1f} "
         f"| {mid('area_ratio'):.2f} | {mid('psnr_db'):.1f} |"
-    )
+    ).replace("nan", "")
 
 
 @click.command()
