@@ -9,7 +9,7 @@ run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(OBJECT),--object "$$OBJECT") $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin lock clean
+.PHONY: help demo extract reskin evaluate pipeline test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -58,6 +58,9 @@ bench-posegen: ## RTMW here against rtmlib's own loop: throughput and memory gro
 
 bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at two lengths; ARGS="--frames 81"
 	@$(PYTHON) -m runner.dev bench.reskin $(ARGS)
+
+bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
+	@$(PYTHON) -m runner.dev bench.evaluator $(ARGS)
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 1,000 frames
 	@$(PYTHON) -m runner.dev bench.memory

@@ -2,124 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
-from evaluator.gate import THRESHOLD, Gate, Verdict
-from evaluator.overlay import OverlayWriter
-from evaluator.report import read_json, write_csv, write_json
-from evaluator.retrack import Setup, choose_setup, retrack
+from evaluator.gate import THRESHOLD
+from evaluator.job import Job, Wishes, compare_masks, interruptible, run_of
+from evaluator.material import gather
+from evaluator.report import FILES, OVERLAY
+from evaluator.result import Result
+from evaluator.retrack import choose_setup
 from handoff.box import BOX, Box
-from handoff.errors import InputError
-from handoff.masks import Mask, check_mask_sequence, read_masks
-from handoff.progress import progress
-from handoff.run import MANIFEST, Run
-from handoff.stage import run_stage, tool_versions
-from handoff.video import ClipInfo, probe, read_frames
+from handoff.errors import InputError, UsageError
 from tracker.choice import BACKENDS, Wanted
 from tracker.sam2.backend import DEVICES, MODELS
 
 GATE_FAILED = 1
-
-
-def _run_of(path: Path) -> Run | None:
-    for parent in path.resolve().parents:
-        if (parent / MANIFEST).is_file():
-            return Run.open(parent)
-    return None
-
-
-def _clip_info(original: Path, run: Run | None, generated: Path) -> ClipInfo:
-    """Return the clip's size, rate and frames, after checking that original and generated both have them."""
-    made = probe(generated)
-    info = run.info if run else made
-    if (made.width, made.height, made.frames) != (info.width, info.height, info.frames):
-        raise InputError(
-            f"{generated} has {made.frames} frames of {made.width}x{made.height} px, the clip has {info.frames} of "
-            f"{info.width}x{info.height} px; give the video that was made from this clip."
-        )
-    check_mask_sequence(original, info)
-    return info
-
-
-def _score(
-    original: Path, generated: Path, source: Path, info: ClipInfo, masks: Iterator[Mask], gate: Gate, overlay: Path
-) -> None:
-    """Feed the gate and write overlay.mp4 in one pass, one frame of everything in memory at a time."""
-    frames = zip(read_masks(original), masks, read_frames(source), read_frames(generated), strict=True)
-    with OverlayWriter(overlay, info.fps, info.width, info.height) as writer:
-        for truth, found, before, after in progress(frames, total=info.frames, desc="evaluate"):
-            score = gate.feed_frame(truth, found)
-            click.echo(score.line())
-            writer.write(before, after, truth, found, score)
-
-
-def _evaluate(
-    original: Path, generated: Path, run: Run | None, info: ClipInfo, setup: Setup, threshold: float, report: Path
-) -> Verdict:
-    gate = Gate(threshold)
-    source = run.source if run else generated
-    _score(original, generated, source, info, retrack(generated, setup), gate, report / "overlay.mp4")
-    verdict = gate.conclude()
-    how = {"original": original.name, "generated": generated.name, **setup.as_json()}
-    write_json(report / "iou.json", gate.scores, verdict, how)
-    write_csv(report / "iou.csv", gate.scores)
-    return verdict
-
-
-def _compare(original: Path, generated: Path, threshold: float, report: Path | None) -> Verdict:
-    """Score one mask sequence against another; no tracking, no run."""
-    gate = Gate(threshold)
-    try:
-        for truth, found in zip(read_masks(original), read_masks(generated), strict=True):
-            click.echo(gate.feed_frame(truth, found).line())
-    except ValueError as error:
-        counts = [sum(1 for _ in read_masks(path)) for path in (original, generated)]
-        raise InputError(f"{original} has {counts[0]} frames, {generated} has {counts[1]}; they must match.") from error
-    verdict = gate.conclude()
-    if report:
-        write_json(report / "iou.json", gate.scores, verdict, {"original": original.name, "generated": generated.name})
-        write_csv(report / "iou.csv", gate.scores)
-    return verdict
-
-
-def _report_dir(generated: Path, output: Path | None) -> Path:
-    return output or generated.parent / "report"
-
-
-def _in_run(
-    run: Run, original: Path, generated: Path, setup: Setup, threshold: float, report: Path, force: bool
-) -> Verdict:
-    info = _clip_info(original, run, generated)
-    name = f"evaluator/{generated.resolve().parent.name}"
-    params: dict[str, Any] = {**setup.as_json(), "threshold": threshold, "report": run.relative(report)}
-    tools = {"tracker": setup.backend.description}
-    tools |= tool_versions("numpy", "opencv-python-headless", "av", *setup.backend.versions)
-    inputs = [run.source, original, generated]
-    with run_stage(run, name, params=params, inputs=inputs, tools=tools, code=("tracker",), force=force) as stage:
-        if stage.unchanged:
-            scores, verdict = read_json(report / "iou.json")
-            for score in scores:
-                click.echo(score.line())
-            return verdict
-        verdict = _evaluate(original, generated, run, info, setup, threshold, report)
-        for file in ("iou.json", "iou.csv", "overlay.mp4"):
-            stage.add_output(report / file)
-        stage.note("mean_iou", verdict.mean)
-        stage.note("minimum_iou", verdict.minimum)
-        stage.note("passed", verdict.passed)
-        return verdict
+_PATH = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"show_default": True})
-@click.option(
-    "-original", "--original", required=True, type=click.Path(path_type=Path), help="Mask video or PNG folder."
-)
-@click.option("-generated", "--generated", type=click.Path(path_type=Path), help="The generated clip, output.mp4.")
-@click.option("--generated-mask", type=click.Path(path_type=Path), help="Score this mask instead of tracking again.")
+@click.option("-original", "--original", required=True, type=_PATH, help="Mask video or PNG folder.")
+@click.option("-generated", "--generated", type=_PATH, help="The generated clip, output.mp4.")
+@click.option("--generated-mask", type=_PATH, help="Score this mask instead of tracking again.")
 @click.option(
     "-bbox",
     "--bbox",
@@ -132,7 +37,17 @@ def _in_run(
 @click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where SAM 2.1 runs.")
 @click.option("--threshold", type=click.FloatRange(0, 1), default=THRESHOLD, help="A frame passes above this IoU.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Report folder; else report/ beside the generated clip."
+    "--calibrate", is_flag=True, help="Measure the noise floor too: track in the source itself, encoded again."
+)
+@click.option("--pose", type=_PATH, help="The source's pose.json; else the run's.")
+@click.option("--generated-pose", type=_PATH, help="The generated clip's pose.json: compare the two skeletons.")
+@click.option("--output", type=_PATH, help="Report folder; else report/ beside the generated clip.")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(list(FILES)),
+    multiple=True,
+    help="A report to write, may be repeated; else all. json is always written.",
 )
 @click.option("--force", is_flag=True, help="Evaluate again even where nothing has changed.")
 def evaluate(
@@ -145,7 +60,11 @@ def evaluate(
     model: str | None,
     device: str,
     threshold: float,
+    calibrate: bool,
+    pose: Path | None,
+    generated_pose: Path | None,
     output: Path | None,
+    formats: tuple[str, ...],
     force: bool,
 ) -> int:
     """Prove frame by frame that the new object fills the old outline.
@@ -153,30 +72,41 @@ def evaluate(
     Tracks the new object in the generated clip with the tracker that made the original mask (the same weights; another
     one only when it is named with --backend or --model), from the same places on the same frames, and holds
     IoU > THRESHOLD against every frame. Exit code 0: all pass, 1: the gate fails, 2: bad input, 3: something needed is
-    missing.
+    missing. With --generated-mask two masks are compared, and nothing is tracked.
 
     Example: python -m evaluator -original mask.mp4 -generated output.mp4
     """
     if not original.exists():
         raise InputError(f"there is no mask {original}; make one with extract_physics.py, or check the path.")
-    if (generated is None) == (generated_mask is None):
-        raise click.UsageError("give either -generated VIDEO or --generated-mask MASK.")
-    if generated_mask is not None:
-        verdict = _compare(original, generated_mask, threshold, output)
-    elif generated is not None:
-        run = _run_of(original)
-        info = _clip_info(original, run, generated)
-        setup = choose_setup(run, original, info, bbox, frame, Wanted(backend, model, device))
-        report = _report_dir(generated, output)
-        first = setup.places[0]
-        where = f"box {first.box}" if first.box else f"{len(first.points)} point(s)"
-        more = f", {len(setup.places) - 1} correction(s)" if len(setup.places) > 1 else ""
-        click.echo(f"tracker: {setup.backend.description}; {where} on frame {first.frame}{more} (from {setup.origin})")
-        if run and run.relative(generated) == f"reskins/{generated.resolve().parent.name}/{generated.name}":
-            verdict = _in_run(run, original, generated, setup, threshold, report, force)
-        else:
-            verdict = _evaluate(original, generated, run, info, setup, threshold, report)
+    if generated is not None and generated_mask is not None:
+        raise UsageError("give either -generated VIDEO or --generated-mask MASK, not both.")
+    wishes = Wishes(threshold, frozenset({"json", *(formats or FILES)}), calibrate, force)
+    with interruptible():
+        if generated is not None:
+            run = run_of(original)
+            material = gather(original, generated, run, pose, generated_pose)
+            setup = choose_setup(run, original, material.info, bbox, frame, Wanted(backend, model, device))
+            job = Job(material, setup, output or generated.parent / "report", wishes, click.echo)
+            job.check()
+            click.echo(setup.line())
+            return _close(job.result(), job.report)
+        if generated_mask is None:
+            raise UsageError("give either -generated VIDEO or --generated-mask MASK.")
+        _refuse_with_masks(bbox=bbox, frame=frame, calibrate=calibrate, pose=pose, generated_pose=generated_pose)
+        if OVERLAY in formats:
+            raise UsageError("overlay.mp4 shows clips, and two masks have none; leave out --format overlay.")
+        return _close(compare_masks(original, generated_mask, wishes, output, click.echo), output)
+
+
+def _refuse_with_masks(**options: object) -> None:
+    for name, value in options.items():
+        if value not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} is for a generated clip; --generated-mask is not tracked.")
+
+
+def _close(result: Result, report: Path | None) -> int:
+    if report:
         click.echo(f"report: {report}")
-    for line in verdict.lines():
+    for line in result.lines():
         click.echo(line)
-    return 0 if verdict.passed else GATE_FAILED
+    return 0 if result.passed else GATE_FAILED

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-import cv2
 import numpy as np
 
+from evaluator.metrics import overlap, shape
 from handoff.errors import InputError
 from handoff.masks import Mask
 
@@ -14,31 +14,44 @@ THRESHOLD = 0.90
 """A frame passes when its IoU is greater than this; equal fails."""
 
 
-def count(mask: Mask) -> int:
-    """Return the number of True pixels of a mask (H, W) bool."""
-    return int(cv2.countNonZero(mask.view(np.uint8)))
+@dataclass(frozen=True)
+class Kept:
+    """How well skater and background were kept in a frame; None where that was not measured (docs/gate.md).
 
-
-def intersection_over_union(original: Mask, generated: Mask) -> float:
-    """Return |G and P| / |G or P| of two masks (H, W) bool; 1.0 when both are empty (DAVIS's convention).
-
-    Raises InputError when the sizes differ.
+    oks, pck: of the two skeletons, 0..1. psnr_db, ssim: of the two pictures outside object and skater.
     """
-    if original.shape != generated.shape:
-        raise InputError(f"masks of {original.shape} and {generated.shape} (H, W) px cannot be compared.")
-    union = count(original | generated)
-    return count(original & generated) / union if union else 1.0
+
+    oks: float | None = None
+    pck: float | None = None
+    psnr_db: float | None = None
+    ssim: float | None = None
 
 
 @dataclass(frozen=True)
 class FrameScore:
-    """One frame's result. original_px and generated_px are the areas of G and P."""
+    """One frame's result; what each figure means stands in docs/gate.md. Only `iou` decides `passed`.
+
+    original_px and generated_px are the areas of G and P. A figure that is not defined or not measured is None.
+    floor_iou: what the second track gives on the source itself, from --calibrate.
+    """
 
     frame: int
     iou: float
+    boundary_f: float
     passed: bool
     original_px: int
     generated_px: int
+    leak: float = 0.0
+    gap: float = 0.0
+    clip: float | None = None
+    drift_px: float | None = None
+    area_ratio: float | None = None
+    one_px_iou: float | None = None
+    floor_iou: float | None = None
+    oks: float | None = None
+    pck: float | None = None
+    psnr_db: float | None = None
+    ssim: float | None = None
 
     def line(self) -> str:
         """Return the console line of the frame."""
@@ -47,13 +60,21 @@ class FrameScore:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's result over all frames."""
+    """The gate's result over all frames, the first and the last too.
+
+    mean, minimum: of the IoU. recall: share of frames above the threshold. decay: mean IoU of the clip's first quarter
+    less that of its last (DAVIS). boundary_f: mean. j_and_f: the mean of both means (DAVIS's J&F).
+    """
 
     frames: int
     threshold: float
     mean: float
     minimum: float
     minimum_frame: int
+    recall: float
+    decay: float
+    boundary_f: float
+    j_and_f: float
     failed: int
     first_failure: int | None
 
@@ -66,7 +87,7 @@ class Verdict:
         """Return the closing lines for the console."""
         closing = [
             f"Minimum IoU = {self.minimum:.4f} at frame {self.minimum_frame}; mean IoU = {self.mean:.4f} "
-            f"over {self.frames} frames"
+            f"over {self.frames} frames; mean boundary F = {self.boundary_f:.4f}"
         ]
         if self.passed:
             return [*closing, f"Gate: PASS (IoU > {self.threshold:g} in every frame)"]
@@ -75,6 +96,17 @@ class Verdict:
             f"Failures: {self.failed} of {self.frames} frames, the first is frame {self.first_failure}",
             f"Gate: FAIL (IoU > {self.threshold:g} is needed in every frame)",
         ]
+
+
+def decay(values: list[float]) -> float:
+    """Return the mean of a sequence's first quarter less the mean of its last, with DAVIS's quarters.
+
+    Quarters share their border frames, as in davis2017-evaluation's `db_statistics` (whose 8-bit frame numbers, wrong
+    from frame 256 on, are not taken over).
+    """
+    borders = (np.round(np.linspace(1, len(values), 5) + 1e-10) - 1).astype(int)
+    first, last = values[borders[0] : borders[1] + 1], values[borders[3] : borders[4] + 1]
+    return float(np.mean(first) - np.mean(last))
 
 
 class Gate:
@@ -87,10 +119,24 @@ class Gate:
         self.threshold = threshold
         self.scores: list[FrameScore] = []
 
-    def feed_frame(self, original: Mask, generated: Mask) -> FrameScore:
-        """Score the next frame: G and P, both (H, W) bool."""
-        iou = intersection_over_union(original, generated)
-        score = FrameScore(len(self.scores), iou, iou > self.threshold, count(original), count(generated))
+    def feed_frame(
+        self, original: Mask, generated: Mask, skater: Mask | None = None, kept: Kept | None = None
+    ) -> FrameScore:
+        """Score the next frame: G, P and where it is known the skater, all (H, W) bool."""
+        areas = overlap(original, generated)
+        outline = shape(original, generated, skater)
+        score = FrameScore(
+            frame=len(self.scores),
+            iou=areas.iou,
+            passed=areas.iou > self.threshold,
+            original_px=areas.original_px,
+            generated_px=areas.generated_px,
+            leak=areas.leak,
+            gap=areas.gap,
+            area_ratio=areas.area_ratio,
+            **asdict(outline),
+            **asdict(kept or Kept()),
+        )
         self.scores.append(score)
         return score
 
@@ -100,14 +146,25 @@ class Gate:
             raise InputError("there is no frame to score.")
         if not any(score.original_px for score in self.scores):
             raise InputError("the original mask is empty in every frame, so there is no outline to hold the gate to.")
-        worst = min(self.scores, key=lambda score: score.iou)
-        failures = [score.frame for score in self.scores if not score.passed]
-        return Verdict(
-            frames=len(self.scores),
-            threshold=self.threshold,
-            mean=float(np.mean([score.iou for score in self.scores])),
-            minimum=worst.iou,
-            minimum_frame=worst.frame,
-            failed=len(failures),
-            first_failure=failures[0] if failures else None,
-        )
+        return judge(self.scores, self.threshold)
+
+
+def judge(scores: list[FrameScore], threshold: float) -> Verdict:
+    """Return the verdict over some frames' scores, at least one."""
+    worst = min(scores, key=lambda score: score.iou)
+    failures = [score.frame for score in scores if not score.passed]
+    ious = [score.iou for score in scores]
+    mean, outline = float(np.mean(ious)), float(np.mean([score.boundary_f for score in scores]))
+    return Verdict(
+        frames=len(scores),
+        threshold=threshold,
+        mean=mean,
+        minimum=worst.iou,
+        minimum_frame=worst.frame,
+        recall=(len(scores) - len(failures)) / len(scores),
+        decay=decay(ious),
+        boundary_f=outline,
+        j_and_f=(mean + outline) / 2,
+        failed=len(failures),
+        first_failure=failures[0] if failures else None,
+    )

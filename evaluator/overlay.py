@@ -1,7 +1,7 @@
 """overlay.mp4: the source and the generated clip side by side, with both outlines and the IoU, for a person to look at.
 
-Left: the source with the original outline G (green). Right: the generated clip with G (green) and the outline P of the
-object that was tracked in it (white).
+Left the source, right the generated clip; on both, the original outline G in green and the outline P of the object that
+was tracked in the generated clip in white. Where the two coincide, white is seen.
 """
 
 from __future__ import annotations
@@ -13,30 +13,20 @@ import cv2
 import numpy as np
 
 from evaluator.gate import FrameScore
+from evaluator.outline import GENERATED, ORIGINAL, RED, WHITE, draw_outline, draw_text
 from handoff.masks import Mask
 from handoff.video import Frame, VideoWriter
 
-GREEN, RED, WHITE = (0, 255, 0), (255, 60, 60), (255, 255, 255)
 MAX_WIDTH = 1920
 _BAR_PX = 28
-
-
-def draw_outline(image: Frame, mask: Mask, colour: tuple[int, int, int]) -> None:
-    """Draw a mask's outline, 1 px wide, into an image (H, W, 3) uint8 RGB, in place."""
-    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(image, contours, -1, colour, 1)
-
-
-def _text(image: Frame, text: str, x: int, colour: tuple[int, int, int]) -> None:
-    cv2.putText(image, text, (x, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, 1, cv2.LINE_AA)
 
 
 class OverlayWriter:
     """Write overlay.mp4 of a clip of width x height px; use it as a context manager."""
 
     def __init__(self, path: Path, fps: Fraction, width: int, height: int) -> None:
-        scale = min(1.0, MAX_WIDTH / (2 * width))
-        self._size = (round(width * scale) // 2 * 2, round(height * scale) // 2 * 2)
+        self._scale = min(1.0, MAX_WIDTH / (2 * width))
+        self._size = (round(width * self._scale) // 2 * 2, round(height * self._scale) // 2 * 2)
         self._video = VideoWriter(path, fps, 2 * self._size[0], self._size[1] + _BAR_PX, crf=18)
 
     def __enter__(self) -> OverlayWriter:
@@ -45,20 +35,18 @@ class OverlayWriter:
 
     def write(self, source: Frame, output: Frame, original: Mask, generated: Mask, score: FrameScore) -> None:
         """Add one frame: source and output (H, W, 3) uint8 RGB, G and P (H, W) bool."""
-        left, right = source.copy(), output.copy()
-        draw_outline(left, original, GREEN)
-        draw_outline(right, original, GREEN)
-        draw_outline(right, generated, WHITE)
         width, height = self._size
         canvas = np.zeros((height + _BAR_PX, 2 * width, 3), np.uint8)
-        for index, half in enumerate((left, right)):
-            fitted = (
-                half if half.shape[1::-1] == self._size else cv2.resize(half, self._size, None, 0, 0, cv2.INTER_AREA)
-            )
-            canvas[_BAR_PX:, index * width : (index + 1) * width] = fitted
-        _text(canvas, f"source, frame {score.frame}: original outline (green)", 8, WHITE)
-        verdict = f"IoU {score.iou:.4f} {'PASS' if score.passed else 'FAIL'}: re-tracked outline (white)"
-        _text(canvas, verdict, width + 8, WHITE if score.passed else RED)
+        for index, picture in enumerate((source, output)):
+            half = canvas[_BAR_PX:, index * width : (index + 1) * width]
+            fits = picture.shape[1::-1] == self._size
+            small = np.array(picture if fits else cv2.resize(picture, self._size, None, 0, 0, cv2.INTER_AREA), np.uint8)
+            draw_outline(small, original, ORIGINAL, scale=self._scale)
+            draw_outline(small, generated, GENERATED, scale=self._scale)
+            half[:] = small
+        draw_text(canvas, f"source, frame {score.frame}: G green, P white", 8, 20, size=0.55)
+        verdict = f"output: IoU {score.iou:.4f} {'PASS' if score.passed else 'FAIL'}, F {score.boundary_f:.3f}"
+        draw_text(canvas, verdict, width + 8, 20, WHITE if score.passed else RED, 0.55)
         self._video.write(canvas)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

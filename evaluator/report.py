@@ -1,48 +1,81 @@
-"""iou.json and iou.csv: every frame's score and the verdict, for programs."""
+"""iou.json and iou.csv, every frame's score and the verdict for programs; and the list of all report files.
+
+The schema of iou.json stands in docs/gate.md.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
-from evaluator.gate import FrameScore, Verdict
+from evaluator.gate import FrameScore
+from evaluator.junit import junit_xml
+from evaluator.result import Result
+from evaluator.summary import summary_md
+from evaluator.trust import Trust
 from handoff.atomic import write_text
 from handoff.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
+JSON_FILE = "iou.json"
+CHART, OVERLAY = "chart", "overlay"
+FILES = {
+    "json": JSON_FILE,
+    "csv": "iou.csv",
+    "junit": "junit.xml",
+    "summary": "summary.md",
+    CHART: "iou.png",
+    OVERLAY: "overlay.mp4",
+}
+"""The formats and their files."""
 
 
-def write_json(path: Path, scores: list[FrameScore], verdict: Verdict, how: dict[str, Any]) -> None:
-    """Write iou.json: "schema", "how" (tracker, prompt, files), "frames", "summary"."""
-    data = {
-        "schema": SCHEMA,
-        "how": how,
-        "summary": asdict(verdict) | {"passed": verdict.passed},
-        "frames": [asdict(score) for score in scores],
-    }
-    write_text(path, json.dumps(data, indent=1) + "\n")
+def to_json(result: Result) -> str:
+    """Return iou.json: "schema", "how", "summary", "frames"."""
+    frames = [asdict(score) for score in result.scores]
+    data = {"schema": SCHEMA, "how": result.how, "summary": result.summary(), "frames": frames}
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> tuple[list[FrameScore], Verdict]:
-    """Read back what `write_json` wrote; raise InputError when it is something else."""
+def read_json(path: Path) -> Result:
+    """Read back what `to_json` gave; raise InputError when it is something else."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["schema"] != SCHEMA:
             raise ValueError(f"schema {data['schema']!r}")
-        summary = {key: value for key, value in data["summary"].items() if key != "passed"}
-        return [FrameScore(**each) for each in data["frames"]], Verdict(**summary)
+        summary, trust = data["summary"], dict(data["summary"]["trust"])
+        trust.pop("doubtful")
+        scores = [FrameScore(**each) for each in data["frames"]]
+        return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], Trust(**trust))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({error}); evaluate again with --force.") from error
 
 
-def write_csv(path: Path, scores: list[FrameScore]) -> None:
-    """Write iou.csv, one line a frame, columns as in FrameScore."""
+def to_csv(result: Result) -> str:
+    """Return iou.csv, one line a frame; an empty cell where a figure is not defined or was not measured."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(scores[0])), lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in fields(FrameScore)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(score) for score in scores)
-    write_text(path, text.getvalue())
+    writer.writerows(asdict(score) for score in result.scores)
+    return text.getvalue()
+
+
+_TEXTS: dict[str, Callable[[Result], str]] = {
+    "json": to_json,
+    "csv": to_csv,
+    "junit": junit_xml,
+    "summary": summary_md,
+}
+
+
+def write_texts(folder: Path, result: Result, formats: frozenset[str]) -> None:
+    """Write the chosen text files, and remove those of an earlier evaluation that this one does not replace."""
+    for name, make in _TEXTS.items():
+        if name in formats:
+            write_text(folder / FILES[name], make(result))
+    for name in FILES.keys() - formats:
+        (folder / FILES[name]).unlink(missing_ok=True)

@@ -38,6 +38,13 @@ class Setup:
     keep: str = "all"
     fill_px: int = 0
 
+    def line(self) -> str:
+        """Return it for the console."""
+        first, *more = self.places
+        where = f"box {first.box}" if first.box else f"{len(first.points)} point(s)"
+        corrections = f", {len(more)} correction(s)" if more else ""
+        return f"tracker: {self.backend.description}; {where} on frame {first.frame}{corrections} (from {self.origin})"
+
     def as_json(self) -> dict[str, Any]:
         """Return it for a report."""
         first, *corrections = (place.as_json() for place in self.places)

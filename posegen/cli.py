@@ -79,6 +79,7 @@ def command(
         behind.boxes = boxes
     extractor = SkaterPoseExtractor(behind)
     params = {"draw": style, "threshold": KPT_THR, "min_visible": MIN_VISIBLE, "smoothing": parameters(smoothing)}
+    params["backend"] = "embedded" if extractor.model.embedded else "rtmw"
     inputs = [run.source]
     if found:
         inputs.append(run.path(DETECTIONS))

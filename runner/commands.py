@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -38,6 +40,8 @@ POSE_OPTIONS = {
 tracker's; --device goes to both."""
 PATIENCE = "--patience"
 """Option of the reskin stage: seconds to wait for a server that went away."""
+GENERATED_POSE = "--generated-pose"
+INTERRUPTED = (130, 143)
 WORK_TO_DO = 4
 """Exit code of `python -m reskin --check` when the result is not there yet."""
 
@@ -192,12 +196,57 @@ def _own_server(log: Path) -> Iterator[list[str]]:
         yield [address]
 
 
+def _second_pose(original: Path, generated: Path, force: bool) -> tuple[int, list[str]]:
+    """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
+
+    It is found as the run's own was, in a run folder that is thrown away; pose.json stays beside the clip. Not again
+    where the last evaluation had this clip and this skeleton. Without it the gate still has its verdict, so a failure
+    is only said.
+    """
+    run = runs.run_of(original)
+    if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
+        return 0, []
+    folder, pose = generated.resolve().parent, generated.with_name("pose.json")
+    try:
+        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
+        made = stages["posegen"]["params"]
+        known = stages.get(f"evaluator/{folder.name}", {}).get("inputs", {})
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, []  # the evaluator says what is wrong with the run, if anything is
+    options = [GENERATED_POSE, str(pose)]
+    names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose)}
+    if not force and all(path.is_file() and known.get(name) == _sha256(path) for path, name in names.items()):
+        return 0, options
+    backend = ["--backend", made["backend"]] if "backend" in made else []
+    scratch = folder / f".pose.{os.getpid()}.partial"  # a killed command's is cleared away with other partial files
+    try:
+        arguments = ["--run", str(scratch), "-i", str(generated), *backend]
+        code = run_module(ensure_env("posegen"), "posegen", arguments)
+        if code == 0:
+            os.replace(scratch / "pose.json", pose)
+            print(f"{pose.name}: {pose}", flush=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if code in INTERRUPTED:
+        return code, []
+    if code:
+        print("warning: the skater's figures will be missing: no skeleton of the generated clip", file=sys.stderr)
+        return 0, []
+    return 0, options
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def evaluate(arguments: list[str]) -> int:
     """evaluate_iou.py: track the new object and hold it against the old outline, frame by frame."""
     parser = _parser("evaluate_iou.py", "Prove frame by frame that the new object fills the old outline.", "evaluator")
     parser.add_argument("-original", "--original", default="mask.mp4", metavar="MASK", help="the original mask")
     parser.add_argument("-generated", "--generated", metavar="VIDEO", help="the generated clip (default output.mp4)")
     parser.add_argument("--generated-mask", metavar="MASK", help="score this mask instead of tracking again")
+    parser.add_argument("--no-pose", action="store_true", help="do not look for the skater in the generated clip")
     options, rest = parser.parse_known_args(arguments)
     named = _named_run(options.run)
     force = ["--force"] if options.force else []
@@ -210,4 +259,9 @@ def evaluate(arguments: list[str]) -> int:
             run = named or runs.newest_run()
             name = str(runs.find(name, run, runs.newest_reskin(run)))
         pair = ["-generated", name]
+        if not options.no_pose and not any(each.split("=")[0] == GENERATED_POSE for each in rest):
+            code, pose = _second_pose(original, Path(name), options.force)
+            if code:
+                return code
+            pair += pose
     return run_module(ensure_env("evaluator"), "evaluator", ["-original", str(original), *pair, *force, *rest])

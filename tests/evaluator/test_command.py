@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from fractions import Fraction
@@ -102,3 +103,11 @@ def test_outside_its_run_the_demo_scores_the_same(demo_run: DemoRun, product: Pr
     done = product("evaluate_iou.py", *options, "-bbox", prompt.group(1), "--frame", prompt.group(2))
     assert done.returncode == demo_run.result.returncode
     assert frame_lines(done.stdout) == frame_lines(demo_run.result.stdout)
+
+
+@pytest.mark.server
+def test_the_demos_skater_is_found_again_in_the_new_clip_and_compared(demo_run: DemoRun) -> None:
+    report = json.loads((demo_run.reskin / "report" / "iou.json").read_text())
+    assert (demo_run.reskin / "pose.json").is_file() and report["how"]["poses_compared"]
+    similarity = [each["oks"] for each in report["frames"] if each["oks"] is not None]
+    assert len(similarity) == len(report["frames"]) and sum(similarity) / len(similarity) > 0.8

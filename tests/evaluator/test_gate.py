@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluator.gate import Gate, intersection_over_union
+from evaluator.gate import Gate
+from evaluator.metrics import intersection_over_union
 from handoff.errors import InputError
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))

@@ -1,0 +1,142 @@
+"""What an evaluation reads beside P: the files, checked before any long work begins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from evaluator.body import body_mask
+from evaluator.sequence import check_original, read_mask_sequence
+from handoff.errors import InputError
+from handoff.hashing import sha256_path
+from handoff.masks import Mask, check_mask_sequence, read_masks
+from handoff.poses import Person, check_poses, read_poses
+from handoff.run import SOURCE, Run
+from handoff.video import ClipInfo, Frame, probe, read_frames
+
+HUMAN_MASK, POSE = "human_mask.mp4", "pose.json"
+T = TypeVar("T")
+
+
+class Sight(NamedTuple):
+    """One frame of everything that is known; masks (H, W) bool, pictures (H, W, 3) uint8 RGB."""
+
+    original: Mask
+    source: Frame | None
+    output: Frame | None
+    skater: Mask | None
+    people: list[Person] | None
+    generated_people: list[Person] | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """The files; None for what is not there.
+
+    generated: the generated clip, or the mask that is scored in its place; clip: the former only. source: the clip
+    before the reskin, only where a run is known. run: the run that the original lies in.
+    """
+
+    original: Path
+    generated: Path
+    info: ClipInfo
+    run: Run | None = None
+    clip: Path | None = None
+    source: Path | None = None
+    human_mask: Path | None = None
+    pose: Path | None = None
+    generated_pose: Path | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Every file that is read."""
+        some = [self.source, self.original, self.generated, self.human_mask, self.pose, self.generated_pose]
+        return [path for path in some if path is not None]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a report: what was held against what, and where the skater was taken from."""
+        skater = self.human_mask or self.pose
+        return {
+            "original": self.original.name,
+            "generated": self.generated.name,
+            "skater_from": skater.name if skater else None,
+            "poses_compared": None not in self._skeletons(),
+        }
+
+    def read(self) -> Iterator[Sight]:
+        """Yield every frame, one of everything in memory at a time."""
+        yield from map(
+            Sight,
+            read_mask_sequence(self.original),
+            self._each(read_frames(self.source) if self.source else None),
+            self._each(read_frames(self.clip) if self.clip else None),
+            self._each(self._skater()),
+            *(self._each(read_poses(path)) if path else self._each(None) for path in self._skeletons()),
+        )
+
+    def _skeletons(self) -> tuple[Path | None, Path | None]:
+        both = self.pose is not None and self.generated_pose is not None
+        return (self.pose, self.generated_pose) if both else (None, None)
+
+    def _each(self, frames: Iterator[T] | None) -> Iterator[T | None]:
+        return itertools.repeat(None, self.info.frames) if frames is None else frames
+
+    def _skater(self) -> Iterator[Mask] | None:
+        if self.human_mask:
+            return read_masks(self.human_mask)
+        if self.pose:
+            return (body_mask(people, self.info.height, self.info.width) for people in read_poses(self.pose))
+        return None
+
+
+def check_run(run: Run, original: Path) -> None:
+    """Raise InputError where source.mp4, or the original mask, is not what run.json says it is."""
+    named = {"ingest": [run.source], "tracker": [original]}
+    for stage, paths in named.items():
+        recorded = {
+            output["path"]: output["sha256"] for output in run.manifest["stages"].get(stage, {}).get("outputs", [])
+        }
+        for path in paths:
+            expected = recorded.get(run.relative(path))
+            if expected is None:
+                continue
+            actual = sha256_path(path) if path.exists() else "none, it is missing"
+            if actual != expected:
+                what = "the clip" if path.name == SOURCE else "the mask"
+                raise InputError(
+                    f"{path} is not {what} that {run.dir / 'run.json'} was written for: SHA-256 {actual}, "
+                    f"run.json says {expected}; extract the clip again, or name the files of one run."
+                )
+
+
+def gather(
+    original: Path, generated: Path, run: Run | None, pose: Path | None = None, generated_pose: Path | None = None
+) -> Material:
+    """Find and check all that the evaluation of a generated clip reads; InputError for what does not fit together."""
+    made = probe(generated)
+    info = run.info if run else made
+    if (made.width, made.height, made.frames) != (info.width, info.height, info.frames):
+        raise InputError(
+            f"{generated} has {made.frames} frames of {made.width}x{made.height} px, the clip has {info.frames} of "
+            f"{info.width}x{info.height} px; give the video that was made from this clip."
+        )
+    check_original(original, info)
+    human_mask = None
+    if run is not None:
+        check_run(run, original)
+        human_mask = _if_there(run.path(HUMAN_MASK))
+        pose = pose or _if_there(run.path(POSE))
+    if human_mask:
+        check_mask_sequence(human_mask, info)
+    for each in (pose, generated_pose):
+        if each is not None:
+            check_poses(each, info.frames)
+    source = run.source if run else None
+    return Material(original, generated, info, run, generated, source, human_mask, pose, generated_pose)
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None

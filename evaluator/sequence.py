@@ -1,0 +1,112 @@
+"""Mask sequences as the gate takes them: two levels, every frame there, from a video or a folder of PNG files.
+
+The rest of the product takes luma 128 as the border. The gate does not: a mask with real gray in it (a matte, a heat
+map, a picture) has no outline, and a border chosen here would decide the verdict.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handoff.errors import InputError
+from handoff.masks import THRESHOLD, Mask
+from handoff.video import ClipInfo, Frame, read_gray
+
+NOISE = 32
+"""Levels this near to 0 or 255 are black and white: what a lossy encoder leaves of flat areas, and limited range."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """What a mask sequence is: size in px, frames, and the number of frames that are not empty."""
+
+    width: int
+    height: int
+    frames: int
+    seen: int
+
+
+def _two_levels(image: Frame, where: str) -> Mask:
+    """Return a gray image (H, W) uint8 as a mask; raise InputError where it has levels between black and white."""
+    between = cv2.countNonZero(cv2.inRange(image, np.array([NOISE + 1]), np.array([254 - NOISE])))
+    if between:
+        raise InputError(
+            f"{where} has {between} px of gray levels between black and white, so its outline is not known; "
+            "give a mask of 0 and 255 only (a lossless video or PNG files)."
+        )
+    return image >= THRESHOLD
+
+
+def _png_mask(path: Path) -> Mask:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype != np.uint8:
+        raise InputError(f"{path} is not an 8-bit picture that can be read; make the masks again.")
+    if image.ndim == 2:
+        return _two_levels(np.asarray(image, np.uint8), str(path))
+    colours: Mask = image[..., :3].any(axis=2)  # DAVIS's palette: black is background, any colour an object
+    return colours
+
+
+def _number(path: Path) -> int:
+    digits = re.findall(r"\d+", path.stem)
+    if not digits:
+        raise InputError(f"{path} has no frame number in its name; call the masks frame_00000.png and so on.")
+    return int(digits[-1])
+
+
+def _read_folder(folder: Path) -> Iterator[Mask]:
+    files = sorted((_number(path), path) for path in folder.glob("*.png"))
+    if not files:
+        raise InputError(f"{folder} has no PNG files; give the folder with the masks frame_00000.png and so on.")
+    for (before, _), (number, path) in itertools.pairwise(files):
+        if number != before + 1:
+            raise InputError(f"{folder} has {path.name} after frame {before}: a frame is missing or there twice.")
+    for _, path in files:
+        yield _png_mask(path)
+
+
+def read_mask_sequence(path: Path) -> Iterator[Mask]:
+    """Yield the masks (H, W) bool of a video, or of a folder of PNG files in the order of their numbers.
+
+    Raises InputError for gray levels, missing frames, and files that are no masks.
+    """
+    if path.is_dir():
+        yield from _read_folder(path)
+        return
+    for index, image in enumerate(read_gray(path)):
+        yield _two_levels(image, f"frame {index} of {path}")
+
+
+def scan(path: Path) -> Sequence:
+    """Read a whole mask sequence, keeping nothing; raise InputError where it is none, or changes its size."""
+    width = height = frames = seen = 0
+    for mask in read_mask_sequence(path):
+        if frames and mask.shape != (height, width):
+            raise InputError(f"{path} changes its size to {mask.shape[1]}x{mask.shape[0]} px at frame {frames}.")
+        height, width = mask.shape
+        frames, seen = frames + 1, seen + bool(mask.any())
+    return Sequence(width, height, frames, seen)
+
+
+def check_original(path: Path, info: ClipInfo | Sequence, whose: str = "the clip") -> Sequence:
+    """Return what the original is; raise InputError unless it has that size and count, and an object somewhere."""
+    found = scan(path)
+    if (found.width, found.height) != (info.width, info.height):
+        raise InputError(
+            f"{path} is {found.width}x{found.height} px, {whose} is {info.width}x{info.height} px; "
+            "give the mask that was made from this clip."
+        )
+    if found.frames != info.frames:
+        raise InputError(
+            f"{path} has {found.frames} frames, {whose} has {info.frames}; give the mask that was made from this clip."
+        )
+    if not found.seen:
+        raise InputError(f"{path} is empty in every frame, so there is no outline to hold the gate to.")
+    return found

@@ -1,0 +1,117 @@
+"""One evaluation: every frame past the gate, the overlay and the worst frames, in one pass and constant memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluator.chart import write_chart
+from evaluator.gate import FrameScore, Gate, Kept
+from evaluator.material import Material, Sight
+from evaluator.overlay import OverlayWriter
+from evaluator.picture import psnr_db, ssim
+from evaluator.report import CHART, FILES, OVERLAY, write_texts
+from evaluator.result import Result
+from evaluator.skeleton import compare
+from evaluator.trust import Trust
+from evaluator.worst import WorstFrames
+from handoff.masks import Mask
+from handoff.progress import progress
+from handoff.threads import Behind
+from handoff.video import Frame
+
+_WAITING = 4  # frames that wait to be scored while the tracker goes on
+
+Say = Callable[[str], object]
+
+
+def kept(sight: Sight) -> Kept:
+    """Measure how well skater and background were kept in a frame, as far as the material allows."""
+    similarity = share = psnr = structure = None
+    if sight.people is not None and sight.generated_people is not None:
+        similarity, share = compare(sight.people, sight.generated_people)
+    if sight.source is not None and sight.output is not None:
+        outside = ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
+        psnr, structure = psnr_db(sight.source, sight.output, outside), ssim(sight.source, sight.output, outside)
+    return Kept(similarity, share, psnr, structure)
+
+
+def _picture(sight: Sight, generated: Mask) -> Frame:
+    """Return what stands behind the outlines: the generated frame, or where there is none G and P in grays."""
+    if sight.output is not None:
+        return sight.output
+    gray = sight.original.astype(np.uint8) * np.uint8(60) + generated.astype(np.uint8) * np.uint8(60)
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+class Session:
+    """Score a clip; what was scored before an interruption stays in `scores`.
+
+    reports: names of `evaluator.report.FILES`. say: takes the console line of each frame.
+    """
+
+    def __init__(
+        self, material: Material, threshold: float, folder: Path | None, reports: frozenset[str], say: Say
+    ) -> None:
+        self._material, self._gate = material, Gate(threshold)
+        self._folder, self._reports, self._say = folder, reports, say
+        self._worst = WorstFrames()
+        self._floor: list[float] = []
+
+    @property
+    def scores(self) -> list[FrameScore]:
+        """The frames so far, each with its noise floor where that is known."""
+        pairs = zip(self._gate.scores, self._floor, strict=False)
+        known = [dataclasses.replace(score, floor_iou=floor) for score, floor in pairs]
+        return known + self._gate.scores[len(known) :]
+
+    def score(self, found: Iterator[Mask]) -> None:
+        """Hold P of every frame against G. The tracker goes on while the frame before is measured and drawn."""
+        with contextlib.ExitStack() as stack:
+            writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
+
+            def one(item: tuple[Sight, Mask]) -> None:
+                self._one(*item, writer)
+
+            try:
+                with Behind(one, _WAITING) as behind:
+                    pairs = zip(self._material.read(), found, strict=True)
+                    for pair in progress(pairs, total=self._material.info.frames, desc="evaluate"):
+                        behind.put(pair)
+            except KeyboardInterrupt:
+                if self._gate.scores:
+                    stack.close()  # the overlay of the frames so far gets its name
+                raise
+
+    def _overlay(self) -> OverlayWriter:
+        info, folder = self._material.info, self._folder or Path()
+        return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height)
+
+    def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
+        score = self._gate.feed_frame(sight.original, generated, sight.skater, kept(sight))
+        self._say(score.line())
+        picture = _picture(sight, generated)
+        if CHART in self._reports:
+            self._worst.offer(picture, sight.original, generated, score)
+        if writer is not None:
+            before = picture if sight.source is None else sight.source
+            writer.write(before, picture, sight.original, generated, score)
+
+    def calibrate(self, ious: Iterator[float]) -> None:
+        """Take the noise floor, frame by frame."""
+        for iou in ious:
+            self._floor.append(iou)
+
+    def conclude(self, how: dict[str, Any], trust: Trust) -> Result:
+        """Return what came of it and write the reports; of a part of the clip where it was cut short."""
+        result = Result(self.scores, self._gate.threshold, self._material.info.frames, how, trust)
+        if self._folder is not None and result.scores:
+            write_texts(self._folder, result, self._reports)
+            if CHART in self._reports:
+                write_chart(self._folder / FILES[CHART], result, self._worst.thumbnails)
+        return result

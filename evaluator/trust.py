@@ -1,0 +1,105 @@
+"""How far the original mask itself can be trusted: what the tracker said of it in run.json.
+
+A pass against a wrong mask is worth nothing, so a report says this beside its verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from handoff.run import Run
+
+_SUSPICIOUS = "suspicious:"
+Ranges = list[list[int]]
+"""[[first, last], ...], both included."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The tracker's doubts.
+
+    suspicious: its ranges by reason ("area-jump"). absent: where it saw no object. cycle: how well a second track came
+    back to the first (--verify), None where that was not asked for: "frames", "mean", "doubtful". known: whether
+    anything is known at all; a mask from elsewhere, or from an early version's tracker, has no record.
+    """
+
+    known: bool = False
+    suspicious: dict[str, Ranges] = field(default_factory=dict)
+    absent: Ranges = field(default_factory=list)
+    cycle: dict[str, Any] | None = None
+
+    @property
+    def doubtful(self) -> list[int]:
+        """The frames that either check doubts, ascending."""
+        frames = {i for ranges in self.suspicious.values() for a, b in ranges for i in range(a, b + 1)}
+        return sorted(frames | set(self.cycle["doubtful"] if self.cycle else ()))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for iou.json."""
+        return {
+            "known": self.known,
+            "suspicious": self.suspicious,
+            "absent": self.absent,
+            "cycle": self.cycle,
+            "doubtful": self.doubtful,
+        }
+
+    def lines(self) -> list[str]:
+        """Return what a person should know, a sentence a line."""
+        if not self.known:
+            return [
+                "Original mask: run.json has no tracker's doubts about it, so how far it can be trusted is not known"
+            ]
+        reasons = [f"{reason} in {spans(ranges)}" for reason, ranges in self.suspicious.items()]
+        said = f"the tracker doubts {'; '.join(reasons)}" if reasons else "the tracker doubts no frame"
+        if self.absent:
+            said += f"; no object in {spans(self.absent)}"
+        if self.cycle is None:
+            cycle = "not tracked back (extract with --verify for that)"
+        else:
+            doubtful = numbers(self.cycle["doubtful"])
+            cycle = (
+                f"tracked back over {self.cycle['frames']} frames, mean IoU {self.cycle['mean'] or 0:.2f}, "
+                f"doubtful: {doubtful or 'none'}"
+            )
+        return [f"Original mask: {said}; {cycle}"]
+
+
+def spans(ranges: Iterable[Sequence[int]], most: int = 8) -> str:
+    """Write ranges as "3, 7-9"; more than `most` are counted."""
+    texts = [f"{first}-{last}" if last > first else f"{first}" for first, last in ranges]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+def numbers(frames: Iterable[int], most: int = 8) -> str:
+    """Write frame numbers as spans."""
+    ranges: Ranges = []
+    for frame in frames:
+        if ranges and frame == ranges[-1][1] + 1:
+            ranges[-1][1] = frame
+        else:
+            ranges.append([frame, frame])
+    return spans(ranges, most)
+
+
+def _cycle(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if not records:
+        return None
+    frames = sum(each["frames"] for each in records)
+    total = sum(each["frames"] * each["mean"] for each in records if each["mean"] is not None)
+    doubtful = sorted({frame for each in records for frame in each["doubtful"]})
+    return {"frames": frames, "mean": round(total / frames, 3) if frames else None, "doubtful": doubtful}
+
+
+def trust_of(run: Run | None, original: str) -> Trust:
+    """Read the tracker's record of the mask `original`, named as in run.json's outputs."""
+    stage = run.manifest["stages"].get("tracker", {}) if run else {}
+    notes = stage.get("notes", {})
+    if original not in {output["path"] for output in stage.get("outputs", [])} or "status" not in notes:
+        return Trust()
+    ranges: dict[str, Ranges] = notes["status"]["ranges"]
+    suspicious = {key.removeprefix(_SUSPICIOUS): ranges[key] for key in sorted(ranges) if key.startswith(_SUSPICIOUS)}
+    return Trust(True, suspicious, ranges.get("absent", []), _cycle(notes.get("verify", [])))

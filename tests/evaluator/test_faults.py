@@ -1,0 +1,68 @@
+"""Known faults in a small reskin: the real gate catches each, and the figure that should show it does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from handoff.run import Run
+from tests.evaluator.conftest import FRAMES, stick_figure, write_poses
+from tests.evaluator.faults import FAULTS, LITTLE_LOSS, Painted, evaluate_frames, load
+
+
+@pytest.fixture
+def clip(run: Run) -> Painted:
+    """The board rolls before the shins of a skater who stands still."""
+    write_poses(run.path("pose.json"), ([stick_figure(-50.0)] for _ in range(FRAMES)))
+    return load(run, run.path("reskins/drone/output.mp4"))
+
+
+def figures(run: Run, clip: Painted, fault: str) -> tuple[dict[str, float], list[int]]:
+    """The median of each figure over the clip, and the frames that fail."""
+    data = evaluate_frames(run, "faulty", FAULTS[fault](clip), LITTLE_LOSS)
+    frames = data["frames"]
+    names = ("iou", "leak", "gap", "clip", "drift_px", "area_ratio", "boundary_f", "psnr_db")
+    middle = {name: float(np.median([f[name] for f in frames if f[name] is not None] or [np.nan])) for name in names}
+    return middle, [each["frame"] for each in frames if not each["passed"]]
+
+
+def test_an_unharmed_reskin_passes(run: Run, clip: Painted) -> None:
+    found, failed = figures(run, clip, "none, but encoded once more")
+    assert failed == [] and found["iou"] > 0.95 and found["drift_px"] < 0.5
+
+
+@pytest.mark.parametrize("px", [1, 3, 10])
+def test_a_shift_is_measured_as_drift_and_fails(run: Run, clip: Painted, px: int) -> None:
+    """The board is 15 px thick, but 45 px long: one pixel along it costs little."""
+    found, failed = figures(run, clip, f"shifted by {px} px")
+    assert found["drift_px"] == pytest.approx(px, abs=0.5)
+    assert found["area_ratio"] == pytest.approx(1, abs=0.05)
+    assert (len(failed) == FRAMES) if px > 1 else found["iou"] < 0.97
+
+
+def test_a_grown_object_leaks_and_a_shrunk_one_leaves_a_gap(run: Run, clip: Painted) -> None:
+    grown, failed = figures(run, clip, "grown by 4 px")
+    assert len(failed) == FRAMES and grown["leak"] > 0.25 and grown["gap"] < 0.05 and grown["area_ratio"] > 1.3
+    shrunk, failed = figures(run, clip, "shrunk by 3 px")
+    assert len(failed) == FRAMES and shrunk["gap"] > 0.25 and shrunk["leak"] < 0.05 and shrunk["area_ratio"] < 0.75
+
+
+def test_an_object_that_vanishes_for_five_frames_fails_in_them(run: Run, clip: Painted) -> None:
+    _, failed = figures(run, clip, "vanished for five frames")
+    assert set(range(clip.middle, clip.middle + 5)) <= set(failed)
+
+
+def test_a_frozen_object_drifts_away_from_the_board(run: Run, clip: Painted) -> None:
+    _, failed = figures(run, clip, "frozen from the middle on")
+    assert failed and min(failed) > clip.middle and failed[-1] == FRAMES - 1
+
+
+def test_an_object_swapped_with_its_background_fails(run: Run, clip: Painted) -> None:
+    found, failed = figures(run, clip, "swapped with the background")
+    assert len(failed) == FRAMES and found["iou"] < 0.5
+
+
+def test_an_object_painted_over_the_skaters_leg_clips(run: Run, clip: Painted) -> None:
+    before, _ = figures(run, clip, "none, but encoded once more")
+    found, failed = figures(run, clip, "painted over the skater's leg")
+    assert failed and found["clip"] > before["clip"] + 0.05 and found["leak"] > 0.05

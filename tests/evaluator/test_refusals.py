@@ -1,0 +1,155 @@
+"""What the gate refuses: the right exit code, one sentence, and nothing that was there is touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from evaluator.cli import evaluate
+from handoff.errors import InputError, PreserverError, StorageError, UsageError
+from handoff.hashing import sha256_file
+from handoff.masks import read_masks
+from handoff.run import Run
+from handoff.video import VideoWriter
+from tests.clips import moving_square, write_clip
+from tests.conftest import Product
+from tests.evaluator.conftest import FRAMES, stick_figure, write_poses
+
+Command = Callable[..., Result]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(gate: Command, run: Run, kind: type[PreserverError], message: str, *options: object) -> None:
+    """The command raises `kind` with a sentence, before it scored anything, and the run stays as it was."""
+    before = contents(run.dir)
+    with pytest.raises(kind, match=message) as error:
+        gate(*options)
+    assert "\n" not in str(error.value) and str(error.value).endswith(".")
+    assert error.value.exit_code == (3 if kind is StorageError else 2)
+    after = contents(run.dir)
+    after.pop(".lock", None)
+    before.pop(".lock", None)
+    assert after == before
+
+
+def write_mask(path: Path, levels: list[int], width: int = 160) -> Path:
+    """A mask video with one rectangle, of that luma in each frame."""
+    with VideoWriter(path, Fraction(25), width, 120, mode="mask") as writer:
+        for level in levels:
+            image = np.zeros((120, width), np.uint8)
+            image[40:60, 40:90] = level
+            writer.write(image)
+    return path
+
+
+def test_a_run_json_of_another_clip(gate: Command, run: Run) -> None:
+    write_clip(run.source, moving_square(FRAMES))
+    refused(gate, run, InputError, r"source\.mp4 is not the clip that .*run\.json was written for: SHA-256")
+
+
+def test_a_mask_that_the_run_did_not_make(gate: Command, run: Run) -> None:
+    write_mask(run.path("mask.mp4"), [255] * FRAMES)
+    refused(gate, run, InputError, r"mask\.mp4 is not the mask that .*run\.json was written for: SHA-256")
+
+
+@pytest.mark.parametrize("box", ["150,40,170,72", "-1,40,30,72", "90,60,40,40"])
+def test_a_box_outside_the_frame_or_reversed(gate: Command, run: Run, box: str) -> None:
+    refused(gate, run, InputError, f"the box {box}", "-bbox", box)
+
+
+def test_a_frame_that_the_clip_does_not_have(gate: Command, run: Run) -> None:
+    refused(gate, run, InputError, "frame 99", "-bbox", "10,10,60,60", "--frame", "99")
+
+
+@pytest.mark.parametrize(
+    ("levels", "width", "message"),
+    [
+        ([255] * 3 + [130] + [255] * 10, 160, "frame 3 of .* has 1000 px of gray levels"),
+        ([0] * FRAMES, 160, "empty in every frame"),
+        ([255] * (FRAMES - 1), 160, f"has {FRAMES - 1} frames, the clip has {FRAMES}"),
+        ([255] * FRAMES, 162, "is 162x120 px, the clip is 160x120 px"),
+    ],
+)
+def test_a_mask_that_cannot_be_scored(gate: Command, run: Run, levels: list[int], width: int, message: str) -> None:
+    gate()
+    other = write_mask(run.path("other.mp4"), levels, width)
+    refused(gate, run, InputError, message, "--original", other)
+
+
+def test_a_generated_clip_of_another_length_or_size(run: Run, gate: Command) -> None:
+    gate()
+    for clip in (moving_square(FRAMES - 1), moving_square(FRAMES, width=162)):
+        other = write_clip(run.path("reskins/drone/other.mp4"), clip)
+        refused(gate, run, InputError, "give the video that was made from this clip", "--generated", other)
+
+
+def test_a_skeleton_of_another_clip(gate: Command, run: Run, tmp_path: Path) -> None:
+    short = write_poses(tmp_path / "pose.json", [[stick_figure()]] * 5)
+    refused(gate, run, InputError, f"has 5 frames, the clip has {FRAMES}", "--generated-pose", short)
+
+
+def masks_against(*options: object) -> Result:
+    arguments = [str(each) for each in options]
+    return CliRunner().invoke(evaluate, arguments, catch_exceptions=False, standalone_mode=False)
+
+
+def test_two_masks_of_another_count_or_size_and_what_is_only_for_clips(run: Run, tmp_path: Path) -> None:
+    original = run.path("mask.mp4")
+    for levels, width, message in (([255] * 3, 160, "has 14 frames, .* has 3"), ([255] * FRAMES, 162, "162x120 px")):
+        other = write_mask(tmp_path / "other.mp4", levels, width)
+        with pytest.raises(InputError, match=message):
+            masks_against("-original", original, "--generated-mask", other, "--output", tmp_path / "report")
+    for option in (("--calibrate",), ("-bbox", "1,1,9,9"), ("--format", "overlay")):
+        with pytest.raises(UsageError):
+            masks_against("-original", original, "--generated-mask", original, *option)
+    for both in ((), ("--generated-mask", original, "-generated", original)):
+        with pytest.raises(UsageError, match="give either -generated VIDEO or --generated-mask MASK"):
+            masks_against("-original", original, *both)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_mask_against_a_mask_in_folders_has_the_same_reports(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path("mask_skateboard"), tmp_path / "found")
+    for path in (tmp_path / "found").iterdir():
+        path.rename(path.with_name(path.name.removeprefix("frame_")))
+    done = masks_against(
+        "-original", run.path("mask.mp4"), "--generated-mask", tmp_path / "found", "--output", tmp_path / "r"
+    )
+    assert done.return_value == 0 and "Minimum IoU = 1.0000" in done.output
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+        "iou.csv", "iou.json", "iou.png", "junit.xml", "summary.md"
+    }  # fmt: skip
+    frames = json.loads((tmp_path / "r" / "iou.json").read_text())["frames"]
+    areas = [int(mask.sum()) for mask in read_masks(run.path("mask.mp4"))]
+    assert [each["generated_px"] for each in frames] == areas
+
+
+def test_a_file_in_the_way_of_the_report(gate: Command, run: Run) -> None:
+    run.path("reskins/drone/report").write_text("in the way")
+    refused(gate, run, StorageError, "cannot write .*report: .*choose another folder")
+
+
+@pytest.mark.stage
+def test_a_run_folder_without_write_permission(run: Run, product: Product) -> None:
+    """Mounted read-only in a namespace of its own: root may write where the permission bits say no."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    prefix = ("unshare", "--map-root-user", "--mount", "sh", "-c", script, str(run.dir))
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let a test mount a folder read-only (unshare --map-root-user --mount)")
+    before = contents(run.dir)
+    files = ("-original", run.path("mask.mp4"), "-generated", run.path("reskins/drone/output.mp4"))
+    done = product("evaluate_iou.py", *files, "--no-pose", prefix=prefix)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "read-only" in done.stderr and "Traceback" not in done.stderr and "Frame 0000" not in done.stdout
+    assert contents(run.dir) == before
