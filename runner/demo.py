@@ -17,11 +17,13 @@ from runner.process import ROOT, run_module
 
 PROMPT = "cyberpunk drone, samurai"
 CODE = ROOT / "tests" / "democlip"
+ENCODER = ROOT / "handoff" / "video.py"
 
 
 def _key() -> str:
+    """What the clip's bytes depend on: the code that renders it and the code that encodes it."""
     digest = hashlib.sha256()
-    for path in sorted([*CODE.glob("*.py"), CODE / "source.lock"]):
+    for path in (*sorted([*CODE.glob("*.py"), CODE / "source.lock"]), ENCODER):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
