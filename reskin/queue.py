@@ -73,6 +73,8 @@ def run_queue(jobs: Sequence[Job], servers: Sequence[str], work: Work, say: Call
     job that fails does not hold up the others. Raises the one error of a single job, else JobsFailed, after the rest is
     done; any other error, and Ctrl-C, stops the running jobs and is raised at once.
     """
+    if not jobs:
+        return  # a second call, which needs no server
     stop = threading.Event()
     state = _State(deque(jobs), list(servers), {}, {})
     if len(servers) == 1:

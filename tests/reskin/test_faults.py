@@ -182,11 +182,13 @@ def test_a_full_disk_on_our_side_leaves_nothing_half_written(make_run: MakeRun, 
     """A tmpfs that holds the run and a little more; the command and the look at what it left share its namespace."""
     run, small, before = make_run(24), tmp_path / "small", set(history(proxy.upstream))
     small.mkdir()
-    size = sum(path.stat().st_size for path in run.dir.rglob("*")) // 1024 + 60
+    # a tmpfs gives every file and folder whole pages
+    size = 4 * sum(path.stat().st_size // 4096 + 1 for path in run.dir.rglob("*")) + 60
     given = " ".join(arguments(Run(small / "run", run.manifest), "--server", proxy.address, name="drone"))
     given = given.replace("drone, samurai", "'drone, samurai'")
     script = (
-        f"mount -t tmpfs -o size={size}k tmpfs {small} && cp -r {run.dir} {small}/run && cd {ROOT} || exit 99; "
+        f"mount -t tmpfs -o size={size}k tmpfs {small} || exit 99; "
+        f"cp -r {run.dir} {small}/run && cd {ROOT} || exit 98; "
         f"{sys.executable} -m reskin {given}; code=$?; find {small}/run -type f -newer {run.dir}/mask.mp4; exit $code"
     )
     shell = ["unshare", "--map-root-user", "--mount", "sh", "-c", script]

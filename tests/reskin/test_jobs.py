@@ -34,7 +34,9 @@ OUTPUT = ("output", "SaveImage")
 
 def slow_graph(steps: int = 400) -> Graph:
     """A chain of blurs: each takes a moment, and between two of them the server looks whether to stop."""
-    size: dict[str, Any] = {"width": 192, "height": 192, "batch_size": 4, "color": 99}
+    # a colour of its own for each graph, or the server would have its nodes in its cache
+    colour = uuid.uuid4().int % 2**24
+    size: dict[str, Any] = {"width": 192, "height": 192, "batch_size": 4, "color": colour}
     graph: Graph = {"0": {"class_type": "EmptyImage", "inputs": size}}
     for step in range(1, steps + 1):
         # a strength of its own for each, or the server would see equal nodes

@@ -194,3 +194,11 @@ def test_ctrl_c_and_a_full_disk_stop_what_runs_and_begin_no_more(
     with pytest.raises(error):
         run_queue(JOBS, ["a:1", "b:1"], work, lambda line: None)
     assert len(begun) == 2 and len(stopped) == 1
+
+
+@pytest.mark.parametrize("servers", [[], ["a:1", "b:2"]])
+def test_a_second_call_with_nothing_left_needs_no_server(servers: list[str]) -> None:
+    def never(job: Job, server: str, stop: threading.Event) -> None:
+        raise AssertionError(f"{job} has been done")
+
+    run_queue([], servers, never, print)
