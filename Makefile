@@ -1,15 +1,16 @@
 # The commands of the Skate Physics Preserver. `make` alone lists them.
-#   VIDEO=clip.mp4  PROMPT="..."  RUN=name  OBJECT=skateboard | BBOX=x1,y1,x2,y2 FRAME=n  ARGS="more options"
+#   RUNNER=local|docker  VIDEO=clip.mp4  PROMPT="..."  RUN=name  OBJECT=skateboard | BBOX=x1,y1,x2,y2 FRAME=n  ARGS="more options"
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-RUNNER ?= local
-export RUNNER VIDEO PROMPT RUN OBJECT BBOX FRAME
+RUNNER ?= auto
+export RUNNER GPU SKATE_TAG NODES COMFYUI_SOURCE COMFYUI_PORT COMFYUI_LOWVRAM COMFYUI_RESERVE_VRAM PYTHON_IMAGE
+export VIDEO PROMPT RUN OBJECT BBOX FRAME
 # values reach the shell through the environment, so that quotes in them are harmless
 run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(OBJECT),--object "$$OBJECT") $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock clean
+.PHONY: help demo extract reskin evaluate pipeline build up down test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -34,6 +35,15 @@ pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name]: extract, 
 	@$(MAKE) --no-print-directory extract
 	@$(MAKE) --no-print-directory reskin
 	@$(MAKE) --no-print-directory evaluate
+
+build: ## [STAGES="tracker posegen"]: make the container images, for RUNNER=docker
+	@$(PYTHON) -m runner.docker build $(STAGES)
+
+up: ## [PUBLISH=1]: start ComfyUI's container and leave it running; PUBLISH=1 on 127.0.0.1:8188 too
+	@$(PYTHON) -m runner.docker up $(if $(PUBLISH),--publish)
+
+down: ## stop it
+	@$(PYTHON) -m runner.docker down
 
 test: ## everything that this machine can run; [TESTS=path] [ARGS="-k name"]
 	@$(PYTHON) -m runner.dev pytest $(or $(TESTS),tests) $(ARGS)

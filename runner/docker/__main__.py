@@ -1,0 +1,72 @@
+"""make build, make up, make down: python -m runner.docker build | up [--publish] | down"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from runner import runs
+from runner.docker import compose, engine, images, server
+from runner.envs import working
+from runner.errors import RunnerError
+from runner.main import run
+
+
+def _call(*arguments: str, publish: bool = False, **extra: str) -> int:
+    command = compose.command(*arguments, publish=publish)
+    return subprocess.run(command, env=compose.environment(extra), check=False).returncode
+
+
+def build(stages: list[str]) -> int:
+    """Make the images of the named stages, or all five, and write .env; what has not changed costs nothing."""
+    for stage in stages:
+        if stage not in images.STAGES:
+            raise RunnerError(f"there is no image for '{stage}'; there are {', '.join(images.STAGES)}.", 2)
+    with working("building the images (the first time downloads about 4 GB)"):
+        code = _call("build", *(stages or images.STAGES), **images.build_arguments())
+    if code:
+        raise RunnerError(f"docker compose build ended with {code}; what it says above is the reason.")
+    compose.write_env()
+    for stage in stages or images.STAGES:
+        found = engine.inspect("image", images.image(stage))
+        print(f"{images.image(stage)}: {(found or {}).get('Size', 0) / 1e9:.2f} GB")
+    return 0
+
+
+def up(publish: bool) -> int:
+    """Start the ComfyUI server and leave it running until `down`."""
+    images.check("comfyui")
+    compose.write_env()
+    code = _call("up", "--detach", "--wait", "--no-build", "comfyui", publish=publish)
+    if code:
+        raise RunnerError("the ComfyUI container did not start; docker compose logs comfyui says why.")
+    port = os.environ.get("COMFYUI_PORT") or "8188"
+    print(f"comfyui: running as {server.ADDRESS}" + (f", and on http://127.0.0.1:{port}" if publish else ""))
+    return 0
+
+
+def down() -> int:
+    """Stop the server, and remove what it wrote."""
+    code = _call("down", "--volumes", "--remove-orphans")
+    work = runs.data_dir() / "comfyui"
+    subprocess.run(["find", str(work), "-mindepth", "1", "-delete"], check=False, stderr=subprocess.DEVNULL)
+    return code
+
+
+def command(arguments: list[str]) -> int:
+    """Do one of the three."""
+    engine.check()
+    match arguments:
+        case ["build", *stages]:
+            return build(stages)
+        case ["up", *rest] if set(rest) <= {"--publish"}:
+            return up(bool(rest))
+        case ["down"]:
+            return down()
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    run(command)

@@ -1,0 +1,73 @@
+"""What the Docker engine on this machine says of itself and of our images."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+from typing import Any
+
+from runner.errors import RunnerError
+
+TIMEOUT_S = 60
+COMPOSE_NEEDED = (2, 24)
+"""`!reset` in an overriding file, and start_interval."""
+
+
+def docker(*arguments: str, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+    """Run `docker ARGUMENTS` and return what it printed; raise RunnerError when there is no docker or no answer."""
+    try:
+        return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
+    except FileNotFoundError:
+        raise RunnerError("there is no docker command; install Docker Engine, or use RUNNER=local.") from None
+    except subprocess.TimeoutExpired:
+        raise RunnerError(f"docker {arguments[0]} gave no answer for {timeout_s:.0f} s; is the engine well?") from None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    numbers = text.strip().lstrip("v").split("-")[0].split("+")[0].split(".")
+    return tuple(int(each) for each in numbers if each.isdigit())
+
+
+@functools.cache
+def problem() -> str | None:
+    """Say in one sentence why containers cannot be run here, or None when they can."""
+    if shutil.which("docker") is None:
+        return "there is no docker command; install Docker Engine, or use RUNNER=local."
+    engine = docker("version", "--format", "{{.Server.Version}}")
+    if engine.returncode != 0:
+        said = engine.stderr.strip().splitlines()[-1] if engine.stderr.strip() else "no answer"
+        if "permission denied" in said.lower():
+            return (
+                "the Docker engine does not let this user in (permission denied on its socket); join the group docker "
+                "(sudo usermod -aG docker $USER, then log in again), or use RUNNER=local."
+            )
+        return (
+            f"the Docker engine does not answer ({said}); start it (sudo systemctl start docker), or use RUNNER=local."
+        )
+    compose = docker("compose", "version", "--short")
+    if compose.returncode != 0:
+        return (
+            "Docker has no compose plugin; install docker-compose-plugin (or docker-compose-v2), or use RUNNER=local."
+        )
+    if _version(compose.stdout) < COMPOSE_NEEDED:
+        needed = ".".join(str(each) for each in COMPOSE_NEEDED)
+        return f"Docker Compose is {compose.stdout.strip()}, {needed} is needed; update it, or use RUNNER=local."
+    return None
+
+
+def check() -> None:
+    """Raise RunnerError when containers cannot be run here."""
+    reason = problem()
+    if reason:
+        raise RunnerError(reason)
+
+
+def inspect(kind: str, name: str) -> dict[str, Any] | None:
+    """Return what the engine knows of an image or a container; None where there is none of that name."""
+    answer = docker(kind, "inspect", name)
+    if answer.returncode != 0:
+        return None
+    found = json.loads(answer.stdout)
+    return found[0] if found else None

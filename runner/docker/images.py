@@ -1,0 +1,92 @@
+"""The five images: their names, and whether they hold this checkout's code."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner.docker import engine
+from runner.errors import RunnerError
+from runner.process import ROOT
+
+STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
+LABEL = "skate-physics.code"
+IMAGE_OF = {"weights": "reskin"}
+"""A service of compose.yaml that is no stage, and whose image it uses."""
+_PACKAGES = {
+    "posegen": ("handoff", "posegen"),
+    "tracker": ("handoff", "tracker"),
+    "reskin": ("handoff", "reskin"),
+    "evaluator": ("handoff", "tracker", "evaluator"),
+    "comfyui": (),
+}
+_FILES = {
+    "comfyui": (
+        "comfyui/start.py",
+        "comfyui/pins.toml",
+        "comfyui/source.lock",
+        "comfyui/requirements.lock",
+        "runner/comfyargs.py",
+        "runner/comfysource.py",
+    )
+}
+_SUFFIXES = {".py", ".json", ".toml", ".lock"}
+
+
+def tag() -> str:
+    """Return the tag of our images: $SKATE_TAG, else 1."""
+    return os.environ.get("SKATE_TAG") or "1"
+
+
+def image(stage: str) -> str:
+    """Return the name of a stage's image."""
+    return f"skate-physics-{stage}:{tag()}"
+
+
+def _files(stage: str) -> Iterator[Path]:
+    yield from (ROOT / "docker").glob("*.lock")
+    yield ROOT / stage / "Dockerfile"
+    yield from (ROOT / name for name in _FILES.get(stage, ("weights.toml",)))
+    for package in _PACKAGES[stage]:
+        yield from (path for path in (ROOT / package).rglob("*") if path.suffix in _SUFFIXES)
+
+
+def code(stage: str) -> str:
+    """Return the digest of everything of ours that a stage's image is made from."""
+    digest = hashlib.sha256()
+    for path in sorted(_files(stage)):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def build_arguments() -> dict[str, str]:
+    """Return the variables of compose.yaml that put each image's digest into its label."""
+    return {f"CODE_{stage.upper()}": code(stage) for stage in STAGES}
+
+
+@functools.cache
+def built(stage: str) -> str | None:
+    """Return the digest in the label of a stage's image, "" without one, None where there is no such image."""
+    found = engine.inspect("image", image(stage))
+    return None if found is None else str((found["Config"].get("Labels") or {}).get(LABEL, ""))
+
+
+def missing() -> list[str]:
+    """Return the stages without an image."""
+    return [stage for stage in STAGES if built(stage) is None]
+
+
+def check(service: str) -> None:
+    """Raise RunnerError unless a service's image is there and holds this checkout's code."""
+    stage = IMAGE_OF.get(service, service)
+    have = built(stage)
+    if have is None:
+        raise RunnerError(f"there is no image {image(stage)}; make it with make build, or use RUNNER=local.")
+    if have != code(stage):
+        raise RunnerError(
+            f"the image {image(stage)} was made from other code than this (its label says '{have}', this is "
+            f"'{code(stage)}'); make build brings it up to date, RUNNER=local does without."
+        )

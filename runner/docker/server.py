@@ -1,0 +1,97 @@
+"""The ComfyUI server in its container: the one that `make up` started, or one for a single command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner import runs
+from runner.docker import compose, engine, images
+from runner.errors import RunnerError
+from runner.process import die_with_parent
+
+ADDRESS = "comfyui:8188"
+START_TIMEOUT_S = 300.0
+_POLL_S = 0.3
+_STOP_S = 5
+
+
+def _container(project: str) -> str | None:
+    """Return the id of a project's server, None when it has none."""
+    found = compose.quiet("ps", "--all", "--quiet", "comfyui", project=project)
+    return found.stdout.split()[0] if found.returncode == 0 and found.stdout.split() else None
+
+
+def health(project: str = compose.PROJECT) -> str:
+    """Return "healthy", "starting", "unhealthy", "exited", ... of a project's server, "none" without one."""
+    container = _container(project)
+    found = engine.inspect("container", container) if container else None
+    if found is None:
+        return "none"
+    state = found["State"]
+    return str(state.get("Health", {}).get("Status") or state["Status"]) if state["Running"] else str(state["Status"])
+
+
+@contextlib.contextmanager
+def serve(log: Path) -> Iterator[tuple[str, str]]:
+    """Yield (address, project) of a server: the one of `make up` where it is healthy, else one for this block only.
+
+    log: what the server printed, where this block started it. Raises RunnerError when it does not start.
+    """
+    if health() == "healthy":
+        print("comfyui: using the server that make up started", file=sys.stderr, flush=True)
+        yield ADDRESS, compose.PROJECT
+        return
+    images.check("comfyui")
+    project = f"{compose.PROJECT}-{os.getpid()}"
+    work = runs.data_dir().absolute() / "comfyui" / str(os.getpid())
+    compose.folders()
+    work.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f"comfyui: starting the server's container (log: {log})", file=sys.stderr, flush=True)
+    variables = {"COMFYUI_WORK": str(work), "COMFYUI_PORT": "8188"}
+    try:
+        with log.open("wb") as output:
+            client = subprocess.Popen(
+                compose.command("up", "--no-log-prefix", "comfyui", project=project),
+                env=compose.environment(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the stage; this ends after it
+                preexec_fn=die_with_parent,
+            )
+        _wait(client, project, log)
+        yield ADDRESS, project
+    finally:
+        compose.quiet("down", "--volumes", "--timeout", str(_STOP_S), project=project, **variables)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _wait(client: subprocess.Popen[bytes], project: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if client.poll() is not None:
+            break
+        if health(project) == "healthy":
+            return
+        time.sleep(_POLL_S)
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+    raise RunnerError(f"the ComfyUI container did not answer; the end of its log, {log}:\n{tail}")
+
+
+def remove_left() -> None:
+    """End the servers of commands that were killed, and remove what they had written."""
+    answer = engine.docker("network", "ls", "--filter", f"name=^{compose.PROJECT}-", "--format", "{{.Name}}")
+    for network in answer.stdout.split():
+        project = network.removesuffix("_server")
+        process = project.removeprefix(f"{compose.PROJECT}-")
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            compose.quiet("down", "--volumes", "--timeout", "1", project=project)
+            shutil.rmtree(runs.data_dir() / "comfyui" / process, ignore_errors=True)

@@ -1,0 +1,108 @@
+"""Run one stage's command in its container."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from runner import runs
+from runner.docker import compose, engine, images
+from runner.docker.mounts import named_paths, volumes
+from runner.errors import RunnerError
+from runner.process import ROOT, die_with_parent
+
+_NAME = "skate-physics-run"
+_numbers = itertools.count()
+
+
+def run_stage(
+    stage: str,
+    arguments: Sequence[str],
+    *,
+    writes: Sequence[Path] = (),
+    module: str | None = None,
+    code: Path | None = None,
+    project: str | None = None,
+) -> int:
+    """Run `python -m MODULE ARGUMENTS` in the stage's container, in this process's folder; return its exit code.
+
+    writes: folders that it may write, made where they are missing. module: the stage itself unless named. code: a
+    package of this checkout that is no part of the image, shown to it read-only. project: where its server runs.
+    Raises RunnerError for an image that is missing or old, and when the engine does not start the container.
+    """
+    images.check(stage)
+    made = [folder for folder in writes if _make(folder)]
+    models = runs.models_dir().absolute()
+    reads = [*named_paths(arguments), *([models] if models.is_dir() else [])]
+    name = f"{_NAME}-{os.getpid()}-{next(_numbers)}"
+    options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(reads, writes)]
+    options += ["--env", f"MODELS_DIR={models}", "--env", "DATA_DIR=/data"]
+    if code:
+        options += ["--volume", f"{code}:/app/{code.relative_to(ROOT).as_posix()}:ro"]
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        options.append("--no-TTY")
+    if module:
+        options += ["--entrypoint", "python"]
+        arguments = ["-m", module, *arguments]
+    try:
+        return _call(compose.command("run", *options, stage, *arguments, project=project or compose.PROJECT), name)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # nothing was written
+
+
+def _make(folder: Path) -> bool:
+    """Make a folder; say whether it was missing. The stage says what is wrong where it cannot be made."""
+    if folder.is_dir():
+        return False
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise RunnerError(f"cannot make {folder} ({error.strerror}); choose a folder that can be written.") from error
+    return True
+
+
+def _call(command: list[str], name: str) -> int:
+    """Run the client, which passes signals on; what came of it is asked from the engine."""
+    with _removed(name):
+        # the kernel ends the client when this process is killed, and the client then ends the container
+        child = subprocess.Popen(command, env=compose.environment(), preexec_fn=die_with_parent)
+        while True:
+            try:
+                code = child.wait()
+                break
+            except KeyboardInterrupt:  # the client has it too
+                continue
+        found = engine.inspect("container", name)
+        if found is None or found["State"]["Status"] == "created":
+            said = (found or {}).get("State", {}).get("Error") or f"docker compose ended with {code}"
+            raise RunnerError(f"the engine did not start the container: {said}.")
+        if found["State"]["Running"]:  # the client was killed
+            engine.docker("stop", name)
+            return 128 - code if code < 0 else code
+        if found["State"]["OOMKilled"]:
+            print("error: the container ran out of memory and was killed; free some, or ask for less", file=sys.stderr)
+        return int(found["State"]["ExitCode"])
+
+
+@contextlib.contextmanager
+def _removed(name: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        engine.docker("rm", "--force", name)
+
+
+def remove_left() -> None:
+    """Remove the containers of commands that were killed together with their clients."""
+    answer = engine.docker("ps", "--all", "--filter", f"name=^{_NAME}-", "--format", "{{.Names}}")
+    for name in answer.stdout.split():
+        process = name.removeprefix(f"{_NAME}-").split("-")[0]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            engine.docker("rm", "--force", name)

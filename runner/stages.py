@@ -1,0 +1,80 @@
+"""Run a stage: in its container or in its own virtual environment. Nothing else knows which."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from runner import comfyserver, runs
+from runner.comfysource import ensure_source
+from runner.docker import engine, images, server
+from runner.docker import stage as container
+from runner.envs import ensure_env
+from runner.errors import RunnerError
+from runner.process import ROOT, run_module
+
+RUNNERS = ("auto", "local", "docker")
+
+
+@functools.cache
+def runner() -> str:
+    """Return "local" or "docker", by $RUNNER; auto, the default, is docker where all five images have been made.
+
+    Raises RunnerError for another name, and where docker is asked for and cannot run.
+    """
+    wish = os.environ.get("RUNNER") or "auto"
+    if wish not in RUNNERS:
+        raise RunnerError(f"RUNNER={wish} is not known; use one of {', '.join(RUNNERS)}.", 2)
+    if wish == "auto":
+        wish = "local" if engine.problem() or images.missing() else "docker"
+    if wish == "docker":
+        engine.check()
+        print("runner: docker, one container a stage (RUNNER=local does without)", file=sys.stderr, flush=True)
+        container.remove_left()
+        server.remove_left()
+    return wish
+
+
+def run_stage(
+    stage: str,
+    arguments: Sequence[str],
+    *,
+    writes: Sequence[Path] = (),
+    module: str | None = None,
+    code: Path | None = None,
+    project: str | None = None,
+) -> int:
+    """Run `python -m MODULE ARGUMENTS` (the stage itself unless named) where the stage lives; return its exit code.
+
+    writes: folders that it may write. code: a package of this checkout that is no part of the stage. project: of the
+    server that `comfyui` yielded. These three matter to containers only.
+    """
+    if runner() == "local":
+        return run_module(ensure_env(stage), module or stage, arguments)
+    return container.run_stage(stage, arguments, writes=writes, module=module, code=code, project=project)
+
+
+@contextlib.contextmanager
+def comfyui(log: Path) -> Iterator[tuple[str, str | None]]:
+    """Start a ComfyUI server for one command; yield its address and the project to run the reskin stage in."""
+    if runner() == "docker":
+        with server.serve(log) as (address, project):
+            yield address, project
+        return
+    cache = runs.cache_dir()
+    source = ensure_source(ROOT / "comfyui" / "pins.toml", cache)
+    python = ensure_env("comfyui")
+    for left in cache.glob("work-*"):  # of a command that was killed
+        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=f"work-{os.getpid()}-", dir=cache) as work,
+        comfyserver.serve(python, source, Path(work), log, models=runs.models_dir()) as address,
+    ):
+        yield address, None
