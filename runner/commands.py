@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -215,7 +214,7 @@ def _second_pose(original: Path, generated: Path, force: bool) -> tuple[int, lis
         return 0, []  # the evaluator says what is wrong with the run, if anything is
     options = [GENERATED_POSE, str(pose)]
     names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose)}
-    if not force and all(path.is_file() and known.get(name) == _sha256(path) for path, name in names.items()):
+    if not force and all(path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items()):
         return 0, options
     backend = ["--backend", made["backend"]] if "backend" in made else []
     scratch = folder / f".pose.{os.getpid()}.partial"  # a killed command's is cleared away with other partial files
@@ -233,11 +232,6 @@ def _second_pose(original: Path, generated: Path, force: bool) -> tuple[int, lis
         print("warning: the skater's figures will be missing: no skeleton of the generated clip", file=sys.stderr)
         return 0, []
     return 0, options
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def evaluate(arguments: list[str]) -> int:

@@ -51,8 +51,7 @@ def _holds_another_clip(folder: Path, clip: Path) -> bool:
     manifest = folder / "run.json"
     if not manifest.is_file():
         return False
-    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
-    return bool(json.loads(manifest.read_text())["source"]["sha256"] != digest)
+    return bool(json.loads(manifest.read_text())["source"]["sha256"] != runs.sha256(clip))
 
 
 def _list_artefacts(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -70,6 +71,12 @@ def newest_run() -> Path:
     if folder is None:
         raise RunnerError(f"there is no run in {runs_dir()} yet; make one with extract_physics.py -i CLIP.", 2)
     return folder
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex, as run.json has it; the file is read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_of(path: Path) -> Path | None:
