@@ -22,7 +22,6 @@ import contextlib
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,7 @@ import cv2
 
 from bench.memory import lengthen
 from bench.rtmw_net import HEIGHT, WIDTH, write_network
-from bench.turns import answer, take_turns
+from bench.turns import ROOT, answer, start, take_turns
 from handoff.errors import GateFailed, MissingError
 from handoff.ingest import ingest
 from handoff.run import Run
@@ -46,7 +45,6 @@ from posegen.detect.stage import EVERY, detect_clip
 from posegen.extractor import SkaterPoseExtractor
 from posegen.rtmw.backend import RtmwBackend
 
-ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 NAMES = ("ours", "rtmlib")
 LIGHT_GMACS = 0.15
@@ -127,17 +125,7 @@ def throughput(clip: Path, yolox: Path, gmacs: float, frames: int) -> float:
         folder = Path(scratch)
         environment = prepare(folder, clip, yolox, gmacs, frames)
         ingest(folder / "clip.mp4", folder / "run", False)
-        children = {}
-        for name in NAMES:
-            command = [sys.executable, "-m", "bench.posegen", "--child", name, str(folder)]
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-            )
-            children[name] = stack.enter_context(process)
-            stack.callback(process.kill)
-            answer(process)
-            os.kill(process.pid, signal.SIGSTOP)
-            print("go", file=process.stdin, flush=True)
+        children = start(stack, NAMES, "bench.posegen", [str(folder)], environment)
         seconds = take_turns(children)
         for name, process in children.items():
             found: dict[str, Any] = json.loads(answer(process))

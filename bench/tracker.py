@@ -22,8 +22,6 @@ import contextlib
 import json
 import os
 import resource
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -37,7 +35,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.turns import answer, take_turns
+from bench.turns import answer, start, take_turns
 from handoff.box import Box
 from handoff.errors import GateFailed
 from handoff.hashing import sha256_tree
@@ -49,7 +47,6 @@ from tracker.sam2.lazy_frames import ClipFrames
 from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("ours", "upstream")
 SHORT_FRAMES = 60
 BOX = Box(20, 20, 200, 180)
@@ -114,17 +111,7 @@ def measure(folder: Path, sha256: str, frames: int, image_size: int, threads: in
     arguments = [str(folder), sha256, str(frames), str(image_size), str(threads)]
     found: dict[str, dict[str, Any]] = {}
     with contextlib.ExitStack() as stack:
-        children = {}
-        for name in NAMES:
-            command = [sys.executable, "-m", "bench.tracker", "--child", name, *arguments]
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-            )
-            children[name] = stack.enter_context(process)
-            stack.callback(process.kill)
-            answer(process)
-            os.kill(process.pid, signal.SIGSTOP)
-            print("go", file=process.stdin, flush=True)
+        children = start(stack, NAMES, "bench.tracker", arguments, environment)
         seconds = take_turns(children)
         for name, process in children.items():
             found[name] = json.loads(answer(process)) | {"seconds": seconds[name]}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from handoff.errors import GateFailed
 
+ROOT = Path(__file__).resolve().parent.parent
 TURN_S = 2.0
 
 
@@ -20,6 +25,25 @@ def answer(process: subprocess.Popen[str]) -> str:
     if not line:
         raise GateFailed("a measured process ended before its time; its message is above.")
     return line
+
+
+def start(
+    stack: contextlib.ExitStack, names: Sequence[str], module: str, arguments: Sequence[str], env: dict[str, str]
+) -> dict[str, subprocess.Popen[str]]:
+    """Start `python -m module --child NAME arguments...` for each name, each frozen once it has said "ready".
+
+    The word to go on waits in its stdin, so that it works when it is thawed. All end with `stack` at the latest.
+    """
+    children = {}
+    for name in names:
+        command = [sys.executable, "-m", module, "--child", name, *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT)
+        children[name] = stack.enter_context(process)
+        stack.callback(process.kill)
+        answer(process)
+        os.kill(process.pid, signal.SIGSTOP)
+        print("go", file=process.stdin, flush=True)
+    return children
 
 
 def take_turns(children: dict[str, subprocess.Popen[str]]) -> dict[str, float]:

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from handoff.run import Run
+from handoff.spans import Spans, span_text, spans_of
 
 _SUSPICIOUS = "suspicious:"
-Ranges = list[list[int]]
-"""[[first, last], ...], both included."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Trust:
     """
 
     known: bool = False
-    suspicious: dict[str, Ranges] = field(default_factory=dict)
-    absent: Ranges = field(default_factory=list)
+    suspicious: dict[str, Spans] = field(default_factory=dict)
+    absent: Spans = field(default_factory=list)
     cycle: dict[str, Any] | None = None
 
     @property
@@ -69,20 +68,14 @@ class Trust:
 
 def spans(ranges: Iterable[Sequence[int]], most: int = 8) -> str:
     """Write ranges as "3, 7-9"; more than `most` are counted."""
-    texts = [f"{first}-{last}" if last > first else f"{first}" for first, last in ranges]
+    texts = [span_text(first, last) for first, last in ranges]
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
 
 
 def numbers(frames: Iterable[int], most: int = 8) -> str:
     """Write frame numbers as spans."""
-    ranges: Ranges = []
-    for frame in frames:
-        if ranges and frame == ranges[-1][1] + 1:
-            ranges[-1][1] = frame
-        else:
-            ranges.append([frame, frame])
-    return spans(ranges, most)
+    return spans(spans_of(frames), most)
 
 
 def _cycle(records: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -100,6 +93,6 @@ def trust_of(run: Run | None, original: str) -> Trust:
     notes = stage.get("notes", {})
     if original not in {output["path"] for output in stage.get("outputs", [])} or "status" not in notes:
         return Trust()
-    ranges: dict[str, Ranges] = notes["status"]["ranges"]
+    ranges: dict[str, Spans] = notes["status"]["ranges"]
     suspicious = {key.removeprefix(_SUSPICIOUS): ranges[key] for key in sorted(ranges) if key.startswith(_SUSPICIOUS)}
     return Trust(True, suspicious, ranges.get("absent", []), _cycle(notes.get("verify", [])))

@@ -1,14 +1,12 @@
 """pose.json: the people of every frame, 133 COCO-WholeBody keypoints each.
 
-The file is JSON: a header, then "frames", one frame a line, so that it is written and read as a stream and still
-opens in any JSON tool. Keypoint order: body 0-16, feet 17-22, face 23-90, left hand 91-111, right hand 112-132
-(COCO-WholeBody). "left" is the person's own left.
+The file is JSON, one frame a line, as handoff/framejson.py writes it. Keypoint order: body 0-16, feet 17-22, face
+23-90, left hand 91-111, right hand 112-132 (COCO-WholeBody). "left" is the person's own left.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,9 @@ import ijson
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.atomic import atomic_file
 from handoff.box import Box
 from handoff.errors import InputError, UsageError
+from handoff.framejson import FrameJsonWriter, read_header, read_records
 
 SCHEMA = 1
 N_KEYPOINTS = 133
@@ -91,37 +89,17 @@ def _person_from_json(record: Any, frame: int) -> Person:
     return Person(box, keypoints, scores, raw)
 
 
-class PoseWriter:
-    """Write pose.json frame by frame; the file gets its name only when it is complete.
+class PoseWriter(FrameJsonWriter[list[Person]]):
+    """Write pose.json frame by frame: the frame's people, an empty list where nobody was found.
 
     header: what stands before "frames"; "schema" is added. Coordinates keep 2 decimals, scores 4.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        self._atomic = atomic_file(path)
-        self._header = {"schema": SCHEMA} | header
-        self._stack = contextlib.ExitStack()
-        self._count = 0
+        super().__init__(path, {"schema": SCHEMA} | header)
 
-    def __enter__(self) -> PoseWriter:
-        with contextlib.ExitStack() as stack:
-            partial = stack.enter_context(self._atomic)
-            self._file = stack.enter_context(partial.open("w", encoding="utf-8"))
-            self._file.write(json.dumps(self._header, indent=1).removesuffix("\n}") + ',\n "frames": [\n')
-            self._stack = stack.pop_all()
-        return self
-
-    def write(self, people: list[Person]) -> None:
-        """Add the next frame's people; an empty list where nobody was found."""
-        record = {"frame": self._count, "people": [_person_to_json(person) for person in people]}
-        separator = ",\n" if self._count else ""
-        self._file.write(separator + json.dumps(record, separators=(",", ":")))
-        self._count += 1
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool | None:
-        if kind is None:
-            self._file.write("\n ]\n}\n")
-        return self._stack.__exit__(kind, error, None)
+    def record(self, index: int, item: list[Person]) -> dict[str, Any]:
+        return {"frame": index, "people": [_person_to_json(person) for person in item]}
 
 
 @contextlib.contextmanager
@@ -136,17 +114,10 @@ def _json_errors(path: Path) -> Iterator[None]:
 
 def read_pose_header(path: Path) -> dict[str, Any]:
     """Return what stands before "frames"; raise InputError for a missing or foreign file or another schema."""
-    header: dict[str, Any] = {}
-    with _json_errors(path), path.open("rb") as file:
-        builder = ijson.ObjectBuilder()
-        for prefix, event, value in ijson.parse(file, use_float=True):
-            if prefix == "frames":
-                break
-            builder.event(event, value)
-            header = builder.value if isinstance(builder.value, dict) else {}
+    with _json_errors(path):
+        header = read_header(path)
     if header.get("schema") != SCHEMA:
         raise InputError(f"{path} has schema {header.get('schema')!r}, not {SCHEMA}; extract the pose again.")
-    header.pop("frames", None)
     return header
 
 
@@ -155,8 +126,8 @@ def read_poses(path: Path) -> Iterator[list[Person]]:
 
     Raises InputError for a missing or damaged file, or frames that are out of order.
     """
-    with _json_errors(path), path.open("rb") as file:
-        for index, record in enumerate(ijson.items(file, "frames.item", use_float=True)):
+    with _json_errors(path):
+        for index, record in enumerate(read_records(path)):
             if not isinstance(record, dict) or record.get("frame") != index:
                 raise InputError(f"{path} does not have frame {index} where it should be; extract the pose again.")
             yield [_person_from_json(person, index) for person in record.get("people", [])]

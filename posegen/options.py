@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
+from handoff.options import FORCE, INPUT, RUN, Option, with_options
 from posegen.choice import NAMES
 from posegen.detect.models import DEFAULT_MODEL as DEFAULT_DETECTOR
 from posegen.detect.models import MODELS as DETECTORS
@@ -28,17 +28,9 @@ class _WhereType(click.ParamType[Where]):
         return value if isinstance(value, Where) else Where.parse(value)
 
 
-_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
-    (
-        ("--run", "run_dir"),
-        {"required": True, "type": click.Path(path_type=Path)},
-        "The run folder, e.g. --run runs/demo",
-    ),
-    (
-        ("-i", "--input", "clip"),
-        {"type": click.Path(path_type=Path)},
-        "A clip to make the run folder of, e.g. -i a.mp4",
-    ),
+_OPTIONS: tuple[Option, ...] = (
+    RUN,
+    INPUT,
     (
         ("--object", "thing"),
         {"metavar": "NAME"},
@@ -97,12 +89,10 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
         {"is_flag": True},
         "With --force: do only the skeleton again, e.g. --run runs/demo --force --keep-detections",
     ),
-    (("--force",), {"is_flag": True}, "Do it again even if nothing has changed, e.g. --run runs/demo --force"),
+    FORCE,
 )
 
 
 def posegen_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a click command all options of the pose stage."""
-    for names, settings, text in reversed(_OPTIONS):
-        function = click.option(*names, **settings, help=text)(function)
-    return function
+    return with_options(*_OPTIONS)(function)

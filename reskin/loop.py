@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handoff.masks import Mask
+from handoff.threads import Behind
 from handoff.video import Frame, VideoWriter
-from reskin.behind import Behind
 from reskin.clip import Clip, WindowFrames, read_windows
 from reskin.composite import Changes, Layers, compose, fade
 from reskin.painter import Painter
 from reskin.windows import Window, later_weight
 
 OUTPUT_CRF = 12
+_WAITING = 16
+"""Most frames that wait: not many, and enough that encoding goes on while the server paints the next ones."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def paint_clip(
     # counting and encoding go on while the server paints the next window
     with (
         VideoWriter(output, info.fps, info.width, info.height, crf=OUTPUT_CRF) as writer,
-        Behind(write) as behind,
+        Behind(write, _WAITING) as behind,
     ):
         for cut, later_start in zip(read_windows(clip, windows), later_starts, strict=True):
             moments = list(zip(cut.frames, cut.objects, cut.skaters, strict=True))

@@ -73,6 +73,12 @@ def newest_run() -> Path:
     return folder
 
 
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex, as run.json has it; the file is read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def run_of(path: Path) -> Path | None:
     """Return the run folder that a file lies in, or None."""
     for parent in path.resolve().parents:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from handoff.box import BOX, parse_box
 from handoff.errors import UsageError
+from handoff.options import FORCE, INPUT, RUN, Option, with_options
 from handoff.prompts import Place, Point
 from tracker.choice import BACKENDS, DEFAULT_MODEL
 from tracker.sam2.backend import DEVICES, MODELS
@@ -51,17 +51,9 @@ def parse_correction(text: str) -> Place:
     return Place(int(frame), parse_box(box))
 
 
-_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
-    (
-        ("--run", "run_dir"),
-        {"required": True, "type": click.Path(path_type=Path)},
-        "The run folder, e.g. --run runs/demo",
-    ),
-    (
-        ("-i", "--input", "clip"),
-        {"type": click.Path(path_type=Path)},
-        "A clip to make the run folder of, e.g. -i a.mp4",
-    ),
+_OPTIONS: tuple[Option, ...] = (
+    RUN,
+    INPUT,
     (("-bbox", "--bbox", "box"), {"type": BOX}, "The object's box in pixels, e.g. --bbox 120,200,260,240"),
     (("--frame",), {"type": int}, "The frame of box or points, counted from 0, e.g. --frame 4  [default: 0]"),
     (
@@ -122,7 +114,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
         {"is_flag": True},
         "Track back from the last good mask and compare: a sign of drift, e.g. --run runs/demo --verify",
     ),
-    (("--force",), {"is_flag": True}, "Do it again even if nothing has changed, e.g. --run runs/demo --force"),
+    FORCE,
     (
         ("--prompt-only",),
         {"is_flag": True},
@@ -133,6 +125,4 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
 
 def tracker_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a click command all options of the tracker."""
-    for names, settings, text in reversed(_OPTIONS):
-        function = click.option(*names, **settings, help=text)(function)
-    return function
+    return with_options(*_OPTIONS)(function)

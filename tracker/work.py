@@ -12,6 +12,7 @@ import click
 from handoff.progress import progress
 from handoff.prompts import Prompt
 from handoff.run import Run
+from handoff.spans import span_text, spans_of
 from handoff.stage import Stage
 from handoff.video import read_frames
 from tracker.backends import Backend, Mask
@@ -128,10 +129,4 @@ def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> None:
 
 def ranges(frames: list[int]) -> list[str]:
     """Rising frame numbers as text: [3, 4, 5, 9] becomes ["3-5", "9"]."""
-    spans: list[list[int]] = []
-    for frame in frames:
-        if spans and frame == spans[-1][1] + 1:
-            spans[-1][1] = frame
-        else:
-            spans.append([frame, frame])
-    return [str(a) if a == b else f"{a}-{b}" for a, b in spans]
+    return [span_text(*span) for span in spans_of(frames)]

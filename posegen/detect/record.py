@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any, NamedTuple
 
 import ijson
 
-from handoff.atomic import atomic_file
+from handoff import framejson
 from handoff.box import Box
 from handoff.errors import InputError
+from handoff.framejson import FrameJsonWriter
 from posegen.detect.coco import CLASSES
 from posegen.detect.yolox import Detection
 
@@ -46,53 +46,30 @@ class Sample(NamedTuple):
     detections: list[Detection]
 
 
-class DetectionWriter:
-    """Write detections.json sample by sample; the file gets its name only when it is complete."""
+class DetectionWriter(FrameJsonWriter[Sample]):
+    """Write detections.json sample by sample."""
 
     def __init__(self, path: Path, header: Header) -> None:
-        self._atomic = atomic_file(path)
-        self._header = {"schema": SCHEMA} | asdict(header)
-        self._stack = contextlib.ExitStack()
-        self._count = 0
+        super().__init__(path, {"schema": SCHEMA} | asdict(header))
 
-    def __enter__(self) -> DetectionWriter:
-        with contextlib.ExitStack() as stack:
-            partial = stack.enter_context(self._atomic)
-            self._file = stack.enter_context(partial.open("w", encoding="utf-8"))
-            self._file.write(json.dumps(self._header, indent=1).removesuffix("\n}") + ',\n "frames": [\n')
-            self._stack = stack.pop_all()
-        return self
-
-    def write(self, sample: Sample) -> None:
-        """Add the next sample."""
-        record = {"frame": sample.frame, "detections": [_to_json(each) for each in sample.detections]}
-        self._file.write((",\n" if self._count else "") + json.dumps(record, separators=(",", ":")))
-        self._count += 1
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool | None:
-        if kind is None:
-            self._file.write("\n ]\n}\n")
-        return self._stack.__exit__(kind, error, None)
+    def record(self, index: int, item: Sample) -> dict[str, Any]:
+        return {"frame": item.frame, "detections": [_to_json(each) for each in item.detections]}
 
 
 def read_header(path: Path) -> Header:
     """Return what stands before the detections; InputError for a missing or foreign file or another schema."""
-    found: dict[str, Any] = {}
-    with _errors(path), path.open("rb") as file:
-        for prefix, event, value in ijson.parse(file, use_float=True):
-            if prefix == "frames":
-                break
-            if event in ("string", "number"):
-                found[prefix] = value
-    if found.pop("schema", None) != SCHEMA or set(found) != set(Header.__dataclass_fields__):
+    with _errors(path):
+        found = framejson.read_header(path)
+    plain = all(type(value) in (str, int, float) for value in found.values())
+    if found.pop("schema", None) != SCHEMA or set(found) != set(Header.__dataclass_fields__) or not plain:
         raise InputError(f"{path} is not a detections file of schema {SCHEMA}; run the pose stage again with --force.")
     return Header(**found)
 
 
 def read_samples(path: Path, labels: Sequence[int] | None = None) -> Iterator[Sample]:
     """Yield the samples in order, one in memory at a time; with `labels` only the detections of those classes."""
-    with _errors(path), path.open("rb") as file:
-        for record in ijson.items(file, "frames.item", use_float=True):
+    with _errors(path):
+        for record in framejson.read_records(path):
             seen = [_from_json(each) for each in record["detections"]]
             yield Sample(int(record["frame"]), [each for each in seen if labels is None or each.label in labels])
 

@@ -89,10 +89,10 @@ def processes_of(address: str) -> list[int]:
 
 def history(address: str) -> dict[str, Any]:
     """Every job that the server has ended."""
-    return dict(httpx.get(f"http://{address}/history", trust_env=False).json())
+    return dict(httpx.get(f"http://{address}/history", trust_env=False, timeout=60).json())
 
 
 def output_folder(address: str) -> Path:
     """Where the server, on this machine, writes its results."""
-    argv = httpx.get(f"http://{address}/system_stats", trust_env=False).json()["system"]["argv"]
+    argv = httpx.get(f"http://{address}/system_stats", trust_env=False, timeout=60).json()["system"]["argv"]
     return Path(argv[argv.index("--output-directory") + 1])

@@ -48,7 +48,7 @@ def slow_graph(steps: int = 400) -> Graph:
 
 
 def queue_of(comfy: ComfyOrchestrator) -> dict[str, Any]:
-    return dict(httpx.get(f"http://{comfy.server.address}/queue", trust_env=False).json())
+    return dict(httpx.get(f"http://{comfy.server.address}/queue", trust_env=False, timeout=60).json())
 
 
 def is_idle(comfy: ComfyOrchestrator, within_s: float = 20) -> bool:

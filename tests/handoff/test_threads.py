@@ -6,12 +6,14 @@ import threading
 
 import pytest
 
-from reskin.behind import Behind
+from handoff.threads import Behind
+
+DEPTH = 16
 
 
 def test_everything_is_done_in_order_before_the_block_ends() -> None:
     done: list[int] = []
-    with Behind(done.append) as behind:
+    with Behind(done.append, DEPTH) as behind:
         for number in range(100):
             behind.put(number)
     assert done == list(range(100))
@@ -19,7 +21,7 @@ def test_everything_is_done_in_order_before_the_block_ends() -> None:
 
 def test_it_is_done_on_another_thread() -> None:
     threads: list[int] = []
-    with Behind(lambda item: threads.append(threading.get_ident())) as behind:
+    with Behind(lambda item: threads.append(threading.get_ident()), DEPTH) as behind:
         behind.put(0)
     assert threads != [threading.get_ident()]
 
@@ -32,7 +34,7 @@ def test_an_error_comes_back_once_and_nothing_is_done_after_it(items: int) -> No
         done.append(number)
         raise OSError("no space")
 
-    with pytest.raises(OSError, match="no space"), Behind(work) as behind:
+    with pytest.raises(OSError, match="no space"), Behind(work, DEPTH) as behind:
         for number in range(items):
             behind.put(number)
     assert done == [0]
@@ -46,7 +48,7 @@ def test_when_the_block_fails_what_waits_is_dropped() -> None:
         go.wait(10)
         done.append(number)
 
-    with pytest.raises(KeyError, match="ours"), Behind(work) as behind:
+    with pytest.raises(KeyError, match="ours"), Behind(work, DEPTH) as behind:
         for number in range(5):
             behind.put(number)
         begun.wait(10)
