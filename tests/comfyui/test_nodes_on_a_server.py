@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
@@ -11,10 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from runner.comfyargs import nodes_arguments, server_arguments
+from runner.comfyargs import nodes_arguments
 from runner.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
@@ -34,8 +36,19 @@ NODE_CLASS_MAPPINGS = {"%s": Node}
 
 
 def package(folder: Path, name: str) -> None:
-    (folder / name).mkdir(parents=True)
+    (folder / name).mkdir()
     (folder / name / "__init__.py").write_text(NODE % name)
+
+
+def start_of_the_image(work: Path, nodes: Path) -> ModuleType:
+    """Return comfyui/start.py, which is a script and no package, with folders of the test's own."""
+    spec = importlib.util.spec_from_file_location("start", ROOT / "comfyui" / "start.py")
+    assert spec and spec.loader
+    start = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(start)
+    vars(start).update(WORK=work, NODES=nodes, MODELS=work / "models")
+    (work / "models").mkdir()
+    return start
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +57,15 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
     image, work = tmp_path_factory.mktemp("nodes"), tmp_path_factory.mktemp("work")
     package(image, "FromTheImage")
     (image / "paths.yaml").write_text("image:\n  custom_nodes: .\n")
-    folders = {name: work / name for name in ("base", "input", "output", "temp", "user", "web")}
-    for folder in folders.values():
-        folder.mkdir()
-    package(work / "base" / "custom_nodes", "PutThereByHand")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [str(ensure_env("comfyui")), "-s", *server_arguments(port, folders, False), *nodes_arguments(image)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMFYUI_PORT", str(port))
+        patch.setenv("COMFYUI_CPU", "1")
+        arguments = start_of_the_image(work, image).command()
+    command = [str(ensure_env("comfyui")), "-s", *(each.replace("0.0.0.0", "127.0.0.1") for each in arguments)]
+    package(work / "base" / "custom_nodes", "PutThereByHand")  # the folder is there: without it the server ends
     log = (work / "log").open("wb")
     server = subprocess.Popen(
         command,

@@ -171,7 +171,7 @@ def test_room_for_building_counts_only_while_images_are_missing(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.docker(built=False)
-    assert "building the images takes 30.0 GB" in machine.doctor(RUNNER="docker").line("disk: images")
+    assert "building the images takes 19.0 GB" in machine.doctor(RUNNER="docker").line("disk: images")
     machine.docker(built=True)
     assert "running them takes 2.0 GB" in machine.doctor(RUNNER="docker").line("disk: images")
 
