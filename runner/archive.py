@@ -109,6 +109,14 @@ def load(file: Path) -> list[str]:
         raise RunnerError(
             f"{file} is damaged: its SHA-256 is {actual}, {beside.name} says {expected}; copy it again.", 2
         )
+    root = Path(engine.docker("info", "--format", "{{.DockerRootDir}}").stdout.strip() or "/none")
+    size = file.stat().st_size
+    free = shutil.disk_usage(root).free if root.is_dir() else None
+    if free is not None and free < size:  # the engine unpacks the whole file before it loads it
+        raise RunnerError(
+            f"{root} has {free / 1e9:.1f} GB free and loading takes at least {size / 1e9:.1f} GB there; "
+            "free some room (docker system df), or move the engine's data-root."
+        )
     done = subprocess.run(["docker", "load", "--input", str(file)], capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()

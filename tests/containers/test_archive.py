@@ -102,6 +102,16 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_engine_without_room_is_told_before_it_is_given_the_file(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.save(names, tmp_path / "images.tar")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2_000_000))
+    with pytest.raises(RunnerError, match=r"has 0.0 GB free and loading takes at least 0.0 GB there; free some room"):
+        archive.load(tmp_path / "images.tar")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_fills_up_while_writing_leaves_the_old_file_as_it_was(
     names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
