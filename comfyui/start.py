@@ -11,11 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner.comfyargs import server_arguments
+from runner.comfyargs import nodes_arguments, server_arguments
 
 SOURCE = Path("/opt/ComfyUI")
 WORK = Path("/work")
 MODELS = Path("/data/models")
+NODES = Path("/opt/nodes")
 FOLDERS = ("base", "input", "output", "temp", "user", "web")
 
 
@@ -33,6 +34,7 @@ def command() -> list[str]:
     folders = {name: WORK / name for name in FOLDERS}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
+    (folders["base"] / "custom_nodes").mkdir(exist_ok=True)  # stays empty; with other nodes the server looks here too
     folders["models"] = MODELS
     on_gpu = os.environ.get("COMFYUI_CPU") != "1" and has_gpu()
     port = int(os.environ.get("COMFYUI_PORT") or 8188)
@@ -41,7 +43,7 @@ def command() -> list[str]:
         extra.append("--lowvram")
     if on_gpu and os.environ.get("COMFYUI_RESERVE_VRAM"):
         extra += ["--reserve-vram", os.environ["COMFYUI_RESERVE_VRAM"]]
-    return [*server_arguments(port, folders, on_gpu, listen="0.0.0.0"), *extra]
+    return [*server_arguments(port, folders, on_gpu, listen="0.0.0.0"), *extra, *nodes_arguments(NODES)]
 
 
 if __name__ == "__main__":

@@ -25,3 +25,15 @@ def server_arguments(port: int, folders: dict[str, Path], on_gpu: bool, listen: 
     # ComfyUI's own cache stays on: it keeps the loaded models from window to window, and drops a window's pictures as
     # soon as the next one's come. --cache-none would read every model again for every window.
     return arguments if on_gpu else [*arguments, "--cpu"]
+
+
+def nodes_arguments(folder: Path) -> list[str]:
+    """Return what makes the server load the packages of nodes in a folder that comfyui/fetch_nodes.py filled.
+
+    They are named one by one: with --disable-all-custom-nodes the server loads the named ones and nothing else, so what
+    somebody puts into its own custom_nodes folder stays out. Nothing where the folder holds none.
+    """
+    names = sorted(each.name for each in folder.glob("*/") if each.is_dir())
+    if not names:
+        return []
+    return ["--extra-model-paths-config", str(folder / "paths.yaml"), "--whitelist-custom-nodes", *names]

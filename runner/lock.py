@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from runner.envs import BUILD, call, ensure_env, lock_file, working
 from runner.main import run
 from runner.process import ROOT
 from runner.sharedlocks import write_shared_locks
 
-STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "tests")
+STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "sbom", "tests")
 OPTIONS = ("--quiet", "--generate-hashes", "--python-version", "3.11", "--no-header")
 
 
@@ -27,7 +28,16 @@ def compile_locks(arguments: list[str]) -> int:
         with working(f"locking {stage}"):
             call([uv, "pip", "compile", *OPTIONS, *extra, *names], shlex.join(["uv pip compile", *names]), **BUILD)
     write_shared_locks()
+    if not arguments or "comfyui" in arguments:
+        _lock_nodes(uv)
     return 0
+
+
+def _lock_nodes(uv: Path) -> None:
+    """Compile what packages of ComfyUI nodes import, with every version that the server's own lock has."""
+    names = ["-c", "comfyui/requirements.lock", "comfyui/nodes.in", "-o", "comfyui/nodes.lock"]
+    with working("locking the packages of nodes"):
+        call([uv, "pip", "compile", *OPTIONS, *names], shlex.join(["uv pip compile", *names]))
 
 
 if __name__ == "__main__":

@@ -22,17 +22,23 @@ from runner.process import ROOT, run_module
 RUNNERS = ("auto", "local", "docker")
 
 
-@functools.cache
-def runner() -> str:
+def chosen() -> str:
     """Return "local" or "docker", by $RUNNER; auto, the default, is docker where all five images have been made.
 
-    Raises RunnerError for another name, and where docker is asked for and cannot run.
+    Raises RunnerError for another name.
     """
     wish = os.environ.get("RUNNER") or "auto"
     if wish not in RUNNERS:
         raise RunnerError(f"RUNNER={wish} is not known; use one of {', '.join(RUNNERS)}.", 2)
     if wish == "auto":
         wish = "local" if engine.problem() or images.missing() else "docker"
+    return wish
+
+
+@functools.cache
+def runner() -> str:
+    """Return what `chosen` does, made ready to be used; RunnerError where docker is asked for and cannot run."""
+    wish = chosen()
     if wish == "docker":
         engine.check()
         print("runner: docker, one container a stage (RUNNER=local does without)", file=sys.stderr, flush=True)

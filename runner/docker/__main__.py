@@ -13,7 +13,7 @@ from runner.errors import RunnerError
 from runner.main import run
 
 
-def _call(*arguments: str, publish: bool = False, **extra: str) -> int:
+def _call(*arguments: str, publish: bool = False, extra: dict[str, str] | None = None) -> int:
     command = compose.command(*arguments, publish=publish)
     return subprocess.run(command, env=compose.environment(extra), check=False).returncode
 
@@ -24,7 +24,7 @@ def build(stages: list[str]) -> int:
         if stage not in images.STAGES:
             raise RunnerError(f"there is no image for '{stage}'; there are {', '.join(images.STAGES)}.", 2)
     with working("building the images (the first time downloads about 4 GB)"):
-        code = _call("build", *(stages or images.STAGES), **images.build_arguments())
+        code = _call("build", *(stages or images.STAGES), extra=images.build_arguments())
     if code:
         raise RunnerError(f"docker compose build ended with {code}; what it says above is the reason.")
     compose.write_env()

@@ -29,6 +29,9 @@ _FILES = {
         "comfyui/pins.toml",
         "comfyui/source.lock",
         "comfyui/requirements.lock",
+        "comfyui/nodes.lock",
+        "comfyui/packages.toml",
+        "comfyui/fetch_nodes.py",
         "runner/comfyargs.py",
         "runner/comfysource.py",
     )

@@ -13,7 +13,6 @@ import re
 import sys
 from pathlib import Path
 
-
 EXTRAS = {"onnxruntime-gpu": frozenset({"cuda", "cudnn"})}
 """The extras by which ONNX Runtime names the libraries that it loads by preload_dlls()."""
 

@@ -1,0 +1,58 @@
+"""The whole report, in the order in which things are needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+
+from runner import stages
+from runner.docker import engine, gpu
+from runner.doctor import containers, disk, models
+from runner.doctor import gpu as cards
+from runner.doctor.line import Line, ask
+
+
+def lines(names: list[str]) -> Iterator[Line]:
+    """Yield the report's lines. names: profiles of weights.toml, none for the default ones."""
+    table = models.registry()
+    profiles = models.chosen(names, table)
+    runner = stages.chosen()
+    docker = runner == "docker"
+    yield Line("ok", "runner", f"{runner} (RUNNER={os.environ.get('RUNNER') or 'auto'})")
+    yield _python(docker)
+    code, version = ask("git", "--version")
+    if code:
+        mend = "sudo apt install git"
+        yield Line("warn", "git", "not there: ComfyUI's source comes from a package instead", mend)
+    else:
+        yield Line("ok", "git", version.removeprefix("git version "))
+    yield from containers.engine_lines(docker)
+    answers = engine.problem() is None
+    wish = os.environ.get("GPU") or "auto"
+    found, said = cards.gpus()
+    used = (answers and wish != "off" and gpu.runtime()) if docker else True
+    yield from cards.driver_lines(found, said, used and bool(found or said))
+    yield from cards.memory_lines(found, profiles)
+    if answers:
+        yield cards.runtime_line(found, docker and wish == "on")
+        room = disk.engine_line(docker)
+        if room:
+            yield room
+    model_lines = [models.line(profile, table) for profile in profiles]
+    yield from disk.local_lines(sum(missing for _, missing in model_lines), not docker)
+    yield from (line for line, _ in model_lines)
+    if answers:
+        yield from containers.image_lines(docker)
+    yield containers.container_line() if docker and answers else containers.server_line()
+
+
+def _python(docker: bool) -> Line:
+    version = sys.version.split()[0]
+    absent = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
+    if absent and not docker:
+        return Line(
+            "missing", "Python", f"{version} without {' and '.join(absent)}", "sudo apt install python3.11-venv"
+        )
+    return Line("ok", "Python", version)
