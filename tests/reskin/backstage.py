@@ -89,7 +89,7 @@ def processes_of(address: str) -> list[int]:
 
 def history(address: str) -> dict[str, Any]:
     """Every job that the server has ended."""
-    return dict(httpx.get(f"http://{address}/history", trust_env=False).json())
+    return dict(httpx.get(f"http://{address}/history", trust_env=False, timeout=60).json())
 
 
 def output_folder(address: str) -> Path:

@@ -52,7 +52,7 @@ def wait_until(true: Callable[[], bool], within_s: float = 90) -> None:
 
 
 def queue(address: str) -> dict[str, list[object]]:
-    return dict(httpx.get(f"http://{address}/queue", trust_env=False).json())
+    return dict(httpx.get(f"http://{address}/queue", trust_env=False, timeout=60).json())
 
 
 def undisturbed(run: Run, server: str, *options: str) -> str:
