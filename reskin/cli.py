@@ -82,11 +82,6 @@ def command(
         raise UsageError(f"--{next(iter(asked))} is for workflows with a model, and the draft has none; leave it out.")
     run = Run.open(run_dir)
     replaces = old_object(run, mask, settings.replaces) if workflow.name != DRAFT else None
-    if replaces is None and workflow.name != DRAFT and not check:
-        click.echo(
-            "reskin: nobody has said what the object was (it was not found by a detector), so the negative prompt does "
-            "not name it; --replaces NOUN does"
-        )
     clips = {each: find_inputs(run, each, mask, pose, workflow) for each in {job.prompt for job in jobs}}
 
     def stage_of(job: Job, own: Run) -> contextlib.AbstractContextManager[Stage]:
@@ -121,6 +116,11 @@ def command(
             for job in left:
                 click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
             return WORK_TO_DO
+        if left and replaces is None and workflow.name != DRAFT:
+            click.echo(
+                "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
+                "name it; --replaces NOUN does"
+            )
         run_queue(left, addresses, paint_job, click.echo)
         mark_newest(run, jobs[-1].name)
     return 0
