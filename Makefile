@@ -66,7 +66,7 @@ bench-tracker: ## SAM 2.1 here against upstream's plain loop: throughput and mem
 bench-posegen: ## RTMW here against rtmlib's own loop: throughput and memory growth; ARGS="--gmacs 4"
 	@$(PYTHON) -m runner.dev bench.posegen $(ARGS)
 
-bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at two lengths; ARGS="--frames 81"
+bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at three lengths; ARGS="--frames 81"
 	@$(PYTHON) -m runner.dev bench.reskin $(ARGS)
 
 bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames

@@ -11,7 +11,10 @@ The last line is one JSON object:
     upload_s, wait_s, fetch_s  of the overhead: sending inputs, learning that a job has ended, fetching pictures
     local_s                    the rest: reading the clip, encoding inputs, composite, encoding output.mp4
     peak_mb, server_peak_mb    the most memory that the reskin stage's process, and the server's, ever held, as the
-                               kernel counts it, after `frames` and after three times as many
+                               kernel counts it, after `frames`, three times as many and nine times as many
+    mb_per_frame               what each further frame adds to peak_mb, from the second length to the third: the first
+                               windows still warm up (threads, the encoder's look-ahead, the allocator's free lists)
+    frame_mb                   what a frame is in memory, to hold that against: if frames were kept, it would be as much
 
 The draft paints in windows of a few frames (a budget of pixels), so one reskin is several jobs. The server is
 $COMFY_SERVER, or one that is started and stopped.
@@ -35,6 +38,7 @@ import numpy as np
 
 from bench.memory import peak_mb
 from handoff.ingest import ingest
+from handoff.masks import Mask
 from handoff.run import Run
 from handoff.video import VideoWriter
 from reskin.clip import Clip
@@ -44,6 +48,7 @@ from reskin.follow import Listener
 from reskin.loop import Joining, paint_clip
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.prompt import parse_prompt
+from reskin.transfer import to_gray
 from reskin.windows import plan_windows
 from reskin.workflow import Graph, load_workflow
 from runner.comfyserver import serve
@@ -54,6 +59,7 @@ from runner.runs import cache_dir
 from tests.clips import Frame, textured, write_clip
 from tests.reskin.backstage import history, processes_of
 
+MEMORY_LENGTHS = (1, 3, 9)
 WIDTH, HEIGHT, FPS = 832, 480, Fraction(24)
 PROMPT = "cyberpunk drone, samurai"
 Result = TypeVar("Result")
@@ -88,24 +94,28 @@ class Timed(ComfyOrchestrator):
 def make_run(folder: Path, frames: int) -> Run:
     """A textured scene with a board of 160x60 px below a skater of 120x260 px, both moving, and their exact masks."""
     folder.mkdir()
-    masks: dict[str, list[np.ndarray[Any, np.dtype[np.uint8]]]] = {"mask.mp4": [], "human_mask.mp4": []}
-    scene, pictures = textured(HEIGHT, WIDTH, 1), list[Frame]()
-    for index in range(frames):
+    scene = textured(HEIGHT, WIDTH, 1)
+
+    def mask(top: int, bottom: int, left: int, right: int, index: int) -> Mask:
         x = 40 + 4 * (index % 150)
-        thing, person = np.zeros((HEIGHT, WIDTH), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
-        thing[360:420, x : x + 160] = 255
-        person[100:360, x + 20 : x + 140] = 255
-        picture = np.roll(scene, index, axis=1)
-        picture[thing > 0] = (90, 60, 40)
-        picture[person > 0] = picture[person > 0] // 2
-        masks["mask.mp4"].append(thing)
-        masks["human_mask.mp4"].append(person)
-        pictures.append(picture)
-    run = ingest(write_clip(folder / "clip.mp4", pictures, fps=FPS), folder / "run")
-    for name, images in masks.items():
+        drawn = np.zeros((HEIGHT, WIDTH), bool)
+        drawn[top:bottom, x + left : x + right] = True
+        return drawn
+
+    things = {"mask.mp4": (360, 420, 0, 160), "human_mask.mp4": (100, 360, 20, 140)}
+
+    def picture(index: int) -> Frame:
+        drawn = np.roll(scene, index, axis=1)
+        drawn[mask(*things["mask.mp4"], index)] = (90, 60, 40)
+        person = mask(*things["human_mask.mp4"], index)
+        drawn[person] = drawn[person] // 2
+        return drawn
+
+    run = ingest(write_clip(folder / "clip.mp4", map(picture, range(frames)), fps=FPS), folder / "run")
+    for name, sides in things.items():
         with VideoWriter(run.path(name), FPS, WIDTH, HEIGHT, mode="mask") as writer:
-            for image in images:
-                writer.write(image)
+            for index in range(frames):
+                writer.write(to_gray(mask(*sides, index)))
     return run
 
 
@@ -157,10 +167,10 @@ def server_peak_mb(address: str) -> float:
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--memory/--no-memory", default=True, show_default=True, help="Measure memory too.")
 def main(frames: int, rounds: int, memory: bool) -> None:
-    """Overhead of one reskin over the server's own work, and memory at two lengths."""
+    """Overhead of one reskin over the server's own work, and memory at three lengths."""
     with tempfile.TemporaryDirectory() as name, server(Path(name)) as address:
         folder = Path(name)
-        lengths = (frames, 3 * frames) if memory else (frames,)
+        lengths = tuple(times * frames for times in MEMORY_LENGTHS) if memory else (frames,)
         runs = {length: make_run(folder / str(length), length) for length in lengths}
         one_round(runs[frames], address, folder / "warm.mp4")  # the server's first job imports and compiles
         found = [one_round(runs[frames], address, folder / "output.mp4") for _ in range(rounds)]
@@ -173,8 +183,13 @@ def main(frames: int, rounds: int, memory: bool) -> None:
             peaks.append(round(peak_mb("reskin", *options), 1))
             server_peaks.append(round(server_peak_mb(address), 1))
     percent = 100 * best["overhead_s"] / best["server_s"]
-    figures = {"overhead_percent": round(percent, 1), **{key: round(value, 2) for key, value in best.items()}}
-    click.echo(json.dumps(figures | {"frames": lengths, "peak_mb": peaks, "server_peak_mb": server_peaks}))
+    figures: dict[str, Any] = {"overhead_percent": round(percent, 1)}
+    figures |= {key: round(value, 2) for key, value in best.items()}
+    if peaks:
+        growth = (peaks[-1] - peaks[-2]) / (lengths[-1] - lengths[-2])
+        figures |= {"frames": lengths, "peak_mb": peaks, "server_peak_mb": server_peaks}
+        figures |= {"mb_per_frame": round(growth, 4), "frame_mb": round(WIDTH * HEIGHT * 3 / 2**20, 2)}
+    click.echo(json.dumps(figures))
 
 
 if __name__ == "__main__":

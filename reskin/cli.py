@@ -16,6 +16,7 @@ from handoff.stage import Stage, run_stage, tool_versions
 from reskin.choice import DRAFT, choose_workflow
 from reskin.errorlog import error_log
 from reskin.inputs import find_inputs
+from reskin.nouns import old_object
 from reskin.orchestrator import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, ComfyOrchestrator, JobLimits
 from reskin.paint import Request, paint_run
 from reskin.prompt import Prompt, parse_prompt
@@ -80,6 +81,7 @@ def command(
     if asked and workflow.name == DRAFT:
         raise UsageError(f"--{next(iter(asked))} is for workflows with a model, and the draft has none; leave it out.")
     run = Run.open(run_dir)
+    replaces = old_object(run, mask, settings.replaces) if workflow.name != DRAFT else None
     clips = {each: find_inputs(run, each, mask, pose, workflow) for each in {job.prompt for job in jobs}}
 
     def stage_of(job: Job, own: Run) -> contextlib.AbstractContextManager[Stage]:
@@ -92,6 +94,8 @@ def command(
             "workflow": workflow.name,
             "sha256": workflow.sha256,
         } | asked
+        if replaces is not None:
+            params["replaces"] = replaces
         tools = tool_versions(*_TOOLS)
         return run_stage(own, f"reskin/{job.name}", params=params, inputs=inputs, tools=tools, force=force, held=True)
 
@@ -103,7 +107,7 @@ def command(
             ComfyOrchestrator(server, limits=limits, stop=stop, say=click.echo) as orchestrator,
         ):
             orchestrator.server.version()  # nobody there is said before the clip is looked through
-            request = Request(job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, force)
+            request = Request(job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, replaces, force)
             paint_run(own, stage, orchestrator, request)
 
     with run.lock():
@@ -112,6 +116,11 @@ def command(
             for job in left:
                 click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
             return WORK_TO_DO
+        if left and replaces is None and workflow.name != DRAFT:
+            click.echo(
+                "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
+                "name it; --replaces NOUN does"
+            )
         run_queue(left, addresses, paint_job, click.echo)
         mark_newest(run, jobs[-1].name)
     return 0

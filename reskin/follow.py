@@ -130,13 +130,17 @@ class Follower:
             )
 
     def patiently(self, action: Callable[[], Result]) -> Result:
-        """Return what `action` returns, trying again while the server is away; ServerUnreachable after `patience_s`."""
+        """Return what `action` returns, trying again while the server is away; ServerUnreachable after `patience_s`.
+
+        A server that takes requests and answers none is away since the first of them.
+        """
         gone_since: float | None = None
         while True:
+            began = time.monotonic()
             try:
                 return action()
             except ServerUnreachable as error:
-                gone_since = gone_since or time.monotonic()
+                gone_since = gone_since or began
                 if time.monotonic() - gone_since >= self._limits.patience_s:
                     raise ServerUnreachable(
                         f"the server at {self._server.address} went away in mid-job and did not come back within "

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from handoff.prompts import read_prompts
+from handoff.run import Run
 from reskin.prompt import Prompt
 
 _SCENE = "photorealistic video, sharp details, the light and the shadows of the scene, steady motion"
 _FLAWS = "blurred, flickering, melted shapes, extra limbs, text, watermark, low quality"
-_OLD_OBJECT = "skateboard, wooden deck, grip tape, small wheels"
 _OLD_SKATER = "street clothes, t-shirt, jeans, sneakers"
+_PARTS = {"skateboard": "wooden deck, grip tape, small wheels"}
+_UNDERFOOT = ("skateboard", "snowboard", "surfboard", "skis")
+"""Old objects that somebody stands on; of any other the sentence says only that it moves with the rider."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +37,48 @@ class Texts:
         return {"": self.both_negative, "object": self.object_negative, "skater": self.skater_negative}
 
 
-def write_texts(prompt: Prompt, object_text: str | None = None, skater_text: str | None = None) -> Texts:
-    """Return the prompts for "object, skater"; `object_text` and `skater_text` stand in place of the sentences."""
-    rider = prompt.skater or "a skater"
-    thing = object_text or f"{prompt.object} under the feet of {rider}, in the place and the pose of a skateboard"
-    person = skater_text or f"{rider} riding, the whole body in the pose of the skeleton"
+def old_object(run: Run, mask: Path | None, said: str | None) -> str | None:
+    """Return what the run's object was, such as "skateboard", or None where nobody knows.
+
+    That is what the user says, else the class that its detector found; a box given by hand has none, and of another
+    mask than the run's own the detector knows nothing. Raises InputError when prompts.json cannot be read.
+    """
+    own = run.path("mask.mp4")
+    if said is not None or (mask or own).resolve() != own.resolve():
+        return said
+    prompt = read_prompts(run).get("object")
+    return prompt.detected.name if prompt and prompt.detected else None
+
+
+def write_texts(
+    prompt: Prompt, old: str | None, object_text: str | None = None, skater_text: str | None = None
+) -> Texts:
+    """Return the prompts for "object, skater"; `object_text` and `skater_text` stand in place of the sentences.
+
+    old: what the object was; None names nothing. No positive prompt names it, because what is named is painted.
+    """
+    underfoot = old is not None and old.casefold() in _UNDERFOOT
+    rider = prompt.skater or ("a skater" if underfoot else "a person")
+    thing = object_text or f"{prompt.object} {'under the feet of' if underfoot else 'moving with'} {rider}"
+    doing = "riding" if underfoot else "in motion"
+    person = skater_text or f"{rider} {doing}, the whole body in the pose of the skeleton"
     old_skater = _OLD_SKATER if prompt.skater or skater_text else ""
+    unwanted = _unwanted(old, object_text or prompt.object)
     return Texts(
         object=_join(thing, _SCENE),
-        object_negative=_join(_OLD_OBJECT, _FLAWS),
+        object_negative=_join(unwanted, _FLAWS),
         skater=_join(person, _SCENE),
-        skater_negative=_join(_OLD_SKATER, _FLAWS),
+        skater_negative=_join(old_skater, _FLAWS),
         both=_join(person, thing, _SCENE) if prompt.skater or skater_text else _join(thing, _SCENE),
-        both_negative=_join(_OLD_OBJECT, old_skater, _FLAWS),
+        both_negative=_join(unwanted, old_skater, _FLAWS),
     )
+
+
+def _unwanted(old: str | None, new: str) -> str:
+    """Return what the negative prompt says of the old object: nothing where the new one is of its kind."""
+    if old is None or old.casefold() in new.casefold():
+        return ""
+    return _join(old, _PARTS.get(old.casefold(), ""))
 
 
 def _join(*parts: str) -> str:

@@ -36,7 +36,7 @@ from reskin.workflow import Graph, Workflow, graph_sha256, load_workflow
 
 @dataclass(frozen=True)
 class Request:
-    """What to paint: reskins/NAME of a run."""
+    """What to paint: reskins/NAME of a run. replaces: what the object was, where that is known."""
 
     name: str
     workflow: Workflow
@@ -44,6 +44,7 @@ class Request:
     prompt: Prompt
     seed: int
     settings: Settings
+    replaces: str | None = None
     force: bool = False
 
 
@@ -129,7 +130,8 @@ def _plan_model(request: Request, comfy: ComfyOrchestrator, scratch: Path, kept:
     length, overlap = settings.windows(window_frames(workflow.graph))
     fit = fit_into(info.width, info.height, *settings.size) if settings.size else fit_to_area(info.width, info.height)
     skater = request.prompt.skater if request.clip.skater_mask else None
-    texts = write_texts(replace(request.prompt, skater=skater), settings.object_prompt, settings.human_prompt)
+    prompt = replace(request.prompt, skater=skater)
+    texts = write_texts(prompt, request.replaces, settings.object_prompt, settings.human_prompt)
     choices = [
         Choice("prompt", ("text", "prompt"), texts.positive_of()),
         Choice("negative prompt", ("text", "prompt"), texts.negative_of()),
@@ -148,6 +150,7 @@ def _plan_model(request: Request, comfy: ComfyOrchestrator, scratch: Path, kept:
         Joining(settings.anchored, settings.lock),
         f"{workflow.name} ({model})",
         {
+            "replaces": request.replaces,
             "texts": {"prompt": texts.positive_of(), "negative prompt": texts.negative_of()},
             "settings": settings.asked(),
             "size": {"model": list(fit.model), "inner": list(fit.inner), "offset": list(fit.offset)},

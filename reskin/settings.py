@@ -31,6 +31,7 @@ class Settings:
 
     object_prompt: str | None = None
     human_prompt: str | None = None
+    replaces: str | None = None
     steps: int | None = None
     cfg: float | None = None
     shift: float | None = None
@@ -96,6 +97,7 @@ def painting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 _OPTIONS = (
     click.option("--object-prompt", metavar="TEXT", help="What the model is told of the object, in place of ours."),
     click.option("--human-prompt", metavar="TEXT", help="What the model is told of the skater, in place of ours."),
+    click.option("--replaces", metavar="NOUN", help="What the object was (default: what the detector called it)."),
     click.option("--steps", type=click.IntRange(1, 200), help="Sampling steps (default: the workflow's)."),
     click.option("--cfg", type=click.FloatRange(0, 30), help="How closely the prompt is followed."),
     click.option("--shift", type=click.FloatRange(0, 100), help="The sampling's shift towards noise."),
@@ -121,7 +123,7 @@ def read_settings(given: dict[str, Any]) -> Settings:
     for name in ("cfg", "shift"):
         if values[name] is not None and not math.isfinite(values[name]):
             raise UsageError(f"--{name} {values[name]} is not a number.")
-    for name in ("object_prompt", "human_prompt"):
+    for name in ("object_prompt", "human_prompt", "replaces"):
         _check_text(name, values[name])
     if values["reference"] is not None and not values["reference"].is_file():
         raise UsageError(f"there is no picture {values['reference']}; check --reference.")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 _BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\noops"
+_MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\nConnection: close\r\n\r\n404: Not Found"
 
 
 @dataclass
@@ -19,10 +20,12 @@ class Fault:
     path: str
     times: int = 1
     broken: bool = False  # answered with 500, and never handed on
+    missing: bool = False  # answered with 404 as by a server without such a route, and never handed on
     deaf: bool = False  # handed on, and the answer is lost
     delay_s: float = 0.0  # handed on late
     before: Callable[[], None] | None = None  # called before it is handed on
     torn_at: int | None = None  # bytes of the answer that come through
+    renames: tuple[bytes, bytes] = (b"", b"")  # of one length: what the answer says, and what it says instead
 
 
 @dataclass
@@ -90,8 +93,8 @@ class Proxy:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         fault = self._fault(method, path) or Fault("", "")
-        if fault.broken:
-            writer.write(_BROKEN)
+        if fault.broken or fault.missing:
+            writer.write(_BROKEN if fault.broken else _MISSING)
             await writer.drain()
             return
         await asyncio.sleep(fault.delay_s)
@@ -111,6 +114,8 @@ class Proxy:
                 await self._tunnel(reader, writer, there, back)
                 return
             answer = await there.read()
+            if fault.renames[0]:
+                answer = answer.replace(*fault.renames)
             writer.write(b"" if fault.deaf else answer[: fault.torn_at])
             await writer.drain()
         finally:

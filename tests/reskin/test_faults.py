@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from handoff.hashing import sha256_file
 from handoff.run import Run
 from reskin.cli import command
+from reskin.errors import ServerUnreachable
 from runner.process import ROOT
-from tests.reskin.backstage import history, output_folder
+from tests.reskin.backstage import history, output_folder, processes_of
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 
 pytestmark = pytest.mark.server
@@ -44,6 +48,11 @@ def reskin_fails(run: Run, *options: str) -> tuple[int, str]:
     done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stderr.strip().splitlines()[-1]
+
+
+def send(processes: list[int], number: signal.Signals) -> None:
+    for pid in processes:
+        os.kill(pid, number)
 
 
 def output(run: Run, name: str = "drone") -> Path:
@@ -131,7 +140,7 @@ def test_a_socket_that_is_silent_while_http_works_costs_nothing(make_run: MakeRu
 def test_a_result_that_is_gone_from_the_server_is_named_and_the_next_command_makes_it(
     make_run: MakeRun, proxy: Proxy
 ) -> None:
-    run = make_run(4)
+    run, before = make_run(4), set(history(proxy.upstream))
 
     def delete() -> None:
         for path in output_folder(proxy.upstream).rglob("*.png"):
@@ -144,6 +153,54 @@ def test_a_result_that_is_gone_from_the_server_is_named_and_the_next_command_mak
     assert line.endswith("HTTP 404 (was its output folder cleared?); run the same command again.")
     assert nothing_written(run)
     assert reskin(run, "--server", proxy.address) == 0
+    assert new_jobs(proxy.upstream, before) == 2, "one for each command"
+    assert whole(run, proxy.upstream)
+
+
+@pytest.mark.parametrize("key", [b'"gifs"  ', b'"videos"'])
+def test_results_under_another_key_are_found_all_the_same(make_run: MakeRun, proxy: Proxy, key: bytes) -> None:
+    """VideoHelperSuite and others name theirs so; here the real server's record is renamed on its way."""
+    run = make_run(4)
+    proxy.faults = [Fault("GET", "/history", renames=(b'"images"', key))]
+    assert reskin(run, "--server", proxy.address) == 0
+    assert proxy.count("GET", "/history") == 1, "the record that was renamed is the one that was used"
+    assert whole(run, proxy.upstream)
+
+
+def test_a_server_that_freezes_for_a_while_costs_nothing(make_run: MakeRun, proxy: Proxy) -> None:
+    run, before = make_run(4), set(history(proxy.upstream))
+    frozen = processes_of(proxy.upstream)
+    assert frozen
+
+    def freeze() -> None:
+        send(frozen, signal.SIGSTOP)
+        threading.Timer(3, send, (frozen, signal.SIGCONT)).start()
+
+    proxy.faults = [Fault("GET", "/api/jobs", before=freeze)]
+    assert reskin(run, "--server", proxy.address) == 0
+    assert new_jobs(proxy.upstream, before) == 1
+    assert whole(run, proxy.upstream)
+
+
+def test_a_server_that_stays_frozen_has_gone_away(
+    make_run: MakeRun, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections, and answers nothing: the kernel does that for a stopped process."""
+    run, frozen = make_run(4), processes_of(proxy.upstream)
+    proxy.faults = [Fault("GET", "/api/jobs", before=lambda: send(frozen, signal.SIGSTOP))]
+    try:
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(ServerUnreachable, match=r"went away in mid-job and did not come back within 10 s") as caught,
+        ):
+            patch.setattr("reskin.http._TIMEOUT", httpx.Timeout(5))  # three times, else it is three minutes
+            reskin(run, "--server", proxy.address, "--patience", "10")
+    finally:
+        send(frozen, signal.SIGCONT)
+    assert caught.value.exit_code == 3
+    assert nothing_written(run)
+    assert reskin(run, "--server", proxy.address) == 0
+    assert proxy.count("POST", "/prompt") == 2, "one for each command"
     assert whole(run, proxy.upstream)
 
 

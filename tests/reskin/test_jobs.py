@@ -19,10 +19,9 @@ import pytest
 from handoff.run import Run
 from reskin.download import ServerFile
 from reskin.errorlog import error_log
-from reskin.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, ServerWedged, WorkflowRefused
+from reskin.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, WorkflowRefused
 from reskin.follow import Progress
 from reskin.orchestrator import ComfyOrchestrator, JobLimits
-from reskin.server import ComfyServer
 from reskin.workflow import Graph
 from runner.process import ROOT
 from tests.reskin.proxy import proxy_to
@@ -139,24 +138,6 @@ def test_a_job_that_somebody_takes_out_of_the_queue_is_not_put_in_again(comfy: C
     thread.join()
     comfy.server.cancel(blocker)
     assert is_idle(comfy)
-
-
-def test_a_server_whose_worker_has_stopped_is_told_apart() -> None:
-    """A stand-in: the real one stays like that for good."""
-    sent: list[tuple[str, str]] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        sent.append((request.method, request.url.path))
-        if request.url.path == "/queue":
-            return httpx.Response(200, json={"queue_running": [], "queue_pending": [[0, "x"], [1, "y"]]})
-        return httpx.Response(200, json={"status": "pending"})
-
-    with ComfyOrchestrator("127.0.0.1:9", limits=JobLimits(60, 0, wedged_s=1.5)) as comfy:
-        comfy.server = ComfyServer("127.0.0.1:9", httpx.MockTransport(answer))
-        with pytest.raises(ServerWedged, match=r"has worked on none for 1.5 s; its worker has stopped") as caught:
-            comfy.run(slow_graph(1), OUTPUT)
-    assert caught.value.exit_code == 10
-    assert sent[-1][0] == "POST" and sent[-1][1].endswith("/cancel")
 
 
 def test_progress_names_the_node_at_work(comfy: ComfyOrchestrator) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from reskin.nouns import write_texts
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from handoff.box import Box
+from handoff.prompts import Detected, write_prompt
+from handoff.prompts import Prompt as Place
+from handoff.run import Run
+from reskin.nouns import old_object, write_texts
 from reskin.prompt import Prompt
 
 BOTH = Prompt("cyberpunk drone", "samurai")
 
 
 def test_each_pass_says_its_own_noun_and_rejects_the_old_thing() -> None:
-    texts = write_texts(BOTH)
+    texts = write_texts(BOTH, "skateboard")
     assert "cyberpunk drone" in texts.object
     assert "samurai" in texts.skater and "drone" not in texts.skater
     assert "cyberpunk drone" in texts.both and "samurai" in texts.both
@@ -18,21 +27,63 @@ def test_each_pass_says_its_own_noun_and_rejects_the_old_thing() -> None:
     assert "skateboard" not in texts.skater_negative
 
 
+def test_what_is_rejected_is_what_the_object_was() -> None:
+    texts = write_texts(BOTH, "sports ball")
+    assert texts.object_negative.startswith("sports ball, ") and "sports ball, " in texts.both_negative
+    assert not any("board" in each or "wheels" in each for each in vars(texts).values())
+    assert "feet" not in texts.object and "riding" not in texts.skater, "nobody stands on a ball"
+    assert "under the feet of samurai" in write_texts(BOTH, "snowboard").object
+
+
+def test_where_nobody_knows_what_the_object_was_nothing_is_named() -> None:
+    texts = write_texts(BOTH, None)
+    assert not any("board" in each for each in vars(texts).values())
+    assert texts.object_negative.startswith("blurred")
+    assert texts.both_negative.startswith("street clothes")
+    assert "feet" not in texts.object
+
+
+def test_the_old_thing_is_in_no_positive_prompt_because_what_is_named_is_painted() -> None:
+    texts = write_texts(BOTH, "skateboard")
+    assert not any("skateboard" in each for each in texts.positive_of().values())
+
+
+@pytest.mark.parametrize("words", [(Prompt("golden Skateboard", None),), (BOTH, "a matte black skateboard")])
+def test_a_new_object_of_the_old_ones_kind_is_not_rejected(words: tuple[Prompt] | tuple[Prompt, str]) -> None:
+    prompt, *own = words
+    assert "skateboard" not in write_texts(prompt, "skateboard", *own).object_negative
+
+
+def test_what_the_object_was_is_what_the_user_says_else_what_the_detector_called_it(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    run, box, own = make_run(4), Box(20, 40, 52, 72), tmp_path / "own.mp4"
+    own.write_bytes(run.path("mask.mp4").read_bytes())
+    assert old_object(run, None, None) is None
+    write_prompt(run, "object", Place(box, 0, "detector", detected=Detected("snowboard", 0.8, "yolox-nano")))
+    assert old_object(run, None, None) == old_object(run, run.path("mask.mp4"), None) == "snowboard"
+    assert old_object(run, None, "scooter") == "scooter"
+    assert old_object(run, own, None) is None, "what a mask of the user's own shows, the detector has not seen"
+    assert old_object(run, own, "scooter") == "scooter"
+    write_prompt(run, "object", Place(box, 0, "flag"))
+    assert old_object(run, None, None) is None
+
+
 def test_a_single_noun_leaves_the_skater_out_of_the_prompt_and_of_the_negative_one() -> None:
-    texts = write_texts(Prompt("hoverboard", None))
+    texts = write_texts(Prompt("hoverboard", None), "skateboard")
     assert "hoverboard" in texts.both
     assert "skeleton" not in texts.both
     assert "street clothes" not in texts.both_negative
 
 
 def test_the_users_own_sentences_stand_in_place_of_ours() -> None:
-    texts = write_texts(BOTH, "a matte black drone", "an old samurai in red armour")
+    texts = write_texts(BOTH, "skateboard", "a matte black drone", "an old samurai in red armour")
     assert texts.object.startswith("a matte black drone, ") and "cyberpunk" not in texts.object
     assert texts.skater.startswith("an old samurai in red armour, ")
     assert texts.both.startswith("an old samurai in red armour, a matte black drone, ")
 
 
 def test_passes_are_named_as_the_templates_name_them() -> None:
-    texts = write_texts(BOTH)
+    texts = write_texts(BOTH, "skateboard")
     assert texts.positive_of() == {"": texts.both, "object": texts.object, "skater": texts.skater}
     assert texts.negative_of().keys() == texts.positive_of().keys()

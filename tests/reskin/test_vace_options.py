@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from handoff.box import Box
 from handoff.poses import PoseWriter
+from handoff.prompts import Detected, Prompt, write_prompt
 from handoff.run import Run
 from handoff.video import Frame, probe, read_frames
 from runner.process import ROOT
@@ -51,6 +53,7 @@ def test_reference_lora_and_prompt_change_what_the_model_does(
     cv2.imwrite(str(reference), picture)
     base = plain(run, "base")
     record = json.loads(run.path("reskins/base/output.json").read_text())
+    assert record["replaces"] is None and "board" not in record["texts"]["negative prompt"][""]
     assert record["pixels"]["changed_outside_px"] > 0.9 * 5 * (WIDTH * HEIGHT - 32 * 32), (
         "unlocked: nothing is put back"
     )
@@ -69,6 +72,8 @@ def test_make_reskin_takes_the_locked_workflow_where_its_models_are(
     with PoseWriter(run.path("pose.json"), {}) as poses:
         for _ in range(5):
             poses.write([])
+    detected = Detected("snowboard", 0.8, "yolox-nano")
+    write_prompt(run, "object", Prompt(Box(20, 40, 52, 72), 0, "detector", detected=detected))
     (tmp_path / "data" / "runs").mkdir(parents=True)
     run.dir.rename(tmp_path / "data" / "runs" / "clip")
     given = {"DATA_DIR": str(tmp_path / "data"), "MODELS_DIR": str(tiny_models), "RUNNER": "local"}
@@ -88,4 +93,6 @@ def test_make_reskin_takes_the_locked_workflow_where_its_models_are(
     assert "5 frames; 0 px changed outside the regions" in done.stdout
     folder = tmp_path / "data" / "runs" / "clip" / NAME
     assert probe(folder / "output.mp4").frames == 5
+    record = json.loads((folder / "output.json").read_text())
+    assert record["replaces"] == "snowboard" and "snowboard" in record["texts"]["negative prompt"]["object"]
     assert sorted(path.name for path in folder.iterdir()) == ["output.json", "output.mp4"], "no window is left behind"
