@@ -13,8 +13,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from runner import runs
 from runner.comfyserver import serve
@@ -41,7 +42,8 @@ tracker's; --device goes to both."""
 PATIENCE = "--patience"
 """Option of the reskin stage: seconds to wait for a server that went away."""
 GENERATED_POSE = "--generated-pose"
-INTERRUPTED = (130, 143)
+RTMW = "rtmw"
+BAD_INPUT, INTERRUPTED = 2, (130, 143)
 WORK_TO_DO = 4
 """Exit code of `python -m reskin --check` when the result is not there yet."""
 
@@ -196,12 +198,42 @@ def _own_server(log: Path) -> Iterator[list[str]]:
         yield [address]
 
 
-def _second_pose(original: Path, generated: Path, force: bool) -> tuple[int, list[str]]:
+def pose_again(stages: Mapping[str, Any]) -> list[str]:
+    """Return the pose stage's options that find a skeleton in another clip as run.json says the run's own was found.
+
+    The network and its size, the smoothing, and the detector where there was one, else none. The device is not among
+    them: it is a machine's, not a result's.
+    """
+    made, detected = stages["posegen"], stages.get("detect")
+    params = made["params"]
+    options = ["--backend", params["backend"]] if "backend" in params else []
+    if params.get("backend") == RTMW:
+        options += ["--model", made["tools"]["name"].lower()]
+    if "smoothing" in params:
+        options += ["--smooth", params["smoothing"]["method"]]
+    if detected and "boxes" in params:
+        options += ["--detector", detected["tools"]["detector"].removeprefix("yolox-")]
+        return [*options, "--every", str(detected["params"]["every"])]
+    return [*options, "--no-detector"]
+
+
+def _skater_again(stages: Mapping[str, Any]) -> list[str]:
+    """Return the option that says which of the people is the skater: the one who stands where he did in the source."""
+    place = stages["posegen"].get("notes", {}).get("skater")
+    if not place or "boxes" not in stages["posegen"]["params"]:
+        return []
+    return ["--person", f"{place['frame']}:{','.join(str(each) for each in place['box'])}"]
+
+
+def _second_pose(
+    original: Path, generated: Path, force: bool, device: list[str], check: Callable[[], int]
+) -> tuple[int, list[str]]:
     """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
 
     It is found as the run's own was, in a run folder that is thrown away; pose.json stays beside the clip. Not again
     where the last evaluation had this clip and this skeleton. Without it the gate still has its verdict, so a failure
-    is only said.
+    is only said. device: the option, where it was given; the embedded backend has none. check: refuses what the
+    evaluator would, with its exit code, before anything is done.
     """
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
@@ -209,19 +241,23 @@ def _second_pose(original: Path, generated: Path, force: bool) -> tuple[int, lis
     folder, pose = generated.resolve().parent, generated.with_name("pose.json")
     try:
         stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
-        made = stages["posegen"]["params"]
+        again, skater = pose_again(stages), _skater_again(stages)
         known = stages.get(f"evaluator/{folder.name}", {}).get("inputs", {})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0, []  # the evaluator says what is wrong with the run, if anything is
     options = [GENERATED_POSE, str(pose)]
     names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose)}
     if not force and all(path.is_file() and known.get(name) == _sha256(path) for path, name in names.items()):
         return 0, options
-    backend = ["--backend", made["backend"]] if "backend" in made else []
+    code = check()
+    if code:
+        return code, []
     scratch = folder / f".pose.{os.getpid()}.partial"  # a killed command's is cleared away with other partial files
     try:
-        arguments = ["--run", str(scratch), "-i", str(generated), *backend]
-        code = run_module(ensure_env("posegen"), "posegen", arguments)
+        arguments = ["--run", str(scratch), "-i", str(generated), *again, *(device if RTMW in again else [])]
+        code = run_module(ensure_env("posegen"), "posegen", [*arguments, *skater])
+        if code == BAD_INPUT and skater:  # nobody is where he was: then whoever there is, which may be nobody
+            code = run_module(ensure_env("posegen"), "posegen", arguments)
         if code == 0:
             os.replace(scratch / "pose.json", pose)
             print(f"{pose.name}: {pose}", flush=True)
@@ -246,10 +282,12 @@ def evaluate(arguments: list[str]) -> int:
     parser.add_argument("-original", "--original", default="mask.mp4", metavar="MASK", help="the original mask")
     parser.add_argument("-generated", "--generated", metavar="VIDEO", help="the generated clip (default output.mp4)")
     parser.add_argument("--generated-mask", metavar="MASK", help="score this mask instead of tracking again")
+    parser.add_argument("--device", metavar="DEVICE", help="where tracker and pose network run: auto, cuda or cpu")
     parser.add_argument("--no-pose", action="store_true", help="do not look for the skater in the generated clip")
     options, rest = parser.parse_known_args(arguments)
     named = _named_run(options.run)
     force = ["--force"] if options.force else []
+    device = ["--device", options.device] if options.device else []
     original = runs.find(options.original, named)
     if options.generated_mask:
         pair = ["--generated-mask", options.generated_mask]
@@ -260,8 +298,13 @@ def evaluate(arguments: list[str]) -> int:
             name = str(runs.find(name, run, runs.newest_reskin(run)))
         pair = ["-generated", name]
         if not options.no_pose and not any(each.split("=")[0] == GENERATED_POSE for each in rest):
-            code, pose = _second_pose(original, Path(name), options.force)
+            checked = ["-original", str(original), *pair, *device, *rest, "--check"]
+
+            def check() -> int:
+                return run_module(ensure_env("evaluator"), "evaluator", checked)
+
+            code, pose = _second_pose(original, Path(name), options.force, device, check)
             if code:
                 return code
             pair += pose
-    return run_module(ensure_env("evaluator"), "evaluator", ["-original", str(original), *pair, *force, *rest])
+    return run_module(ensure_env("evaluator"), "evaluator", ["-original", str(original), *pair, *device, *force, *rest])
