@@ -42,7 +42,7 @@ def ssim_map(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
     """
     # with d = x - y the formula's two factors are 1 - var d / (var x + var y + C2) and 1 - (mean d)^2 / (mean x^2 +
     # mean y^2 + C1): what is subtracted is small where the pictures are alike, and single precision is enough
-    x, y = (image.astype(np.float32) - _GRAY for image in (first, second))
+    x, y = (np.subtract(image, _GRAY, dtype=np.float32) for image in (first, second))
     difference = x - y
     mean_x, mean_difference = _blur(x), _blur(difference)
     mean_y = mean_x - mean_difference
