@@ -16,7 +16,7 @@ MOST_DB = 100.0
 WINDOW, SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _GRAY = np.float32(128)
-_CACHED_PX = 50_000
+_CACHED_PX = 120_000
 
 Floats = NDArray[np.float32]
 
