@@ -49,6 +49,7 @@ _PATH = click.Path(path_type=Path)
     multiple=True,
     help="A report to write, may be repeated; else all. json is always written.",
 )
+@click.option("--check", is_flag=True, help="Only say whether all this can be evaluated: exit code 0, 2 or 3.")
 @click.option("--force", is_flag=True, help="Evaluate again even where nothing has changed.")
 def evaluate(
     original: Path,
@@ -65,6 +66,7 @@ def evaluate(
     generated_pose: Path | None,
     output: Path | None,
     formats: tuple[str, ...],
+    check: bool,
     force: bool,
 ) -> int:
     """Prove frame by frame that the new object fills the old outline.
@@ -88,11 +90,14 @@ def evaluate(
             setup = choose_setup(run, original, material.info, bbox, frame, Wanted(backend, model, device))
             job = Job(material, setup, output or generated.parent / "report", wishes, click.echo)
             job.check()
+            if check:
+                return 0
             click.echo(setup.line())
             return _close(job.result(), job.report)
         if generated_mask is None:
             raise UsageError("give either -generated VIDEO or --generated-mask MASK.")
-        _refuse_with_masks(bbox=bbox, frame=frame, calibrate=calibrate, pose=pose, generated_pose=generated_pose)
+        only_for_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check}
+        _refuse_with_masks(**only_for_clips, pose=pose, generated_pose=generated_pose)
         if OVERLAY in formats:
             raise UsageError("overlay.mp4 shows clips, and two masks have none; leave out --format overlay.")
         return _close(compare_masks(original, generated_mask, wishes, output, click.echo), output)

@@ -27,7 +27,7 @@ class OverlayWriter:
     def __init__(self, path: Path, fps: Fraction, width: int, height: int) -> None:
         self._scale = min(1.0, MAX_WIDTH / (2 * width))
         self._size = (round(width * self._scale) // 2 * 2, round(height * self._scale) // 2 * 2)
-        self._video = VideoWriter(path, fps, 2 * self._size[0], self._size[1] + _BAR_PX, crf=18)
+        self._video = VideoWriter(path, fps, 2 * self._size[0], self._size[1] + _BAR_PX, crf=20, preset="ultrafast")
 
     def __enter__(self) -> OverlayWriter:
         self._video.__enter__()

@@ -22,10 +22,10 @@ from evaluator.trust import Trust
 from evaluator.worst import WorstFrames
 from handoff.masks import Mask
 from handoff.progress import progress
-from handoff.threads import Behind
+from handoff.threads import Ahead, Behind
 from handoff.video import Frame
 
-_WAITING = 4  # frames that wait to be scored while the tracker goes on
+_DECODED, _WAITING = 2, 4  # frames that are read ahead of the tracker, and that wait behind it to be scored
 
 Say = Callable[[str], object]
 
@@ -71,8 +71,9 @@ class Session:
         return known + self._gate.scores[len(known) :]
 
     def score(self, found: Iterator[Mask]) -> None:
-        """Hold P of every frame against G. The tracker goes on while the frame before is measured and drawn."""
+        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
         with contextlib.ExitStack() as stack:
+            sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED)))
             writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
 
             def one(item: tuple[Sight, Mask]) -> None:
@@ -80,7 +81,7 @@ class Session:
 
             try:
                 with Behind(one, _WAITING) as behind:
-                    pairs = zip(self._material.read(), found, strict=True)
+                    pairs = zip(sights, found, strict=True)
                     for pair in progress(pairs, total=self._material.info.frames, desc="evaluate"):
                         behind.put(pair)
             except KeyboardInterrupt:

@@ -49,6 +49,7 @@ def command(
     where: Where | None,
     every: int | None,
     detector: str | None,
+    no_detector: bool,
     backend: str,
     model: str | None,
     device: str,
@@ -68,7 +69,7 @@ def command(
     """
     asked = Wanted(backend, model, device)
     needed = backend == "rtmw" or asked.rtmw_only is not None
-    wanted = Look(thing, where, every, detector, device, needed)
+    wanted = Look(thing, where, every, detector, device, needed, no_detector)
     run = ingest(clip, run_dir, force) if clip else Run.open(run_dir)
     found = look(run, wanted, prompt_only, force and not keep_detections)
     if prompt_only:

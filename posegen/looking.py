@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import click
 
+from handoff.errors import UsageError
 from handoff.prompts import FILE, read_prompts, write_prompt
 from handoff.run import Run
 from posegen.detect.coco import class_number
@@ -21,6 +22,7 @@ class Look:
     """What the user asks of the detector; None: not said.
 
     thing: the object's class. where: who the skater is. needed: the skeleton's backend, or an option, needs it.
+    unwanted: it is not to be used although it is there.
     """
 
     thing: str | None = None
@@ -29,15 +31,18 @@ class Look:
     detector: str | None = None
     device: str = "auto"
     needed: bool = False
+    unwanted: bool = False
 
     def __post_init__(self) -> None:
         if self.thing is not None:
             class_number(self.thing)  # a typo is refused before any work
+        if self.unwanted and self.asked_for:
+            raise UsageError("--no-detector leaves nothing that could answer the other options; leave it out, or them.")
 
     @property
     def possible(self) -> bool:
         """Whether the detector's weights are there."""
-        return has_detector(self.detector or DEFAULT_MODEL)
+        return not self.unwanted and has_detector(self.detector or DEFAULT_MODEL)
 
     @property
     def asked_for(self) -> bool:

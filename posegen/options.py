@@ -54,6 +54,11 @@ _OPTIONS: tuple[Option, ...] = (
         f"The size of the YOLOX detector, e.g. --detector s  [default: {DEFAULT_DETECTOR}]",
     ),
     (
+        ("--no-detector",),
+        {"is_flag": True},
+        "Look for the skater in the whole picture, even where a detector's weights are there, e.g. --no-detector",
+    ),
+    (
         ("--backend",),
         {"type": click.Choice(NAMES), "default": "auto", "show_default": True},
         "What finds the skeleton. auto: RTMW where its weights and the detector's are, else MediaPipe, the embedded "

@@ -109,9 +109,3 @@ def newest_reskin(run: Path) -> str:
     if folder is None:
         raise RunnerError(f"the run {run} has no reskin yet; make one with generate_reskin.py --prompt '...'.", 2)
     return f"reskins/{folder.name}"
-
-
-def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
