@@ -23,6 +23,7 @@ def build(stages: list[str]) -> int:
     for stage in stages:
         if stage not in images.STAGES:
             raise RunnerError(f"there is no image for '{stage}'; there are {', '.join(images.STAGES)}.", 2)
+    images.check_nodes()
     with working("building the images (the first time downloads about 4 GB)"):
         code = _call("build", *(stages or images.STAGES), extra=images.build_arguments())
     if code:

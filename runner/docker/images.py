@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def code(stage: str) -> str:
     for path in sorted(_files(stage)):
         digest.update(f"{path.relative_to(ROOT).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def check_nodes() -> None:
+    """Raise RunnerError unless $NODES names pinned packages of nodes: a build's log would hide the reason."""
+    known = tomllib.loads((ROOT / "comfyui" / "packages.toml").read_text(encoding="utf-8"))["packages"]
+    names = (os.environ.get("NODES") or "").split()
+    unknown = [name for name in names if name not in known and names != ["all"]]
+    if unknown:
+        raise RunnerError(
+            f"NODES={' '.join(unknown)} is not a pinned package of nodes; known are {', '.join(known)}, or all.", 2
+        )
 
 
 def build_arguments() -> dict[str, str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.docker import images
+from runner.errors import RunnerError
 from runner.process import ROOT
 
 SCRIPT = ROOT / "comfyui" / "fetch_nodes.py"
@@ -123,6 +125,24 @@ def test_what_came_from_git_is_declared_for_the_scanner_of_the_image(
     assert server["purl"] == "pkg:github/comfyanonymous/comfyui@b1693ecba9f5b65f8c80ab36b195ab963ec92413"
     assert (package["name"], package["version"]) == ("Nodes", nodes[1])
     assert package["licenses"] == [{"license": {"id": "MIT"}}]
+
+
+@pytest.mark.parametrize("names", ["", "all", "ComfyUI-GGUF comfyui_controlnet_aux"])
+def test_a_build_takes_the_names_that_the_script_takes(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODES", names)
+    images.check_nodes()
+
+
+@pytest.mark.parametrize("names", ["Foo", "ComfyUI-GGUF Foo", "all Foo"])
+def test_a_build_is_refused_before_it_begins_for_a_name_that_is_not_pinned(
+    names: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODES", names)
+    with pytest.raises(
+        RunnerError, match=r"Foo is not a pinned package of nodes; known are ComfyUI-GGUF, .*, or all\."
+    ) as told:
+        images.check_nodes()
+    assert told.value.exit_code == 2
 
 
 def pins_of(lock: str) -> dict[str, str]:
