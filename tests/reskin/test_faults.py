@@ -18,6 +18,7 @@ from handoff.hashing import sha256_file
 from handoff.run import Run
 from reskin.cli import command
 from reskin.errors import ServerUnreachable
+from reskin.http import TRIES
 from runner.process import ROOT
 from tests.reskin.backstage import history, output_folder, processes_of
 from tests.reskin.proxy import Fault, Proxy, proxy_to
@@ -198,6 +199,7 @@ def test_a_server_that_stays_frozen_has_gone_away(
     finally:
         send(frozen, signal.SIGCONT)
     assert caught.value.exit_code == 3
+    assert proxy.count("GET", "/api/jobs") == TRIES, "the first request that got no answer began the wait"
     assert nothing_written(run)
     assert reskin(run, "--server", proxy.address) == 0
     assert proxy.count("POST", "/prompt") == 2, "one for each command"
