@@ -14,6 +14,9 @@ from runner.process import ROOT
 
 SHARED = ROOT.parent / "shared"
 
+# whoever has images has make's RUNNER=auto mean containers; only tests/containers asks for them, by name
+os.environ["RUNNER"] = "local"
+
 
 @dataclass(frozen=True)
 class Product:
@@ -41,7 +44,7 @@ class Product:
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"DATA_DIR": str(self.data), "RUNNER": "local"}
+        return os.environ | {"DATA_DIR": str(self.data)}
 
     def run(self, name: str) -> Path:
         return self.data / "runs" / name
