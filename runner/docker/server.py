@@ -49,7 +49,7 @@ def serve(log: Path) -> Iterator[tuple[str, str]]:
         yield ADDRESS, compose.PROJECT
         return
     images.check("comfyui")
-    project = f"{compose.PROJECT}-{os.getpid()}"
+    project = compose.own_project()
     work = runs.data_dir().absolute() / "comfyui" / str(os.getpid())
     compose.folders()
     work.mkdir(parents=True, exist_ok=True)

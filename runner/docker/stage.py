@@ -17,6 +17,10 @@ from runner.errors import RunnerError
 from runner.process import ROOT, die_with_parent
 
 _NAME = "skate-physics-run"
+KILLED = 137
+REGISTRY = "WEIGHTS_TOML"
+_PASSED_ON = (REGISTRY, "TRACKER_SAM2_OVERRIDES")
+"""What the stages read from their environment, beside the folders: another registry of models, another size of one."""
 _numbers = itertools.count()
 
 
@@ -38,10 +42,13 @@ def run_stage(
     images.check(stage)
     made = [folder for folder in writes if _make(folder)]
     models = runs.models_dir().absolute()
-    reads = [*named_paths(arguments), *([models] if models.is_dir() else [])]
+    reads = [*named_paths([*arguments, os.environ.get(REGISTRY, "")]), *([models] if models.is_dir() else [])]
     name = f"{_NAME}-{os.getpid()}-{next(_numbers)}"
     options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(reads, writes)]
     options += ["--env", f"MODELS_DIR={models}", "--env", "DATA_DIR=/data"]
+    for variable in _PASSED_ON:
+        if variable in os.environ:
+            options += ["--env", variable]
     if code:
         options += ["--volume", f"{code}:/app/{code.relative_to(ROOT).as_posix()}:ro"]
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -49,9 +56,12 @@ def run_stage(
     if module:
         options += ["--entrypoint", "python"]
         arguments = ["-m", module, *arguments]
+    own = compose.own_project()  # so that make down ends no command that runs beside it
     try:
-        return _call(compose.command("run", *options, stage, *arguments, project=project or compose.PROJECT), name)
+        return _call(compose.command("run", *options, stage, *arguments, project=project or own), name)
     finally:
+        if stage == "reskin" and project is None:  # the one stage with a network, here without a server
+            engine.docker("network", "rm", f"{own}_server")
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # nothing was written
@@ -88,6 +98,8 @@ def _call(command: list[str], name: str) -> int:
             return 128 - code if code < 0 else code
         if found["State"]["OOMKilled"]:
             print("error: the container ran out of memory and was killed; free some, or ask for less", file=sys.stderr)
+        elif found["State"]["ExitCode"] == KILLED:
+            print("error: the container was killed from outside; run the same command to go on", file=sys.stderr)
         return int(found["State"]["ExitCode"])
 
 
