@@ -55,7 +55,7 @@ def serve(log: Path) -> Iterator[tuple[str, str]]:
     work.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f"comfyui: starting the server's container (log: {log})", file=sys.stderr, flush=True)
-    variables = {"COMFYUI_WORK": str(work), "COMFYUI_PORT": "8188"}
+    variables = {"COMFYUI_WORK": str(work)}
     try:
         with log.open("wb") as output:
             client = subprocess.Popen(

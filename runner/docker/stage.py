@@ -60,7 +60,7 @@ def run_stage(
     try:
         return _call(compose.command("run", *options, stage, *arguments, project=project or own), name)
     finally:
-        if stage == "reskin" and project is None:  # the one stage with a network, here without a server
+        if project is None:  # Compose makes the project's network even for a container without one
             engine.docker("network", "rm", f"{own}_server")
         for folder in made:
             with contextlib.suppress(OSError):
