@@ -81,7 +81,7 @@ def _make(folder: Path) -> bool:
 def _call(command: list[str], name: str) -> int:
     """Run the client, which passes signals on; what came of it is asked from the engine."""
     with _removed(name):
-        # the kernel ends the client when this process is killed, and the client then ends the container
+        # the kernel ends the client when this process is killed; the container is ended by what `_removed` started
         child = subprocess.Popen(command, env=compose.environment(), preexec_fn=die_with_parent)
         while True:
             try:
@@ -93,8 +93,9 @@ def _call(command: list[str], name: str) -> int:
         if found is None or found["State"]["Status"] == "created":
             said = (found or {}).get("State", {}).get("Error") or f"docker compose ended with {code}"
             raise RunnerError(f"the engine did not start the container: {said}.")
-        if found["State"]["Running"]:  # the client was killed
+        if found["State"]["Running"]:  # Ctrl-C, or somebody ended the client: it leaves the container alone
             engine.docker("stop", name)
+            print("error: interrupted; run the same command to go on", file=sys.stderr)
             return 128 - code if code < 0 else code
         if found["State"]["OOMKilled"]:
             print("error: the container ran out of memory and was killed; free some, or ask for less", file=sys.stderr)
@@ -105,10 +106,22 @@ def _call(command: list[str], name: str) -> int:
 
 @contextlib.contextmanager
 def _removed(name: str) -> Iterator[None]:
+    """End the container and remove it when the block ends, and when this process does, even by SIGKILL.
+
+    A process of its own does it, which waits for the end of a pipe that only this one holds.
+    """
+    script = 'read -r _; docker stop "$0"; docker rm --force "$0"'
+    guard = subprocess.Popen(
+        ["sh", "-c", script, name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is not for it
+    )
     try:
         yield
     finally:
-        engine.docker("rm", "--force", name)
+        guard.communicate()
 
 
 def remove_left() -> None:
