@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,17 @@ from runner.process import ROOT
 
 SHARED = ROOT.parent / "shared"
 
+# whoever has images has make's RUNNER=auto mean containers; only tests/containers asks for them, by name
+os.environ["RUNNER"] = "local"
+
 
 @dataclass(frozen=True)
 class Product:
-    """The root commands with a data folder of their own."""
+    """The root commands with a data folder of their own; settings: more of their environment."""
 
     data: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    root: Path = ROOT
 
     def __call__(
         self, script: str, *arguments: object, prefix: tuple[str, ...] = (), timeout_s: float = 600
@@ -31,17 +37,17 @@ class Product:
             text=True,
             check=False,
             env=self.environment,
-            cwd=ROOT,
+            cwd=self.root,
             timeout=timeout_s,
         )
 
     def command(self, script: str, *arguments: object) -> list[str]:
-        target = [str(ROOT / script)] if script.endswith(".py") else ["-m", script]
+        target = [str(self.root / script)] if script.endswith(".py") else ["-m", script]
         return [sys.executable, *target, *(str(each) for each in arguments)]
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"DATA_DIR": str(self.data), "RUNNER": "local"}
+        return os.environ | {"DATA_DIR": str(self.data)} | dict(self.settings)
 
     def run(self, name: str) -> Path:
         return self.data / "runs" / name

@@ -14,6 +14,7 @@ from runner.process import ROOT
 STAGES = ("posegen", "tracker", "reskin", "evaluator")
 ALLOWED = {stage: {stage, "handoff"} for stage in STAGES} | {each: {each} for each in ("handoff", "runner", "selector")}
 ALLOWED["evaluator"].add("tracker")  # its method is to track again
+ALLOWED["comfyui"] = {"runner"}  # the one command line of the server, in its image and beside the runner
 OURS = {*STAGES, "handoff", "runner", "selector", "tests", "comfyui"}
 HEAVY = {"torch", "onnxruntime", "mediapipe", "sam2"}
 
@@ -41,8 +42,20 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
 def test_handoff_needs_no_heavy_package_and_the_runner_only_the_standard_library() -> None:
     for path in files("handoff"):
         assert not set(imports(path)) & HEAVY, path
-    for path in files("runner"):
+    for path in (*files("runner"), *files("comfyui")):
         assert set(imports(path)) - {"runner"} <= set(sys.stdlib_module_names), path
+
+
+def test_what_the_comfyui_image_has_of_the_runner_needs_nothing_else_of_it() -> None:
+    """Its Dockerfile copies single files; one that imported a file beside them would not start."""
+    copied = {name for name in (ROOT / "comfyui" / "Dockerfile").read_text().split() if name.startswith("runner/")}
+    modules = {name.removesuffix(".py").replace("/", ".") for name in copied if name.endswith(".py")}
+    assert {"runner.comfyargs", "runner.comfysource"} <= modules
+    for path in (*files("comfyui"), *(ROOT / name for name in copied if name.endswith(".py"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "runner":
+                inside = [f"{node.module}.{each.name}" for each in node.names] if node.module == "runner" else []
+                assert {*(inside or [node.module])} <= modules, f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize("package", [*STAGES, "handoff", "selector"])

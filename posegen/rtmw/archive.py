@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+
+import click
 
 from handoff.atomic import atomic_file
 from handoff.errors import InputError
@@ -16,9 +19,10 @@ from handoff.verify import DigestError
 _LIMIT_BYTES = 4_000_000_000  # more than any network here; a zip may promise anything
 
 
-def unpacked(archive: Path, onnx_sha256: str | None = None) -> Path:
+def unpacked(archive: Path, onnx_sha256: str | None = None, elsewhere: Path | None = None) -> Path:
     """Return the .onnx file of an archive, unpacked beside it as NAME.onnx; a file that is no zip is returned as it is.
 
+    elsewhere: a folder of the caller's to unpack into where the archive's own cannot be written, as in a container.
     onnx_sha256: what the .onnx file must be. Where it is known, a file that lies there already is used if it is that
     one; where it is not, it is unpacked each time, as only the archive can be trusted. Names inside the archive decide
     nothing but which file is meant: nothing is written anywhere else.
@@ -30,6 +34,9 @@ def unpacked(archive: Path, onnx_sha256: str | None = None) -> Path:
     target = archive.with_suffix(".onnx")
     if onnx_sha256 and target.is_file() and sha256_file(target) == onnx_sha256:
         return target
+    if elsewhere and not os.access(target.parent, os.W_OK):
+        target = elsewhere / target.name
+        click.echo(f"posegen: {archive.parent} cannot be written, so {archive.name} is unpacked each time", err=True)
     try:
         with zipfile.ZipFile(archive) as zipped:
             _unpack(zipped, _network(zipped, archive), target, onnx_sha256)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -69,8 +71,9 @@ class RtmwBackend:
     def network(self) -> PoseNetwork:
         """The loaded network; its `device` says where it runs."""
         if self._network is None:
-            path = unpacked(self._file.path, self._file.onnx_sha256)
-            self._network = PoseNetwork(path, self._device, self._threads)
+            with tempfile.TemporaryDirectory(prefix="rtmw-") as scratch:
+                path = unpacked(self._file.path, self._file.onnx_sha256, Path(scratch))
+                self._network = PoseNetwork(path, self._device, self._threads)  # reads all of it
         return self._network
 
     def extract(self, frames: Iterable[Frame]) -> Iterator[FramePose]:

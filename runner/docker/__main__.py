@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -49,9 +50,11 @@ def up(publish: bool) -> int:
 
 def down() -> int:
     """Stop the server, and remove what it wrote."""
-    code = _call("down", "--volumes", "--remove-orphans")
+    code = _call("down", "--volumes", "--remove-orphans", publish=True)  # the network to publish it on, too
     work = runs.data_dir() / "comfyui"
-    subprocess.run(["find", str(work), "-mindepth", "1", "-delete"], check=False, stderr=subprocess.DEVNULL)
+    for folder in work.iterdir() if work.is_dir() else ():
+        if not folder.name.isdigit():  # that is a command's own server
+            shutil.rmtree(folder, ignore_errors=True)
     return code
 
 

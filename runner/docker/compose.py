@@ -13,7 +13,13 @@ from runner.docker.gpu import use_gpu
 from runner.errors import RunnerError
 from runner.process import ROOT
 
-PROJECT = "skate-physics"
+PROJECT = os.environ.get("COMPOSE_PROJECT_NAME") or "skate-physics"
+"""Compose's own name for what belongs together: the server of `make up` and its network."""
+
+
+def own_project() -> str:
+    """Return the project of this process: what one command starts besides `make up`, and takes away."""
+    return f"{PROJECT}-{os.getpid()}"
 
 
 def files(publish: bool = False) -> list[str]:

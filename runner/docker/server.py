@@ -49,13 +49,13 @@ def serve(log: Path) -> Iterator[tuple[str, str]]:
         yield ADDRESS, compose.PROJECT
         return
     images.check("comfyui")
-    project = f"{compose.PROJECT}-{os.getpid()}"
+    project = compose.own_project()
     work = runs.data_dir().absolute() / "comfyui" / str(os.getpid())
     compose.folders()
     work.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f"comfyui: starting the server's container (log: {log})", file=sys.stderr, flush=True)
-    variables = {"COMFYUI_WORK": str(work), "COMFYUI_PORT": "8188"}
+    variables = {"COMFYUI_WORK": str(work)}
     try:
         with log.open("wb") as output:
             client = subprocess.Popen(

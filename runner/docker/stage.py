@@ -17,6 +17,10 @@ from runner.errors import RunnerError
 from runner.process import ROOT, die_with_parent
 
 _NAME = "skate-physics-run"
+KILLED = 137
+REGISTRY = "WEIGHTS_TOML"
+_PASSED_ON = (REGISTRY, "TRACKER_SAM2_OVERRIDES")
+"""What the stages read from their environment, beside the folders: another registry of models, another size of one."""
 _numbers = itertools.count()
 
 
@@ -38,10 +42,13 @@ def run_stage(
     images.check(stage)
     made = [folder for folder in writes if _make(folder)]
     models = runs.models_dir().absolute()
-    reads = [*named_paths(arguments), *([models] if models.is_dir() else [])]
+    reads = [*named_paths([*arguments, os.environ.get(REGISTRY, "")]), *([models] if models.is_dir() else [])]
     name = f"{_NAME}-{os.getpid()}-{next(_numbers)}"
     options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(reads, writes)]
     options += ["--env", f"MODELS_DIR={models}", "--env", "DATA_DIR=/data"]
+    for variable in _PASSED_ON:
+        if variable in os.environ:
+            options += ["--env", variable]
     if code:
         options += ["--volume", f"{code}:/app/{code.relative_to(ROOT).as_posix()}:ro"]
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -49,9 +56,12 @@ def run_stage(
     if module:
         options += ["--entrypoint", "python"]
         arguments = ["-m", module, *arguments]
+    own = compose.own_project()  # so that make down ends no command that runs beside it
     try:
-        return _call(compose.command("run", *options, stage, *arguments, project=project or compose.PROJECT), name)
+        return _call(compose.command("run", *options, stage, *arguments, project=project or own), name)
     finally:
+        if project is None:  # Compose makes the project's network even for a container without one
+            engine.docker("network", "rm", f"{own}_server")
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # nothing was written
@@ -71,7 +81,7 @@ def _make(folder: Path) -> bool:
 def _call(command: list[str], name: str) -> int:
     """Run the client, which passes signals on; what came of it is asked from the engine."""
     with _removed(name):
-        # the kernel ends the client when this process is killed, and the client then ends the container
+        # the kernel ends the client when this process is killed; the container is ended by what `_removed` started
         child = subprocess.Popen(command, env=compose.environment(), preexec_fn=die_with_parent)
         while True:
             try:
@@ -83,20 +93,35 @@ def _call(command: list[str], name: str) -> int:
         if found is None or found["State"]["Status"] == "created":
             said = (found or {}).get("State", {}).get("Error") or f"docker compose ended with {code}"
             raise RunnerError(f"the engine did not start the container: {said}.")
-        if found["State"]["Running"]:  # the client was killed
+        if found["State"]["Running"]:  # Ctrl-C, or somebody ended the client: it leaves the container alone
             engine.docker("stop", name)
+            print("error: interrupted; run the same command to go on", file=sys.stderr)
             return 128 - code if code < 0 else code
         if found["State"]["OOMKilled"]:
             print("error: the container ran out of memory and was killed; free some, or ask for less", file=sys.stderr)
+        elif found["State"]["ExitCode"] == KILLED:
+            print("error: the container was killed from outside; run the same command to go on", file=sys.stderr)
         return int(found["State"]["ExitCode"])
 
 
 @contextlib.contextmanager
 def _removed(name: str) -> Iterator[None]:
+    """End the container and remove it when the block ends, and when this process does, even by SIGKILL.
+
+    A process of its own does it, which waits for the end of a pipe that only this one holds.
+    """
+    script = 'read -r _; docker stop "$0"; docker rm --force "$0"'
+    guard = subprocess.Popen(
+        ["sh", "-c", script, name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is not for it
+    )
     try:
         yield
     finally:
-        engine.docker("rm", "--force", name)
+        guard.communicate()
 
 
 def remove_left() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from handoff.errors import InputError
 from handoff.verify import DigestError
 from posegen.rtmw.archive import unpacked
+from runner.process import ROOT
 
 NETWORK = bytes(range(256)) * 400
 DIGEST = hashlib.sha256(NETWORK).hexdigest()
@@ -86,3 +90,32 @@ def test_a_network_that_is_in_no_archive_is_used_as_it_is(tmp_path: Path) -> Non
     path = tmp_path / "rtmw.onnx"
     path.write_bytes(NETWORK)
     assert unpacked(path) == path
+
+
+def test_where_the_models_folder_cannot_be_written_it_is_unpacked_into_the_callers_own(tmp_path: Path) -> None:
+    """The models folder is mounted read-only, as in a container; a mode would not stop root."""
+    models, own = tmp_path / "models", tmp_path / "own"
+    own.mkdir()
+    zipped = archive(models, OFFICIAL)
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    prefix = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, str(models)]
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let a test mount a folder read-only (unshare --map-root-user --mount)")
+    code = (
+        "import sys; from pathlib import Path; from posegen.rtmw.archive import unpacked\n"
+        "print(unpacked(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]) if sys.argv[3:] else None))"
+    )
+    command = [*prefix, sys.executable, "-c", code, str(zipped), DIGEST]
+    done = subprocess.run([*command, str(own)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{own / 'rtmw.onnx'}\n", done.stderr
+    assert f"{models} cannot be written, so rtmw.zip is unpacked each time" in done.stderr
+    assert (own / "rtmw.onnx").read_bytes() == NETWORK
+    assert [each.name for each in models.iterdir()] == ["rtmw.zip"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "StorageError" in done.stderr and "read-only" in done.stderr
+
+
+def test_a_folder_that_can_be_written_is_used_whatever_else_is_there(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    assert unpacked(archive(tmp_path / "models", OFFICIAL), DIGEST, tmp_path / "own") == tmp_path / "models/rtmw.onnx"
+    assert not list((tmp_path / "own").iterdir())

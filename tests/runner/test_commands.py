@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import commands, runs
+from runner import extract as extracting
+from runner import runs
 from runner.errors import RunnerError
 from runner.process import ROOT
 
@@ -68,14 +69,6 @@ def call(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_unknown_runner_and_one_that_is_not_built_are_said_plainly() -> None:
-    extract = str(ROOT / "extract_physics.py")
-    done = call(extract, "-i", "x.mp4", RUNNER="podman")
-    assert done.returncode == 2 and "RUNNER=podman is not known" in done.stderr
-    done = call(extract, "-i", "x.mp4", RUNNER="docker")
-    assert done.returncode == 3 and "RUNNER=local" in done.stderr
-
-
 def test_a_mask_outside_any_run_is_refused_by_reskin(data: Path) -> None:
     (data / "mask.mp4").write_text("")
     (data / "pose.json").write_text("")
@@ -85,7 +78,7 @@ def test_a_mask_outside_any_run_is_refused_by_reskin(data: Path) -> None:
 
 def test_make_alone_lists_the_targets_and_a_missing_variable_is_named() -> None:
     listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "extract", "reskin", "evaluate", "pipeline", "test", "lint", "frame", "bench-tracker"):
+    for target in ("demo", "extract", "reskin", "evaluate", "pipeline", "test", "lint", "frame", "build", "up", "down", "bench-tracker"):
         assert f"make {target}" in listing
     for target, variable in (("extract", "VIDEO=clip.mp4"), ("frame", "VIDEO=clip.mp4"), ("reskin", "PROMPT=")):
         done = subprocess.run(["make", target], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -100,18 +93,19 @@ def test_the_runner_needs_nothing_but_the_standard_library() -> None:
 
 
 @pytest.fixture
-def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def stages(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What extract runs, in order: each stage with its arguments."""
     seen: list[list[str]] = []
 
-    def record(python: Path, module: str, arguments: list[str]) -> int:
-        seen.append([module, *arguments])
+    def record(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        assert writes == [data / "runs" / "x"]  # what a container may write
+        seen.append([stage, *arguments])
         return 0
 
-    monkeypatch.setattr(commands, "ensure_env", lambda stage: Path(stage))
+    monkeypatch.setattr(extracting, "ensure_env", lambda stage: Path(stage))
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setenv("SELECTOR_PYTHON", "")
-    monkeypatch.setattr(commands, "run_module", record)
+    monkeypatch.setattr(extracting, "run_stage", record)
     return seen
 
 
@@ -125,23 +119,21 @@ def run(data: Path) -> list[str]:
 def test_extract_passes_the_trackers_options_on_and_draws_a_box_only_once(
     run: list[str], stages: list[list[str]]
 ) -> None:
-    assert (
-        commands.extract(["-i", "x.mp4", "--select", "--frame", "7", "--model", "tiny", "--correct", "9:1,2,3,4"]) == 0
-    )
-    assert os.environ["SELECTOR_PYTHON"] == "selector"
     rest = ["--model", "tiny", "--correct", "9:1,2,3,4"]
+    assert extracting.extract(["-i", "x.mp4", "--select", "--frame", "7", *rest]) == 0
+    assert os.environ["SELECTOR_PYTHON"] == "selector"
     assert stages == [
         ["tracker", "-i", "x.mp4", *run, "--frame", "7", "--select", *rest, "--prompt-only"],
         ["posegen", *run],
         ["tracker", *run, "--frame", "7", *rest],
     ]
     stages.clear()
-    assert commands.extract(["-i", "x.mp4", "--point", "5,6"]) == 0
+    assert extracting.extract(["-i", "x.mp4", "--point", "5,6"]) == 0
     assert stages[0] == ["tracker", "-i", "x.mp4", *run, "--point", "5,6", "--prompt-only"]
 
 
 def test_without_a_box_the_object_is_looked_for_before_anything_long(run: list[str], stages: list[list[str]]) -> None:
-    assert commands.extract(["-i", "x.mp4"]) == 0
+    assert extracting.extract(["-i", "x.mp4"]) == 0
     assert stages == [
         ["posegen", "-i", "x.mp4", *run, "--prompt-only"],
         ["tracker", *run, "--prompt-only"],
@@ -151,7 +143,7 @@ def test_without_a_box_the_object_is_looked_for_before_anything_long(run: list[s
 
 
 def test_force_detects_only_once(run: list[str], stages: list[list[str]]) -> None:
-    assert commands.extract(["-i", "x.mp4", "--force"]) == 0
+    assert extracting.extract(["-i", "x.mp4", "--force"]) == 0
     assert [stage for stage in stages if "--force" in stage and "--keep-detections" not in stage] == [
         ["posegen", "-i", "x.mp4", *run, "--force", "--prompt-only"],
         ["tracker", *run, "--force"],
@@ -162,7 +154,7 @@ def test_force_detects_only_once(run: list[str], stages: list[list[str]]) -> Non
 def test_every_option_reaches_its_own_stage(run: list[str], stages: list[list[str]]) -> None:
     ours = ["--object", "surfboard", "--person", "4:10,20", "--every", "3", "--detector", "s", "--smooth", "none"]
     given = [*ours, "--pose-backend", "rtmw", "--pose-model", "rtmw-m", "--draw", "openpose"]
-    assert commands.extract(["-i", "x.mp4", *given, "--backend", "sam2", "--model", "tiny", "--device", "cpu"]) == 0
+    assert extracting.extract(["-i", "x.mp4", *given, "--backend", "sam2", "--model", "tiny", "--device", "cpu"]) == 0
     pose = {part for stage in stages if stage[0] == "posegen" for part in stage[1:]}
     tracker = {part for stage in stages if stage[0] == "tracker" for part in stage[1:]}
     assert {*ours, "--backend", "rtmw", "--model", "rtmw-m", "--draw", "openpose", "--device", "cpu"} <= pose
@@ -173,7 +165,7 @@ def test_every_option_reaches_its_own_stage(run: list[str], stages: list[list[st
 def test_a_box_and_an_object_to_look_for_are_not_taken_together(run: list[str], stages: list[list[str]]) -> None:
     for place in (["--bbox", "1,2,30,40"], ["--point=5,6"], ["--select"]):
         with pytest.raises(RunnerError, match="--object looks for the box that --bbox") as caught:
-            commands.extract(["-i", "x.mp4", "--object", "surfboard", *place])
+            extracting.extract(["-i", "x.mp4", "--object", "surfboard", *place])
         assert caught.value.exit_code == 2
     assert not stages
 
@@ -184,7 +176,7 @@ def test_select_without_a_display_is_refused_before_any_environment_is_made(
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(commands, "ensure_env", lambda stage: pytest.fail(f"made {stage}"))
+    monkeypatch.setattr(extracting, "ensure_env", lambda stage: pytest.fail(f"made {stage}"))
     with pytest.raises(RunnerError, match=r"DISPLAY is not set.*make frame VIDEO=clip\.mp4 FRAME=n") as raised:
-        commands.extract(["-i", "x.mp4", "--select"])
+        extracting.extract(["-i", "x.mp4", "--select"])
     assert raised.value.exit_code == 3 and not list(data.iterdir())

@@ -1,0 +1,115 @@
+"""What the tests of containers are made of: a checkout to run from, its commands, and the engine as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handoff.hashing import sha256_path
+from handoff.run import Run
+from runner.process import ROOT
+from tests.conftest import Product
+
+TAG = os.environ.get("SKATE_TAG") or "test"
+PROJECT = f"skate-test-{os.getpid()}"
+STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
+BOX = ("--bbox", "20,40,52,72", "--backend", "embedded")
+PROMPT = "cyberpunk drone, samurai"
+DRAFT = ("--prompt", PROMPT, "--workflow", "draft")
+Done = subprocess.CompletedProcess[str]
+
+
+def docker(*arguments: object, text: str | None = None, timeout_s: float = 60) -> Done:
+    """Run `docker ARGUMENTS`."""
+    command = ["docker", *(str(each) for each in arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, input=text, timeout=timeout_s)
+
+
+def lines(*arguments: object) -> list[str]:
+    return docker(*arguments).stdout.split()
+
+
+@dataclass(frozen=True)
+class World(Product):
+    """The root commands with RUNNER=docker in a copy of the checkout, and Compose typed by hand there."""
+
+    def compose(self, *arguments: object, timeout_s: float = 300, **extra: str) -> Done:
+        """Type `docker compose ARGUMENTS` in the checkout, where .env says all the rest."""
+        known = ("HOST_UID", "HOST_GID", "SKATE_TAG", "DATA_DIR", "MODELS_DIR", "COMPOSE_FILE")
+        environment = {name: value for name, value in self.environment.items() if name not in known}
+        return subprocess.run(
+            ["docker", "compose", *(str(each) for each in arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.root,
+            env=environment | extra,
+            timeout=timeout_s,
+        )
+
+    def elsewhere(self, data: Path, **settings: str) -> World:
+        """The same with another data folder and more settings."""
+        return replace(self, data=data, settings={**self.settings, **settings})
+
+    def start(self, script: str, *arguments: object) -> subprocess.Popen[str]:
+        """Start a root command as a terminal does, in a process group of its own."""
+        return subprocess.Popen(
+            self.command(script, *arguments),
+            env=self.environment,
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+
+
+def copy_checkout(to: Path) -> Path:
+    """Copy the checkout without what it has made; its .env and the owner of its files are then the tests' own."""
+    made = shutil.ignore_patterns(".git", ".envs", ".env*", "data", "__pycache__", "*_cache", ".hypothesis")
+    shutil.copytree(ROOT, to, ignore=made)
+    return to
+
+
+def containers_of(process: int) -> list[str]:
+    """The names of the containers, running or not, that a root command started."""
+    return lines("ps", "--all", "--filter", f"name=-{process}-", "--format", "{{.Names}}")
+
+
+def networks_of(process: int) -> list[str]:
+    return lines("network", "ls", "--filter", f"name=-{process}_", "--format", "{{.Name}}")
+
+
+def until(what: str, holds: Callable[[], bool], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {timeout_s:.0f} s")
+        time.sleep(0.05)
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Every output that run.json lists, and its digest, which is that of what lies there."""
+    manifest = Run.open(folder).manifest
+    listed = {each["path"]: each["sha256"] for stage in manifest["stages"].values() for each in stage["outputs"]}
+    for path, digest in listed.items():
+        assert sha256_path(folder / path) == digest, path
+    return listed
+
+
+def files(folder: Path) -> Iterator[Path]:
+    yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def as_json(done: Done) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
