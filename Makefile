@@ -28,7 +28,7 @@ reskin: ## PROMPT="object, skater" [RUN=name]: paint the new object and skater
 	@$(if $(PROMPT),,echo 'error: say what to paint: make reskin PROMPT="cyberpunk drone, samurai"' >&2; exit 2;) \
 	$(PYTHON) generate_reskin.py --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option) $(ARGS)
 
-evaluate: ## [RUN=name]: the gate, IoU > 0.90 in every frame; exit code 0, 1, 2 or 3
+evaluate: ## [RUN=name]: the gate, IoU > 0.90 in every frame (make ends with 2 where evaluate_iou.py ends with 1, 2 or 3)
 	@$(PYTHON) evaluate_iou.py -original mask.mp4 -generated output.mp4 $(run_option) $(ARGS)
 
 pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name]: extract, reskin, evaluate

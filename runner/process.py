@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,16 +28,31 @@ def stage_environment() -> dict[str, str]:
     return environment | {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
 
 
+@contextlib.contextmanager
+def passing_sigterm(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass SIGTERM on to a child while the block waits for it, so that it ends in order and before this process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_module(python: Path, module: str, arguments: Sequence[str]) -> int:
     """Run `python -m module arguments` in the caller's folder and return its exit code.
 
-    Ctrl-C reaches the child too (same process group); it ends by itself and its code is returned.
+    Ctrl-C reaches the child too (same process group), SIGTERM is passed on to it; it ends by itself and its code is
+    returned.
     """
     command = [str(python), "-m", module, *arguments]
     child = subprocess.Popen(command, env=stage_environment(), preexec_fn=die_with_parent)
-    while True:
-        try:
-            code = child.wait()
-            return 128 - code if code < 0 else code
-        except KeyboardInterrupt:
-            continue
+    with passing_sigterm(child):
+        while True:
+            try:
+                code = child.wait()
+                return 128 - code if code < 0 else code
+            except KeyboardInterrupt:
+                continue

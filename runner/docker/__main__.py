@@ -13,6 +13,8 @@ from runner.envs import working
 from runner.errors import RunnerError
 from runner.main import run
 
+_LOG_TAIL_LINES = 20
+
 
 def _call(*arguments: str, publish: bool = False, extra: dict[str, str] | None = None) -> int:
     command = compose.command(*arguments, publish=publish)
@@ -26,14 +28,28 @@ def build(stages: list[str]) -> int:
             raise RunnerError(f"there is no image for '{stage}'; there are {', '.join(images.STAGES)}.", 2)
     images.check_nodes()
     with working("building the images (the first time downloads about 4 GB)"):
-        code = _call("build", *(stages or images.STAGES), extra=images.build_arguments())
-    if code:
-        raise RunnerError(f"docker compose build ended with {code}; what it says above is the reason.")
+        _build(stages or list(images.STAGES))
     compose.write_env()
     for stage in stages or images.STAGES:
         found = engine.inspect("image", images.image(stage))
         print(f"{images.image(stage)}: {(found or {}).get('Size', 0) / 1e9:.2f} GB")
     return 0
+
+
+def _build(stages: list[str]) -> None:
+    log = runs.cache_dir() / "build.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        done = subprocess.run(
+            compose.command("build", *stages, progress="plain"),
+            env=compose.environment(images.build_arguments()),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        tail = "\n  ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:])
+        raise RunnerError(f"the images could not be built; the end of the log, {log}:\n  {tail}")
 
 
 def up(publish: bool) -> int:

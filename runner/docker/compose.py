@@ -54,21 +54,11 @@ def variables() -> dict[str, str]:
     }
 
 
-def command(*arguments: str, project: str = PROJECT, publish: bool = False) -> list[str]:
+def command(*arguments: str, project: str = PROJECT, publish: bool = False, progress: str = "quiet") -> list[str]:
     """Return the command line of `docker compose ARGUMENTS`."""
     named = [part for name in files(publish) for part in ("-f", str(ROOT / name))]
-    return [
-        "docker",
-        "compose",
-        "--progress",
-        "quiet",
-        "-p",
-        project,
-        "--project-directory",
-        str(ROOT),
-        *named,
-        *arguments,
-    ]
+    options = ["--progress", progress, "-p", project, "--project-directory", str(ROOT)]
+    return ["docker", "compose", *options, *named, *arguments]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from runner import runs
 from runner.docker import compose, engine, images
 from runner.docker.mounts import named_paths, volumes
 from runner.errors import RunnerError
-from runner.process import ROOT, die_with_parent
+from runner.process import ROOT, die_with_parent, passing_sigterm
 
 _NAME = "skate-physics-run"
 KILLED = 137
@@ -83,12 +83,13 @@ def _call(command: list[str], name: str) -> int:
     with _removed(name):
         # the kernel ends the client when this process is killed; the container is ended by what `_removed` started
         child = subprocess.Popen(command, env=compose.environment(), preexec_fn=die_with_parent)
-        while True:
-            try:
-                code = child.wait()
-                break
-            except KeyboardInterrupt:  # the client has it too
-                continue
+        with passing_sigterm(child):
+            while True:
+                try:
+                    code = child.wait()
+                    break
+                except KeyboardInterrupt:  # the client has it too
+                    continue
         found = engine.inspect("container", name)
         if found is None or found["State"]["Status"] == "created":
             said = (found or {}).get("State", {}).get("Error") or f"docker compose ended with {code}"

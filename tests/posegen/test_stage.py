@@ -58,6 +58,7 @@ def extract(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     """Run the command with a stand-in that finds somebody where `found` says."""
 
     def run(found: Found, *options: str, makes_masks: bool = True) -> Run:
+        monkeypatch.setenv("MODELS_DIR", str(tmp_path / "models"))  # no detector, whatever this machine has
         monkeypatch.setitem(posegen.extractor.BACKENDS, "embedded", lambda: StandIn(found, makes_masks))
         folder = tmp_path / "run"
         command.main(["--run", str(folder), "-i", str(clip), *options], standalone_mode=False)

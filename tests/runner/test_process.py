@@ -1,0 +1,42 @@
+"""What becomes of a stage when its command is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from runner.process import ROOT
+
+STAGE = """
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(0.5)
+    pathlib.Path("report").write_text("cut short")
+    sys.exit(130)
+signal.signal(signal.SIGTERM, end)
+pathlib.Path("at-work").touch()
+time.sleep(60)
+"""
+COMMAND = """
+import sys
+from pathlib import Path
+from runner import process
+process.ROOT = Path.cwd()  # where the module of this test lies
+sys.exit(process.run_module(Path(sys.executable), "stage", []))
+"""
+
+
+def test_sigterm_to_a_command_lets_the_stage_write_its_report_before_the_command_ends(tmp_path: Path) -> None:
+    (tmp_path / "stage.py").write_text(STAGE)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", COMMAND], cwd=tmp_path, env=environment) as root:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "at-work").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        root.send_signal(signal.SIGTERM)
+        assert root.wait(30) == 130
+        assert (tmp_path / "report").read_text() == "cut short"
