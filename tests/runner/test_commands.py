@@ -78,7 +78,20 @@ def test_a_mask_outside_any_run_is_refused_by_reskin(data: Path) -> None:
 
 def test_make_alone_lists_the_targets_and_a_missing_variable_is_named() -> None:
     listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "extract", "reskin", "evaluate", "pipeline", "test", "lint", "frame", "build", "up", "down", "bench-tracker"):
+    for target in (
+        "demo",
+        "extract",
+        "reskin",
+        "evaluate",
+        "pipeline",
+        "test",
+        "lint",
+        "frame",
+        "build",
+        "up",
+        "down",
+        "bench-tracker",
+    ):
         assert f"make {target}" in listing
     for target, variable in (("extract", "VIDEO=clip.mp4"), ("frame", "VIDEO=clip.mp4"), ("reskin", "PROMPT=")):
         done = subprocess.run(["make", target], cwd=ROOT, capture_output=True, text=True, check=False)
