@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from runner import runs
 from runner.docker import compose, engine, images, server
@@ -14,9 +15,9 @@ from runner.errors import RunnerError
 from runner.main import run
 
 
-def _call(*arguments: str, publish: bool = False, **extra: str) -> int:
+def _call(*arguments: str, publish: bool = False, variables: Mapping[str, str] | None = None) -> int:
     command = compose.command(*arguments, publish=publish)
-    return subprocess.run(command, env=compose.environment(extra), check=False).returncode
+    return subprocess.run(command, env=compose.environment(variables), check=False).returncode
 
 
 def build(stages: list[str]) -> int:
@@ -25,7 +26,7 @@ def build(stages: list[str]) -> int:
         if stage not in images.STAGES:
             raise RunnerError(f"there is no image for '{stage}'; there are {', '.join(images.STAGES)}.", 2)
     with working("building the images (the first time downloads about 4 GB)"):
-        code = _call("build", *(stages or images.STAGES), **images.build_arguments())
+        code = _call("build", *(stages or images.STAGES), variables=images.build_arguments())
     if code:
         raise RunnerError(f"docker compose build ended with {code}; what it says above is the reason.")
     compose.write_env()
