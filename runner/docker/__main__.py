@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from runner import runs
 from runner.docker import compose, engine, images, server
@@ -16,9 +17,9 @@ from runner.main import run
 _LOG_TAIL_LINES = 20
 
 
-def _call(*arguments: str, publish: bool = False, extra: dict[str, str] | None = None) -> int:
+def _call(*arguments: str, publish: bool = False, variables: Mapping[str, str] | None = None) -> int:
     command = compose.command(*arguments, publish=publish)
-    return subprocess.run(command, env=compose.environment(extra), check=False).returncode
+    return subprocess.run(command, env=compose.environment(variables), check=False).returncode
 
 
 def build(stages: list[str]) -> int:

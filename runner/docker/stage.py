@@ -17,7 +17,7 @@ from runner.errors import RunnerError
 from runner.process import ROOT, die_with_parent, passing_sigterm
 
 _NAME = "skate-physics-run"
-KILLED = 137
+INTERRUPTED, KILLED = 130, 137
 REGISTRY = "WEIGHTS_TOML"
 _PASSED_ON = (REGISTRY, "TRACKER_SAM2_OVERRIDES")
 """What the stages read from their environment, beside the folders: another registry of models, another size of one."""
@@ -83,21 +83,24 @@ def _call(command: list[str], name: str) -> int:
     with _removed(name):
         # the kernel ends the client when this process is killed; the container is ended by what `_removed` started
         child = subprocess.Popen(command, env=compose.environment(), preexec_fn=die_with_parent)
+        interrupted = False
         with passing_sigterm(child):
             while True:
                 try:
                     code = child.wait()
                     break
                 except KeyboardInterrupt:  # the client has it too
-                    continue
+                    interrupted = True
         found = engine.inspect("container", name)
-        if found is None or found["State"]["Status"] == "created":
+        status = found["State"]["Status"] if found else "none"
+        if status == "running" or (interrupted and status in ("none", "created")):
+            if found:
+                engine.docker("stop", name)  # the client leaves it alone when it is ended
+            print("error: interrupted; run the same command to go on", file=sys.stderr)
+            return INTERRUPTED if interrupted or code >= 0 else 128 - code
+        if found is None or status == "created":
             said = (found or {}).get("State", {}).get("Error") or f"docker compose ended with {code}"
             raise RunnerError(f"the engine did not start the container: {said}.")
-        if found["State"]["Running"]:  # Ctrl-C, or somebody ended the client: it leaves the container alone
-            engine.docker("stop", name)
-            print("error: interrupted; run the same command to go on", file=sys.stderr)
-            return 128 - code if code < 0 else code
         if found["State"]["OOMKilled"]:
             print("error: the container ran out of memory and was killed; free some, or ask for less", file=sys.stderr)
         elif found["State"]["ExitCode"] == KILLED:

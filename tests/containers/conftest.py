@@ -16,7 +16,7 @@ from runner.docker import engine
 from tests.clips import moving_square, write_clip
 from tests.containers.world import BOX, DRAFT, PROJECT, STAGES, TAG, Done, World, as_json, copy_checkout, lines
 
-FRAMES = 40
+FRAMES = 24
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,9 +50,15 @@ def world(an_engine: None, place: Path) -> Iterator[World]:
     assert not left, "a test left a container behind"
 
 
+@pytest.fixture
+def built_images(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images are there, and this process means them too."""
+    monkeypatch.setenv("SKATE_TAG", TAG)
+
+
 @pytest.fixture(scope="session")
 def clip(place: Path) -> Path:
-    """A clip of a moving square: enough frames to be met in the middle of the work."""
+    """A clip of a moving square."""
     return write_clip(place / "clip.mp4", moving_square(FRAMES))
 
 
@@ -65,7 +71,7 @@ def undisturbed(world: World, clip: Path) -> Path:
 
 
 @pytest.fixture
-def again(world: World, place: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+def again(world: World, place: Path) -> Iterator[World]:
     """The commands with an empty data folder of the test's own."""
     data = Path(tempfile.mkdtemp(prefix="data-", dir=place))
     data.chmod(0o755)

@@ -106,6 +106,17 @@ def outputs(folder: Path) -> dict[str, str]:
     return listed
 
 
+def copy_without(run: Path, to: Path, stage: str) -> Path:
+    """Copy a run, and take a stage out of the copy, its files and its record."""
+    shutil.copytree(run, to)
+    manifest = json.loads((to / "run.json").read_text())
+    for record in manifest["stages"].pop(stage)["outputs"]:
+        path = to / record["path"]
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (to / "run.json").write_text(json.dumps(manifest))
+    return to
+
+
 def files(folder: Path) -> Iterator[Path]:
     yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
 

@@ -1,0 +1,120 @@
+"""What is in the images: what the locks say and the stage's own code; big layers only once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.docker import images
+from runner.process import ROOT
+from runner.sharedlocks import SHARED, pins, shared_lock
+from tests.containers.world import STAGES, TAG, World, docker
+
+pytestmark = pytest.mark.container
+Inside = dict[str, dict[str, Any]]
+
+BASE = os.environ.get("PYTHON_IMAGE") or "python:3.11-slim-bookworm"
+BUILDING = {"setuptools", "wheel"}
+"""What builds SAM 2.1, and is taken away after it."""
+
+OURS = {
+    "posegen": {"handoff", "posegen", "weights.toml", "LICENSE"},
+    "tracker": {"handoff", "tracker", "weights.toml", "LICENSE"},
+    "reskin": {"handoff", "reskin", "weights.toml", "LICENSE"},
+    "evaluator": {"handoff", "tracker", "evaluator", "weights.toml", "LICENSE"},
+    "comfyui": {"comfyui", "runner"},
+}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def inspected(image: str) -> dict[str, Any]:
+    [found] = json.loads(docker("image", "inspect", image).stdout)
+    return dict(found)
+
+
+def layers(image: str) -> list[str]:
+    return list(inspected(image)["RootFS"]["Layers"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_packages_are_the_locks_and_nothing_else(inside: Inside, stage: str) -> None:
+    lock = "tracker" if stage == "evaluator" else stage
+    wanted = {normal(name) for name in pins(ROOT / lock / "requirements.lock")}
+    if lock == "tracker":
+        wanted = {name for name in wanted if name.split("==")[0] not in BUILDING}
+    found = {normal(name) for name in inside[stage]["packages"]}
+    assert {re.sub(r"\+.*", "", name) for name in found} == {re.sub(r"\+.*", "", name) for name in wanted}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_nothing_that_builds_or_downloads_is_left(inside: Inside, stage: str) -> None:
+    assert inside[stage]["tools"] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_our_code_is_the_stages_own_and_that_of_this_checkout(inside: Inside, stage: str) -> None:
+    names = inside[stage]["app"]
+    assert {name.split("/")[0] for name in names} == OURS[stage]
+    code = [name for name in names if not name.endswith(".pyc")]
+    assert all((ROOT / name).is_file() for name in code)
+    compiled = {re.sub(r"__pycache__/(\w+)\.cpython-311\.pyc", r"\1.py", name) for name in names}
+    assert compiled == set(code), "a compiled file without its source, or the other way round"
+    assert inspected(f"skate-physics-{stage}:{TAG}")["Config"]["Labels"][images.LABEL] == images.code(stage)
+
+
+def test_big_layers_are_there_once() -> None:
+    have = {stage: layers(f"skate-physics-{stage}:{TAG}") for stage in STAGES}
+    base = len(layers(BASE))
+    cuda, torch, own = base + 1, base + 2, base + 3  # how many layers there are up to these
+    assert all(each[:base] == layers(BASE) for each in have.values())
+    assert have["tracker"][:cuda] == have["posegen"][:cuda], "CUDA's libraries are there twice"
+    assert have["tracker"][:torch] == have["comfyui"][:torch], "PyTorch is there twice"
+    assert have["tracker"][:own] == have["evaluator"][:own], "the evaluator has a dependency layer of its own"
+
+
+def test_the_evaluator_needs_nothing_that_the_trackers_image_lacks() -> None:
+    tracker, evaluator = (pins(ROOT / stage / "requirements.lock") for stage in ("tracker", "evaluator"))
+    assert evaluator == tracker
+
+
+@pytest.mark.parametrize("which", sorted(SHARED))
+def test_the_shared_locks_are_what_the_stages_pin_now(which: str) -> None:
+    assert (ROOT / "docker" / f"{which}.lock").read_text() == shared_lock(which), "run make lock"
+
+
+def test_little_is_sent_to_the_engine(world: World, place: Path) -> None:
+    """Unpacked into an image of nothing else, the context is what .dockerignore lets through."""
+    recipe = place / "context.Dockerfile"
+    recipe.write_text("FROM scratch\nCOPY . /\n")
+    out = place / "context"
+    done = docker("build", "--quiet", "--file", recipe, "--output", f"type=local,dest={out}", world.root)
+    assert done.returncode == 0, done.stderr
+    sent = [path for path in out.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in sent)
+    print(f"the build context: {len(sent)} files, {size / 1e6:.2f} MB")
+    assert size < 5e6
+    allowed = {"handoff", *STAGES, "runner", "docker", "weights.toml", "LICENSE"}
+    assert {path.relative_to(out).parts[0] for path in sent} <= allowed
+
+
+def test_no_image_has_settings_but_the_bases_and_ours() -> None:
+    base = {each.partition("=")[0] for each in inspected(BASE)["Config"]["Env"]}
+    for stage in STAGES:
+        names = {each.partition("=")[0] for each in inspected(f"skate-physics-{stage}:{TAG}")["Config"]["Env"]}
+        assert names - base <= {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "HOME", "USER"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_dockerfile_names_no_moving_target(stage: str) -> None:
+    text = (ROOT / stage / "Dockerfile").read_text()
+    assert "ARG PYTHON_IMAGE=python:3.11-slim-bookworm\n" in text
+    assert ":latest" not in text and "# syntax=" not in text and not re.search(r"^ADD ", text, re.M)
+    assert text.count("--require-hashes") >= 2, "every package by its hash"

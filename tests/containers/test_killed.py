@@ -1,0 +1,140 @@
+"""Commands and containers that are killed or interrupted: nothing half-made, nothing left, the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.clips import moving_square, write_clip
+from tests.containers.world import (
+    BOX,
+    DRAFT,
+    World,
+    containers_of,
+    copy_without,
+    docker,
+    lines,
+    networks_of,
+    outputs,
+    until,
+)
+
+pytestmark = pytest.mark.container
+PARTIAL = ".mask_skateboard.*.partial"
+
+
+@pytest.fixture(scope="module")
+def long_clip(place: Path) -> Path:
+    """A clip of enough frames to be met in the middle of the work."""
+    return write_clip(place / "long.mp4", moving_square(120))
+
+
+@pytest.fixture(scope="module")
+def long_run(world: World, long_clip: Path) -> Path:
+    """Its run, as undisturbed containers make it: do not change it, copy it."""
+    done = world("extract_physics.py", "-i", long_clip, *BOX)
+    assert done.returncode == 0, done.stderr
+    return world.run("long")
+
+
+def running(command: subprocess.Popen[str]) -> list[str]:
+    found = lines("ps", "--filter", f"name=skate-physics-run-{command.pid}-", "--format", "{{.Names}}")
+    assert found or command.poll() is None, command.stdout and command.stdout.read()
+    return found
+
+
+def start_and_wait(world: World, clip: Path, undisturbed: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start extract where only the tracker's work is left, wait until it is in the middle of it; return both."""
+    world.data.joinpath("runs").mkdir()
+    copy_without(undisturbed, world.run("long"), "tracker")
+    command = world.start("extract_physics.py", "-i", clip, *BOX)
+    until("the tracker writes masks", lambda: bool(list(world.data.rglob(PARTIAL))) or command.poll() is not None)
+    [name] = running(command)
+    return command, name
+
+
+def finish(world: World, clip: Path, undisturbed: Path) -> None:
+    """Give the same command again: it goes on, and the result is the undisturbed run's."""
+    done = world("extract_physics.py", "-i", clip, *BOX)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("nothing to do") == 1  # the skeleton was there
+    assert outputs(world.run("long")) == outputs(undisturbed)
+    assert not list(world.data.rglob("*.partial"))
+
+
+def test_a_container_killed_at_work_is_said_to_be_and_the_same_command_goes_on(
+    again: World, long_clip: Path, long_run: Path
+) -> None:
+    command, name = start_and_wait(again, long_clip, long_run)
+    assert docker("kill", name).returncode == 0
+    said, _ = command.communicate(timeout=60)
+    assert command.returncode == 137
+    last = said.strip().splitlines()[-1]
+    assert last == "error: the container was killed from outside; run the same command to go on"
+    stages = json.loads((again.run("long") / "run.json").read_text())["stages"]
+    assert "posegen" in stages and "tracker" not in stages
+    assert not (again.run("long") / "mask.mp4").exists()
+    assert not containers_of(command.pid)
+    finish(again, long_clip, long_run)
+
+
+def test_ctrl_c_ends_the_container_and_the_command_with_130(again: World, long_clip: Path, long_run: Path) -> None:
+    command, _ = start_and_wait(again, long_clip, long_run)
+    os.killpg(command.pid, signal.SIGINT)  # what a terminal does
+    said, _ = command.communicate(timeout=60)
+    assert command.returncode == 130, said
+    assert said.strip().splitlines()[-1] == "error: interrupted; run the same command to go on"
+    assert not containers_of(command.pid) and not networks_of(command.pid)
+    assert not list(again.data.rglob("*.partial")), "an interrupted stage clears up after itself"
+    finish(again, long_clip, long_run)
+
+
+def test_a_command_killed_outright_takes_its_container_with_it(again: World, long_clip: Path, long_run: Path) -> None:
+    command, name = start_and_wait(again, long_clip, long_run)
+    command.kill()
+    command.wait()
+    until("the container ends", lambda: name not in containers_of(command.pid), 30)
+    assert not list(again.data.rglob("*.partial"))
+    finish(again, long_clip, long_run)
+    assert not containers_of(command.pid) and not networks_of(command.pid)
+
+
+def test_a_painting_that_is_ended_leaves_no_server(again: World, undisturbed: Path) -> None:
+    shutil.copytree(undisturbed, again.run("clip"))
+    command = start_and_wait_for_painting(again)
+    os.killpg(command.pid, signal.SIGINT)
+    said, _ = command.communicate(timeout=60)
+    assert command.returncode == 130, said
+    assert nothing_left(again, command.pid)
+    assert not list(again.data.rglob("*.partial"))
+    killed = start_and_wait_for_painting(again)
+    killed.kill()
+    killed.wait()
+    until("its containers end", lambda: not lines("ps", "--quiet", "--filter", f"name=-{killed.pid}-"), 60)
+    assert not list(again.data.rglob("output.mp4"))
+    done = again("generate_reskin.py", "--run", "clip", *DRAFT)
+    assert done.returncode == 0, done.stderr
+    assert nothing_left(again, killed.pid)
+    assert len(list(again.data.rglob("output.mp4"))) == 1
+    assert not list(again.data.rglob("*.partial"))
+
+
+def start_and_wait_for_painting(world: World) -> subprocess.Popen[str]:
+    """Start generate_reskin.py and wait until its server has painted something."""
+    command = world.start("generate_reskin.py", "--run", "clip", *DRAFT)
+    painted = world.data / "comfyui" / str(command.pid) / "output"
+    until("the painting begins", lambda: bool(list(painted.rglob("*.png"))) or command.poll() is not None)
+    assert command.poll() is None, command.stdout and command.stdout.read()
+    assert len(containers_of(command.pid)) == 2 and networks_of(command.pid)
+    return command
+
+
+def nothing_left(world: World, process: int) -> bool:
+    """Say whether containers, networks and the server's files of a command are gone."""
+    return not containers_of(process) and not networks_of(process) and not list((world.data / "comfyui").iterdir())

@@ -1,0 +1,162 @@
+"""ComfyUI has no password: only the painting stage may reach it, and this machine's loopback if asked."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.containers.world import DRAFT, PROJECT, TAG, World, as_json, containers_of, docker, lines, networks_of
+
+pytestmark = pytest.mark.container
+SERVER = f"{PROJECT}-comfyui-1"
+
+# asks for a page and says what came of it; 192.0.2.1 and example.org stand for the world outside
+ASK = """
+import json, sys, urllib.request
+found = {}
+for address in sys.argv[1:]:
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        found[address] = opener.open(f"http://{address}/system_stats", timeout=4).read().decode()
+    except OSError as error:
+        found[address] = f"refused: {error}"
+print(json.dumps(found))
+"""
+
+
+def is_comfyui(host: str, port: int) -> bool:
+    """Ask for ComfyUI's own page. A connection alone says nothing: some networks accept every one."""
+    connection = http.client.HTTPConnection(host, port, timeout=4)
+    try:
+        connection.request("GET", "/system_stats")
+        return "comfyui_version" in connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def own_address() -> str:
+    """This machine's address beside the loopback; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no network but its loopback")
+        return str(probe.getsockname()[0])
+
+
+def network() -> dict[str, str]:
+    """The server's network as the engine knows it: its gateway, and the server's address."""
+    [found] = json.loads(docker("network", "inspect", f"{PROJECT}_server").stdout)
+    [container] = json.loads(docker("container", "inspect", SERVER).stdout)
+    address = container["NetworkSettings"]["Networks"][f"{PROJECT}_server"]["IPAddress"]
+    return {"gateway": found["IPAM"]["Config"][0]["Gateway"], "server": address}
+
+
+@pytest.fixture(scope="module")
+def up(world: World) -> Iterator[World]:
+    """The server, started by make up and stopped by make down."""
+    done = world("runner.docker", "up")
+    assert done.returncode == 0, done.stderr
+    assert "running as comfyui:8188" in done.stdout
+    yield world
+    done = world("runner.docker", "down")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """The port of a server on every address of this machine."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"this machine")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """The name of a container on the engine's ordinary network, which serves a page on port 8000."""
+    name = f"{PROJECT}-stranger"
+    serve = ("-m", "http.server", "8000", "--directory", "/app")
+    image = f"skate-physics-reskin:{TAG}"
+    done = docker("run", "--rm", "--detach", "--name", name, "--entrypoint", "python", image, *serve)
+    assert done.returncode == 0, done.stderr
+    yield name
+    docker("rm", "--force", name)
+
+
+def test_the_painting_stage_reaches_comfyui_and_neither_this_machine_nor_the_world_nor_other_containers(
+    up: World, listener: int, stranger: str
+) -> None:
+    other = docker("inspect", stranger, "--format", "{{.NetworkSettings.IPAddress}}").stdout.strip()
+    assert other
+    refused = [f"{network()['gateway']}:{listener}", f"{own_address()}:{listener}", f"{other}:8000"]
+    refused += ["192.0.2.1:80", "example.org:80", f"host.docker.internal:{listener}"]
+    ask = ("run", "--rm", "--no-TTY", "--entrypoint", "python", "reskin", "-c", ASK)
+    found = as_json(up.compose(*ask, "comfyui:8188", *refused))
+    assert "comfyui_version" in found.pop("comfyui:8188")
+    assert set(found) == set(refused)
+    for address, answer in found.items():
+        assert answer.startswith("refused: "), f"{address}: {answer}"
+
+
+def test_nobody_else_reaches_comfyui(up: World, stranger: str) -> None:
+    server = network()["server"]
+    for host in ("127.0.0.1", own_address(), server):
+        assert not is_comfyui(host, 8188), host
+    [container] = json.loads(docker("container", "inspect", SERVER).stdout)
+    assert not any(container["NetworkSettings"]["Ports"].values())
+    done = docker("exec", stranger, "python", "-c", ASK, f"{server}:8188", "comfyui:8188", f"{SERVER}:8188")
+    found = as_json(done)
+    assert all("comfyui_version" not in answer for answer in found.values()), found
+
+
+def test_a_command_uses_the_server_that_make_up_started_and_leaves_it_running(
+    up: World, undisturbed: Path, again: World
+) -> None:
+    shutil.copytree(undisturbed, again.run("clip"))
+    with again.start("generate_reskin.py", "--run", "clip", *DRAFT) as command:
+        said, _ = command.communicate(timeout=300)
+    assert command.returncode == 0, said
+    assert "comfyui: using the server that make up started" in said
+    assert not containers_of(command.pid) and not networks_of(command.pid)
+    assert docker("inspect", SERVER, "--format", "{{.State.Health.Status}}").stdout.strip() == "healthy"
+
+
+def test_published_it_answers_on_the_loopback_only_and_down_leaves_nothing(up: World) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    published = up.elsewhere(up.data, COMFYUI_PORT=str(port))
+    done = published("runner.docker", "up", "--publish")
+    assert done.returncode == 0, done.stderr
+    assert f"http://127.0.0.1:{port}" in done.stdout
+    assert is_comfyui("127.0.0.1", port)
+    assert not is_comfyui(own_address(), port)
+    assert list((up.data / "comfyui").iterdir()), "the server writes nothing there?"
+    done = published("runner.docker", "down")
+    assert done.returncode == 0, done.stderr
+    assert not is_comfyui("127.0.0.1", port)
+    assert not list((up.data / "comfyui").iterdir())
+    assert not lines("ps", "--all", "--quiet", "--filter", f"name={PROJECT}")
+    assert not lines("network", "ls", "--quiet", "--filter", f"name={PROJECT}")
+    assert not lines("volume", "ls", "--quiet", "--filter", f"name={PROJECT}")
