@@ -19,7 +19,20 @@ PROJECT = os.environ.get("COMPOSE_PROJECT_NAME") or "skate-physics"
 
 def own_project() -> str:
     """Return the project of this process: what one command starts besides `make up`, and takes away."""
-    return f"{PROJECT}-{os.getpid()}"
+    return f"{PROJECT}-{mark()}"
+
+
+def mark() -> str:
+    """Return what tells this process's containers from those of other people and commands: user and process id."""
+    return f"{os.getuid()}-{os.getpid()}"
+
+
+def left_by(name: str) -> str | None:
+    """Return the `mark` at the beginning of a name where that process was this user's and is gone, else None."""
+    user, _, rest = name.partition("-")
+    process = rest.split("-")[0]
+    ours = user == str(os.getuid()) and process.isdigit()
+    return f"{user}-{process}" if ours and not Path(f"/proc/{process}").exists() else None
 
 
 def files(publish: bool = False) -> list[str]:

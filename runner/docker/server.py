@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -50,7 +49,7 @@ def serve(log: Path) -> Iterator[tuple[str, str]]:
         return
     images.check("comfyui")
     project = compose.own_project()
-    work = runs.data_dir().absolute() / "comfyui" / str(os.getpid())
+    work = runs.data_dir().absolute() / "comfyui" / compose.mark()
     compose.folders()
     work.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +90,7 @@ def remove_left() -> None:
     answer = engine.docker("network", "ls", "--filter", f"name=^{compose.PROJECT}-", "--format", "{{.Name}}")
     for network in answer.stdout.split():
         project = network.removesuffix("_server")
-        process = project.removeprefix(f"{compose.PROJECT}-")
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
+        mark = compose.left_by(project.removeprefix(f"{compose.PROJECT}-"))
+        if mark:
             compose.quiet("down", "--volumes", "--timeout", "1", project=project)
-            shutil.rmtree(runs.data_dir() / "comfyui" / process, ignore_errors=True)
+            shutil.rmtree(runs.data_dir() / "comfyui" / mark, ignore_errors=True)

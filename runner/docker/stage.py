@@ -43,7 +43,7 @@ def run_stage(
     made = [folder for folder in writes if _make(folder)]
     models = runs.models_dir().absolute()
     reads = [*named_paths([*arguments, os.environ.get(REGISTRY, "")]), *([models] if models.is_dir() else [])]
-    name = f"{_NAME}-{os.getpid()}-{next(_numbers)}"
+    name = f"{_NAME}-{compose.mark()}-{next(_numbers)}"
     options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(reads, writes)]
     options += ["--env", f"MODELS_DIR={models}", "--env", "DATA_DIR=/data"]
     for variable in _PASSED_ON:
@@ -132,6 +132,5 @@ def remove_left() -> None:
     """Remove the containers of commands that were killed together with their clients."""
     answer = engine.docker("ps", "--all", "--filter", f"name=^{_NAME}-", "--format", "{{.Names}}")
     for name in answer.stdout.split():
-        process = name.removeprefix(f"{_NAME}-").split("-")[0]
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
+        if compose.left_by(name.removeprefix(f"{_NAME}-")):
             engine.docker("rm", "--force", name)

@@ -44,7 +44,7 @@ def long_run(world: World, long_clip: Path) -> Path:
 
 
 def running(command: subprocess.Popen[str]) -> list[str]:
-    found = lines("ps", "--filter", f"name=skate-physics-run-{command.pid}-", "--format", "{{.Names}}")
+    found = lines("ps", "--filter", f"name=skate-physics-run-{os.getuid()}-{command.pid}-", "--format", "{{.Names}}")
     assert found or command.poll() is None, command.stdout and command.stdout.read()
     return found
 
