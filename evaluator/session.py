@@ -26,6 +26,7 @@ from handoff.threads import Ahead, Behind
 from handoff.video import Frame
 
 _DECODED, _WAITING = 2, 4  # frames that are read ahead of the tracker, and that wait behind it to be scored
+_NICE = 10  # the tracker goes first: what it leaves of the processors is for the rest
 
 Say = Callable[[str], object]
 
@@ -73,14 +74,14 @@ class Session:
     def score(self, found: Iterator[Mask]) -> None:
         """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
         with contextlib.ExitStack() as stack:
-            sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED)))
+            sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED, nice=_NICE)))
             writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
 
             def one(item: tuple[Sight, Mask]) -> None:
                 self._one(*item, writer)
 
             try:
-                with Behind(one, _WAITING) as behind:
+                with Behind(one, _WAITING, nice=_NICE) as behind:
                     pairs = zip(sights, found, strict=True)
                     for pair in progress(pairs, total=self._material.info.frames, desc="evaluate"):
                         behind.put(pair)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
 
-from handoff.threads import Behind
+from handoff.threads import Ahead, Behind
 
 DEPTH = 16
 
@@ -55,3 +56,20 @@ def test_when_the_block_fails_what_waits_is_dropped() -> None:
         threading.Timer(0.1, go.set).start()
         raise KeyError("ours")
     assert done == [0]
+
+
+def test_a_thread_stands_back_where_it_is_told_to_and_nobody_else_does() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    found: list[int] = []
+
+    def look(item: int = 0) -> int:
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return item
+
+    with Behind(look, DEPTH, nice=3) as behind:
+        behind.put(0)
+    ahead = Ahead((look() for _ in range(1)), DEPTH, nice=4)
+    assert list(ahead) == [0]
+    ahead.close()
+    assert found == [before + 3, before + 4]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
