@@ -127,6 +127,7 @@ class Job:
                 for score in result.scores:
                     self.say(score.line())
                 return result
+            stage.forget()
             result = self._evaluate()
             for each in sorted(self.wishes.formats):
                 stage.add_output(self.report / FILES[each])
@@ -150,14 +151,10 @@ class Job:
             if wishes.calibrate:
                 session.conclude(how, trust)  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)
-        except KeyboardInterrupt:
-            self._say_partial(session.conclude(how, trust))
+        except BaseException:
+            _conclude_part(session, how, trust, self.report, self.say)
             raise
         return session.conclude(how, trust)
-
-    def _say_partial(self, result: Result) -> None:
-        if result.scores:
-            self.say(f"cut short: the report in {self.report} is of {len(result.scores)} of {result.expected} frames")
 
     def _calibrate(self, session: Session) -> int:
         material, source = self.material, self.source_clip()
@@ -166,6 +163,16 @@ class Job:
         floor = floor_ious(material.original, source, material.info, self.setup, crf, self.report)
         session.calibrate(floor)
         return crf
+
+
+def _conclude_part(session: Session, how: dict[str, Any], trust: Trust, report: Path, say: Say) -> None:
+    """Write the report of what was scored until something stopped the work; what stopped it is what is to be raised."""
+    try:
+        result = session.conclude(how, trust)
+    except Exception as error:
+        say(f"cut short, and there is no report of it: {error}")
+    else:
+        say(f"cut short: the report in {report} is of {len(result.scores)} of {result.expected} frames")
 
 
 def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path | None, say: Say) -> Result:
@@ -180,7 +187,8 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     how = material.as_json()
     try:
         session.score(read_mask_sequence(generated))
-    except KeyboardInterrupt:
-        session.conclude(how, Trust())
+    except BaseException:
+        if report:
+            _conclude_part(session, how, Trust(), report, say)
         raise
     return session.conclude(how, Trust())

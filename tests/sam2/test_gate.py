@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
+torch = pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
 pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not installed here")
 
 from evaluator.cli import evaluate
@@ -23,6 +24,7 @@ from tests.clips import write_clip
 from tests.sam2.command import BOX, OTHER, TINY, environment, invoke, masks_of, write_pose
 from tests.sam2.standin import moving_scene
 from tracker.choice import Wanted
+from tracker.sam2.session import Sam2Session, TrackedFrame
 
 
 @pytest.fixture
@@ -86,3 +88,26 @@ def test_without_its_weights_the_gate_stops_unless_another_tracker_is_named(run:
     said = gate(run, *box, "--backend", "embedded").output
     assert "tracker: embedded tracker" in said and "(from flag)" in said
     assert len(list(read_masks(run.path("mask.mp4")))) == 8
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError("can't allocate memory")],
+    ids=["gpu", "cpu"],
+)
+def test_memory_that_runs_out_is_said_with_what_to_lower_and_the_report_is_of_a_part(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    stepped = Sam2Session.propagate
+
+    def starved(self: Sam2Session) -> Iterator[TrackedFrame]:
+        for found in stepped(self):
+            if found.frame_index == 6:
+                raise error
+            yield found
+
+    monkeypatch.setattr(Sam2Session, "propagate", starved)
+    with pytest.raises(MissingError, match=r"tiny found no memory on cpu \(.*memory.*or a smaller --model"):
+        gate(run)
+    summary = json.loads(run.path("reskins/same/report/iou.json").read_text())["summary"]
+    assert not summary["complete"] and not summary["passed"] and summary["frames"] <= 6
