@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluator.sequence import read_mask_sequence
 from handoff.box import Box, box_of_mask
 from handoff.errors import InputError, UsageError
-from handoff.masks import Mask, read_masks
+from handoff.masks import Mask
 from handoff.prompts import Place
 from handoff.run import Run
 from handoff.video import ClipInfo
@@ -60,7 +61,7 @@ class Setup:
 
 
 def _first_box(original: Path) -> Place:
-    for index, mask in enumerate(read_masks(original)):
+    for index, mask in enumerate(read_mask_sequence(original)):
         box = box_of_mask(mask)
         if box is not None:
             return Place(index, box)
