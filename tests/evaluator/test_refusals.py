@@ -153,3 +153,10 @@ def test_a_run_folder_without_write_permission(run: Run, product: Product) -> No
     assert done.returncode == 3, done.stdout + done.stderr
     assert "read-only" in done.stderr and "Traceback" not in done.stderr and "Frame 0000" not in done.stdout
     assert contents(run.dir) == before
+
+
+def test_a_second_skeleton_without_a_first_one_is_refused_and_not_left_unsaid(
+    gate: Command, run: Run, tmp_path: Path
+) -> None:
+    alone = write_poses(tmp_path / "pose.json", [[stick_figure()]] * FRAMES)
+    refused(gate, run, UsageError, "no skeleton of the source", "--generated-pose", alone)
