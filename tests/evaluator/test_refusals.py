@@ -9,6 +9,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -160,3 +161,17 @@ def test_a_second_skeleton_without_a_first_one_is_refused_and_not_left_unsaid(
 ) -> None:
     alone = write_poses(tmp_path / "pose.json", [[stick_figure()]] * FRAMES)
     refused(gate, run, UsageError, "no skeleton of the source", "--generated-pose", alone)
+
+
+@pytest.mark.parametrize("threshold", ["nan", "-nan", "inf", "1.5", "-0.1", "much"])
+def test_a_threshold_that_is_no_number_from_0_to_1(gate: Command, run: Run, threshold: str) -> None:
+    before = contents(run.dir)
+    with pytest.raises(click.BadParameter, match="threshold|not a valid float|in the range|no number from 0 to 1"):
+        gate(f"--threshold={threshold}")
+    assert contents(run.dir) == before
+
+
+def test_a_box_that_is_no_number(gate: Command, run: Run) -> None:
+    for box in ("nan,1,9,9", "1,1,inf,9"):
+        with pytest.raises(UsageError, match="is not four numbers"):
+            gate(f"-bbox={box}")
