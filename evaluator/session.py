@@ -96,7 +96,8 @@ class Session:
 
     def _overlay(self) -> OverlayWriter:
         info, folder = self._material.info, self._folder or Path()
-        return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height)
+        known = self._material.source is not None
+        return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height, with_source=known)
 
     def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
         score = self._gate.feed_frame(sight.original, generated, sight.skater, kept(sight))
@@ -105,8 +106,7 @@ class Session:
         if CHART in self._reports:
             self._worst.offer(picture, sight.original, generated, score)
         if writer is not None:
-            before = picture if sight.source is None else sight.source
-            writer.write(before, picture, sight.original, generated, score)
+            writer.write(sight.source, picture, sight.original, generated, score)
 
     def calibrate(self, ious: Iterator[float]) -> None:
         """Take the noise floor, frame by frame."""

@@ -65,6 +65,17 @@ def test_both_outlines_are_drawn_on_both_halves_of_the_overlay(gate: Command, re
         assert np.count_nonzero(white) > 50
 
 
+def test_outside_a_run_the_overlay_shows_the_output_once(gate: Command, report: Path, run: Run) -> None:
+    run.path("run.json").unlink()
+    gate()
+    info = probe(report / "overlay.mp4")
+    assert (info.frames, info.width, info.height) == (FRAMES, 160, 120 + 28)
+    picture = next(read_frames(report / "overlay.mp4"))[28:].astype(int)
+    plain = next(read_frames(run.path("reskins/drone/output.mp4"))).astype(int)
+    drawn = np.abs(picture - plain).max(axis=2) > 60
+    assert 50 < np.count_nonzero(drawn) < 800
+
+
 def test_format_picks_and_removes_what_an_earlier_evaluation_left(gate: Command, report: Path) -> None:
     gate()
     gate("--format", "junit", "--format", "summary")
