@@ -117,12 +117,18 @@ class Result:
             lines.append(f"Failing at or above the floor (the ruler does no better): {numbers(self.at_floor)}")
         return lines
 
+    def limits(self) -> list[str]:
+        """Return what limits the verdict's worth: another tracker, the noise floor, the doubts about the original."""
+        differs = self.how.get("other_tracker")
+        other = [f"P was not found by the original mask's own tracker: {differs}"] if differs else []
+        return [*other, *self.trust.lines(), *self.floor_lines()]
+
     def lines(self) -> list[str]:
         """Return the closing lines for the console, the verdict last."""
         *figures, gate = self.verdict.lines() if self.scores else [""]
         if not self.complete:
             gate = f"Gate: not decided, cut short after {len(self.scores)} of {self.expected} frames"
-        return [*figures, *self.floor_lines(), *self.trust.lines(), gate]
+        return [*figures, *self.limits(), gate]
 
     @property
     def mean_seen(self) -> float | None:

@@ -60,7 +60,7 @@ def summary_md(result: Result) -> str:
     how = f"{result.how['original']} against {result.how['generated']}"
     if "description" in result.how:
         how += f", tracked by: {result.how['description']}"
-    lines = [f"## {head}", "", how, "", *(f"- {line}" for line in [*result.trust.lines(), *result.floor_lines()])]
+    lines = [f"## {head}", "", how, "", *(f"- {line}" for line in result.limits())]
     if not result.scores:
         return "\n".join([*lines, ""])
     verdict = result.verdict

@@ -57,6 +57,7 @@ def test_a_report_says_how_it_was_tracked(run: Run, scene: Scene) -> None:
         "keep": "largest",
         "fill_holes": 5,
         "box_from": "run",
+        "other_tracker": None,
     }
 
 

@@ -87,7 +87,22 @@ def test_without_its_weights_the_gate_stops_unless_another_tracker_is_named(run:
     box = ("-bbox", str(BOX), "--frame", "4")
     said = gate(run, *box, "--backend", "embedded").output
     assert "tracker: embedded tracker" in said and "(from flag)" in said
+    limit = "P was not found by the original mask's own tracker: the original mask was made with backend sam2, here"
+    report = run.path("reskins/same/report")
+    assert limit in said and limit in (report / "summary.md").read_text() and limit in (report / "junit.xml").read_text()
+    how = json.loads((report / "iou.json").read_text())["how"]
+    assert how["other_tracker"].endswith("made with backend sam2, here it is embedded")
     assert len(list(read_masks(run.path("mask.mp4")))) == 8
+
+
+def test_named_without_a_model_it_is_the_recorded_one_and_other_weights_are_said(run: Run) -> None:
+    assert "SAM 2.1 Hiera tiny" in gate(run, "--backend", "sam2").output
+    how = json.loads(run.path("reskins/same/report/iou.json").read_text())["how"]
+    assert (how["model"], how["other_tracker"]) == ("tiny", None)
+    run.manifest = Run.open(run.dir).manifest
+    run.manifest["stages"]["tracker"]["params"]["weights"] = "ab" * 32
+    run.save()
+    assert f"made with weights {'ab' * 32}, here it is" in gate(run, "--backend", "sam2").output
 
 
 @pytest.mark.parametrize(
