@@ -154,7 +154,7 @@ class Job:
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
         trust = self.trust
         try:
-            session.score(retrack(material.generated, setup))
+            session.score(retrack(material.generated, setup, material.info))
             if wishes.calibrate:
                 session.conclude(how, trust)  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)

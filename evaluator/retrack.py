@@ -120,10 +120,13 @@ def choose_setup(
     return Setup(backend, places, origin, skater, shots, *tidy, differs)
 
 
-def retrack(generated: Path, setup: Setup) -> Iterator[Mask]:
-    """Yield the mask (H, W) bool of the object in every frame of the generated clip, in order."""
+def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iterator[Mask]:
+    """Yield the mask (H, W) bool of the object in every frame of the generated clip, in order.
+
+    info: of the generated clip, where its frames have been counted already.
+    """
     tracker = SkateboardTracker(setup.backend)
-    tracker.init_video(generated)
+    tracker.init_video(generated, info)
     tracker.set_places(setup.places)
     tracker.set_skater(setup.skater)
     tracker.set_shots(setup.shots)

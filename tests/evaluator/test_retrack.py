@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from evaluator.retrack import Setup, choose_setup, retrack
 from handoff.box import Box, box_of_mask
-from handoff.errors import MissingError, UsageError
+from handoff.errors import InputError, MissingError, UsageError
 from handoff.ingest import ingest
 from handoff.masks import read_masks
 from handoff.prompts import Place
@@ -99,3 +100,9 @@ def test_the_first_box_is_read_from_the_masks_that_other_people_have(scene: Scen
     setup = choose_setup(None, folder, probe(clip), None, None, Wanted("embedded"))
     (place,) = setup.places
     assert setup.origin == "mask" and place == Place(2, box_of_mask(scene.truth[2]))
+
+
+def test_a_clip_whose_frames_were_counted_wrongly_is_not_tracked_in_silence(run: Run) -> None:
+    wrong = replace(run.info, frames=run.info.frames + 1)
+    with pytest.raises(InputError, match="gave 20 frames while tracking and 21 before"):
+        list(retrack(run.source, replace(setup_of(run), shots=()), wrong))
