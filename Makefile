@@ -72,7 +72,7 @@ bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at 
 bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
 	@$(PYTHON) -m runner.dev bench.evaluator $(ARGS)
 
-bench-memory: ## peak memory of extract and evaluate at 100 and at 1,000 frames
+bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
 	@$(PYTHON) -m runner.dev bench.memory
 
 lock: ## compile every requirements.in into its hashed requirements.lock

@@ -1,9 +1,10 @@
-"""Peak memory of each stage of extract and evaluate at 100 and at 1,000 frames: does it grow with the clip?
+"""Peak memory of each stage of extract and evaluate at 100 and at 2,000 frames: does it grow with the clip?
 
     make bench-memory
 
 The clip is the demo clip played forward and backward until it is long enough. Each stage runs as its own process, as a
-user's would; its peak resident set is the kernel's own count (VmHWM). The last line is one JSON object: for each stage
+user's would, the evaluator with its tracker, every figure and every report; its peak resident set is the kernel's own
+count (VmHWM). The last line is one JSON object: for each stage
 the peaks in MB, and the growth in MB a frame between them.
 """
 
@@ -24,7 +25,7 @@ from handoff.video import Frame, VideoWriter, probe, read_frames
 from runner.envs import ensure_env
 from runner.process import stage_environment
 
-LENGTHS = (100, 1000)
+LENGTHS = (100, 2000)
 _SAMPLE_S = 0.05
 
 

@@ -14,6 +14,7 @@ from evaluator.result import Result
 from evaluator.retrack import choose_setup
 from handoff.box import BOX, Box
 from handoff.errors import InputError, UsageError
+from handoff.options import FiniteRange
 from tracker.choice import BACKENDS, Wanted
 from tracker.sam2.backend import DEVICES, MODELS
 
@@ -35,7 +36,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", help="auto: the original mask's own tracker.")
 @click.option("--model", type=click.Choice(list(MODELS)), help="The size of SAM 2.1, where another tracker is meant.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where SAM 2.1 runs.")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=THRESHOLD, help="A frame passes above this IoU.")
+@click.option("--threshold", type=FiniteRange(0, 1), default=THRESHOLD, help="A frame passes above this IoU.")
 @click.option(
     "--calibrate", is_flag=True, help="Measure the noise floor too: track in the source itself, encoded again."
 )

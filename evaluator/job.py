@@ -14,14 +14,14 @@ from types import FrameType
 from typing import Any
 
 from evaluator.floor import floor_ious, output_crf
-from evaluator.material import Material
+from evaluator.material import Material, check_run
 from evaluator.report import FILES, JSON_FILE, OVERLAY, read_json
 from evaluator.result import Result
 from evaluator.retrack import Setup, retrack
 from evaluator.sequence import check_original, read_mask_sequence, scan
 from evaluator.session import Say, Session
 from evaluator.trust import Trust, trust_of
-from handoff.errors import StorageError, UsageError
+from handoff.errors import InputError, StorageError, UsageError
 from handoff.run import MANIFEST, Run
 from handoff.stage import run_stage, tool_versions
 from handoff.video import ClipInfo
@@ -90,6 +90,11 @@ class Job:
     wishes: Wishes
     say: Say
 
+    @property
+    def trust(self) -> Trust:
+        """How far the original mask can be trusted."""
+        return trust_of(self.material.run, self.material.original)
+
     def source_clip(self) -> Path:
         """The clip before the reskin; raise UsageError where it is not known."""
         if self.material.source is None:
@@ -109,12 +114,16 @@ class Job:
         name = generated.resolve().parent.name
         if run is None or run.relative(generated) != f"reskins/{name}/{generated.name}":
             return self._evaluate()
+        if not os.access(run.dir, os.W_OK) and not self.report.resolve().is_relative_to(run.dir.resolve()):
+            self.say(f"{run.dir} cannot be written: run.json will not know of this evaluation, and it is always done")
+            return self._evaluate()
         params: dict[str, Any] = {
             **self.setup.as_json(),
             "threshold": self.wishes.threshold,
             "calibrate": self.wishes.calibrate,
             "formats": sorted(self.wishes.formats),
             "report": run.relative(self.report),
+            "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
         }
         tools = {"tracker": self.setup.backend.description}
         tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
@@ -127,6 +136,7 @@ class Job:
                 for score in result.scores:
                     self.say(score.line())
                 return result
+            stage.forget()
             result = self._evaluate()
             for each in sorted(self.wishes.formats):
                 stage.add_output(self.report / FILES[each])
@@ -142,22 +152,16 @@ class Job:
         material, wishes, setup = self.material, self.wishes, self.setup
         session = Session(material, wishes.threshold, self.report, wishes.formats, self.say)
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
-        trust = Trust()
-        if material.run:
-            trust = trust_of(material.run, material.run.relative(material.original))
+        trust = self.trust
         try:
-            session.score(retrack(material.generated, setup))
+            session.score(retrack(material.generated, setup, material.info))
             if wishes.calibrate:
                 session.conclude(how, trust)  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)
-        except KeyboardInterrupt:
-            self._say_partial(session.conclude(how, trust))
+        except BaseException:
+            _conclude_part(session, how, trust, self.report, self.say)
             raise
         return session.conclude(how, trust)
-
-    def _say_partial(self, result: Result) -> None:
-        if result.scores:
-            self.say(f"cut short: the report in {self.report} is of {len(result.scores)} of {result.expected} frames")
 
     def _calibrate(self, session: Session) -> int:
         material, source = self.material, self.source_clip()
@@ -166,6 +170,27 @@ class Job:
         floor = floor_ious(material.original, source, material.info, self.setup, crf, self.report)
         session.calibrate(floor)
         return crf
+
+
+def _conclude_part(session: Session, how: dict[str, Any], trust: Trust, report: Path, say: Say) -> None:
+    """Write the report of what was scored until something stopped the work; what stopped it is what is to be raised."""
+    try:
+        result = session.conclude(how, trust)
+    except Exception as error:
+        say(f"cut short, and there is no report of it: {error}")
+    else:
+        say(f"cut short: the report in {report} is of {len(result.scores)} of {result.expected} frames")
+
+
+def _trust_where_known(original: Path) -> Trust:
+    """Return what the run that a mask lies in says of it; nothing where it is not the mask that the run made."""
+    try:
+        run = run_of(original)
+        if run is not None:
+            check_run(run, original)
+    except InputError:  # two masks need no run, and so no sound one
+        return Trust()
+    return trust_of(run, original)
 
 
 def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path | None, say: Say) -> Result:
@@ -177,10 +202,11 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     if report:
         check_writable(report)
     session = Session(material, wishes.threshold, report, wishes.formats - {OVERLAY}, say)
-    how = material.as_json()
+    how, trust = material.as_json(), _trust_where_known(original)
     try:
         session.score(read_mask_sequence(generated))
-    except KeyboardInterrupt:
-        session.conclude(how, Trust())
+    except BaseException:
+        if report:
+            _conclude_part(session, how, trust, report, say)
         raise
-    return session.conclude(how, Trust())
+    return session.conclude(how, trust)

@@ -20,7 +20,8 @@ def _why(score: FrameScore, threshold: float) -> str:
 def junit_xml(result: Result) -> str:
     """Return the report in the JUnit form that Jenkins, GitLab and GitHub's reporters read.
 
-    An evaluation that was cut short has one more case, an error that says so.
+    An evaluation that was cut short has one more case, an error that says so. What limits the verdict's worth stands
+    in the suite's output.
     """
     failed = sum(not score.passed for score in result.scores)
     cut = 0 if result.complete else 1
@@ -34,6 +35,7 @@ def junit_xml(result: Result) -> str:
     if cut:
         case = ET.SubElement(suite, "testcase", classname="gate", name="every frame scored", time="0")
         ET.SubElement(case, "error", message=result.lines()[-1], type="CutShort")
+    ET.SubElement(suite, "system-out").text = "\n".join(result.limits())
     root = ET.Element("testsuites", {"name": "gate"} | {key: str(value) for key, value in counts.items()})
     root.append(suite)
     ET.indent(root, " ")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from evaluator.body import body_mask
 from evaluator.sequence import check_original, read_mask_sequence
-from handoff.errors import InputError
+from handoff.errors import InputError, UsageError
 from handoff.hashing import sha256_path
 from handoff.masks import Mask, check_mask_sequence, read_masks
 from handoff.poses import Person, check_poses, read_poses
@@ -134,6 +134,10 @@ def gather(
     for each in (pose, generated_pose):
         if each is not None:
             check_poses(each, info.frames)
+    if generated_pose is not None and pose is None:
+        raise UsageError(
+            f"--generated-pose {generated_pose} has no skeleton of the source to be compared with; give it with --pose."
+        )
     source = run.source if run else None
     return Material(original, generated, info, run, generated, source, human_mask, pose, generated_pose)
 

@@ -18,7 +18,7 @@ from evaluator.result import Result
 from evaluator.summary import summary_md
 from evaluator.trust import Trust
 from handoff.atomic import write_text
-from handoff.errors import InputError
+from handoff.errors import InputError, storage_errors
 
 SCHEMA = 2
 JSON_FILE = "iou.json"
@@ -73,9 +73,14 @@ _TEXTS: dict[str, Callable[[Result], str]] = {
 
 
 def write_texts(folder: Path, result: Result, formats: frozenset[str]) -> None:
-    """Write the chosen text files, and remove those of an earlier evaluation that this one does not replace."""
+    """Write the chosen text files."""
     for name, make in _TEXTS.items():
         if name in formats:
             write_text(folder / FILES[name], make(result))
-    for name in FILES.keys() - formats:
-        (folder / FILES[name]).unlink(missing_ok=True)
+
+
+def remove_reports(folder: Path) -> None:
+    """Remove the files of an earlier evaluation; StorageError where the folder cannot be written."""
+    with storage_errors(folder):
+        for name in FILES.values():
+            (folder / name).unlink(missing_ok=True)

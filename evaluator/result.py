@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from evaluator.gate import FrameScore, Verdict, judge
@@ -61,7 +61,7 @@ class Result:
 
     @property
     def verdict(self) -> Verdict:
-        """The gate's verdict over the frames that were scored."""
+        """The gate's verdict over the frames that were scored, at least one."""
         return judge(self.scores, self.threshold)
 
     @property
@@ -117,12 +117,18 @@ class Result:
             lines.append(f"Failing at or above the floor (the ruler does no better): {numbers(self.at_floor)}")
         return lines
 
+    def limits(self) -> list[str]:
+        """Return what limits the verdict's worth: another tracker, the noise floor, the doubts about the original."""
+        differs = self.how.get("other_tracker")
+        other = [f"P was not found by the original mask's own tracker: {differs}"] if differs else []
+        return [*other, *self.trust.lines(), *self.floor_lines()]
+
     def lines(self) -> list[str]:
         """Return the closing lines for the console, the verdict last."""
-        *figures, gate = self.verdict.lines()
+        *figures, gate = self.verdict.lines() if self.scores else [""]
         if not self.complete:
             gate = f"Gate: not decided, cut short after {len(self.scores)} of {self.expected} frames"
-        return [*figures, *self.floor_lines(), *self.trust.lines(), gate]
+        return [*figures, *self.limits(), gate]
 
     @property
     def mean_seen(self) -> float | None:
@@ -131,9 +137,11 @@ class Result:
         return sum(ious) / len(ious) if ious else None
 
     def summary(self) -> dict[str, Any]:
-        """Return iou.json's "summary"."""
+        """Return iou.json's "summary"; what there is none of without a single frame is None."""
+        verdict: dict[str, Any] = dict.fromkeys(each.name for each in fields(Verdict))
+        verdict |= {"frames": 0, "threshold": self.threshold, "failed": 0}
         floor = {"below": self.below_floor, "at_or_above": self.at_floor, "floor_fails": self.failing_floor}
-        return asdict(self.verdict) | {
+        return (asdict(self.verdict) if self.scores else verdict) | {
             "passed": self.passed,
             "complete": self.complete,
             "mean_seen": self.mean_seen,

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluator.sequence import read_mask_sequence
 from handoff.box import Box, box_of_mask
 from handoff.errors import InputError, UsageError
-from handoff.masks import Mask, read_masks
+from handoff.masks import Mask
 from handoff.prompts import Place
 from handoff.run import Run
 from handoff.video import ClipInfo
 from tracker.backends import Backend
-from tracker.choice import Wanted, check_same, make_backend, wanted_again
+from tracker.choice import Wanted, check_same, difference, make_backend, wanted_again
 from tracker.places import check_places
 from tracker.tracker import SkateboardTracker
 
@@ -26,7 +27,8 @@ class Setup:
 
     places: of the object, the first prompt first. skater: places of the skater, for a tracker that follows both, so
     that a pixel which both claim is decided as it was the first time. shots: as the clip was cut, empty for one.
-    keep, fill_px: how masks are tidied, as the original's were. origin of the places: "flag", "run" or "mask" (the
+    keep, fill_px: how masks are tidied, as the original's were. differs: in what the tracker is not the original
+    mask's own, None where it is the same or where nobody knows. origin of the places: "flag", "run" or "mask" (the
     first frame where the original is not empty).
     """
 
@@ -37,6 +39,7 @@ class Setup:
     shots: tuple[range, ...] = ()
     keep: str = "all"
     fill_px: int = 0
+    differs: str | None = None
 
     def line(self) -> str:
         """Return it for the console."""
@@ -56,11 +59,11 @@ class Setup:
             more["cuts"] = [shot.start for shot in self.shots[1:]]
         if (self.keep, self.fill_px) != ("all", 0):
             more |= {"keep": self.keep, "fill_holes": self.fill_px}
-        return tracker | first | more | {"box_from": self.origin}
+        return tracker | first | more | {"box_from": self.origin, "other_tracker": self.differs}
 
 
 def _first_box(original: Path) -> Place:
-    for index, mask in enumerate(read_masks(original)):
+    for index, mask in enumerate(read_mask_sequence(original)):
         box = box_of_mask(mask)
         if box is not None:
             return Place(index, box)
@@ -70,12 +73,15 @@ def _first_box(original: Path) -> Place:
 def choose_backend(recorded: dict[str, Any], wanted: Wanted) -> Backend:
     """The tracker that run.json names; another one only when it is asked for by name.
 
+    Asked for by the name that run.json has, and without a model, it is that model; other weights are taken then.
     Raises InputError where it is not the same (other weights), MissingError where it is not here (weights, GPU).
     """
-    if "backend" not in recorded or wanted.backend != "auto" or wanted.model is not None or wanted.compiled:
+    known = recorded.get("backend")
+    if known is None or wanted.backend not in ("auto", known) or wanted.model is not None or wanted.compiled:
         return make_backend(wanted)
     backend = make_backend(wanted_again(recorded, wanted.device))
-    check_same(backend, recorded)
+    if wanted.backend == "auto":
+        check_same(backend, recorded)
     return backend
 
 
@@ -110,13 +116,17 @@ def choose_setup(
     backend.check(places)
     skater = tuple(Place.from_json(each) for each in notes.get("skater", ())) if backend.tracks_skater else ()
     tidy = str(recorded.get("keep", "all")), int(recorded.get("fill_holes", 0))
-    return Setup(backend, places, origin, skater, shots, *tidy)
+    differs = difference(backend, recorded) if "backend" in recorded else None
+    return Setup(backend, places, origin, skater, shots, *tidy, differs)
 
 
-def retrack(generated: Path, setup: Setup) -> Iterator[Mask]:
-    """Yield the mask (H, W) bool of the object in every frame of the generated clip, in order."""
+def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iterator[Mask]:
+    """Yield the mask (H, W) bool of the object in every frame of the generated clip, in order.
+
+    info: of the generated clip, where its frames have been counted already.
+    """
     tracker = SkateboardTracker(setup.backend)
-    tracker.init_video(generated)
+    tracker.init_video(generated, info)
     tracker.set_places(setup.places)
     tracker.set_skater(setup.skater)
     tracker.set_shots(setup.shots)

@@ -33,25 +33,57 @@ class Sequence:
     seen: int
 
 
-def _two_levels(image: Frame, where: str) -> Mask:
-    """Return a gray image (H, W) uint8 as a mask; raise InputError where it has levels between black and white."""
-    between = cv2.countNonZero(cv2.inRange(image, np.array([NOISE + 1]), np.array([254 - NOISE])))
-    if between:
-        raise InputError(
-            f"{where} has {between} px of gray levels between black and white, so its outline is not known; "
-            "give a mask of 0 and 255 only (a lossless video or PNG files)."
-        )
-    return image >= THRESHOLD
+class _Levels:
+    """The levels that the gray pictures of one sequence have, as far as a verdict on the whole needs them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lowest, self._highest = 255, 0
+
+    def mask(self, image: Frame, where: str) -> Mask:
+        """Return a gray image (H, W) uint8 as a mask; raise InputError for levels between black and white."""
+        between = cv2.countNonZero(cv2.inRange(image, np.array([NOISE + 1]), np.array([254 - NOISE])))
+        if between:
+            raise InputError(
+                f"{where} has {between} px of gray levels between black and white, so its outline is not known; "
+                "give a mask of 0 and 255 only (a lossless video or PNG files)."
+            )
+        if self._highest < THRESHOLD:
+            lowest, highest, _, _ = cv2.minMaxLoc(image)
+            self._lowest, self._highest = min(self._lowest, int(lowest)), max(self._highest, int(highest))
+        return image >= THRESHOLD
+
+    def conclude(self) -> None:
+        """Raise InputError where the sequence numbers its objects (0, 1, ...) in place of 0 and 255.
+
+        All black is none: 0 in every pixel, or what limited range and a lossy encoder make of it, which has no 0.
+        """
+        if self._lowest == 0 and 0 < self._highest < THRESHOLD:
+            raise InputError(
+                f"{self._path} has levels from 0 to {self._highest} only, none near 255: are they the numbers of "
+                "objects? Give a mask of 0 and 255; where the object is 1, multiply by 255."
+            )
 
 
-def _png_mask(path: Path) -> Mask:
+def _is_palette(path: Path) -> bool:
+    """Say whether a PNG file has a palette: its colour type, the byte 25 after the signature (PNG, 11.2.1), is 3."""
+    with path.open("rb") as file:
+        return file.read(26)[25:] == b"\x03"
+
+
+def _png_mask(path: Path, levels: _Levels) -> Mask:
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8:
         raise InputError(f"{path} is not an 8-bit picture that can be read; make the masks again.")
     if image.ndim == 2:
-        return _two_levels(np.asarray(image, np.uint8), str(path))
+        return levels.mask(np.asarray(image, np.uint8), str(path))
+    gray = np.ascontiguousarray(image[..., 0], np.uint8)
     colours: Mask = image[..., :3].any(axis=2)  # DAVIS's palette: black is background, any colour an object
-    return colours
+    if not (image[..., :3] == gray[..., None]).all():
+        return colours
+    # an object of DAVIS's palette is gray too: one level, where a matte has many
+    flat = colours.any() and bool((gray[colours] == gray[colours][0]).all())
+    return colours if flat and _is_palette(path) else levels.mask(gray, str(path))
 
 
 def _number(path: Path) -> int:
@@ -61,7 +93,7 @@ def _number(path: Path) -> int:
     return int(digits[-1])
 
 
-def _read_folder(folder: Path) -> Iterator[Mask]:
+def _read_folder(folder: Path, levels: _Levels) -> Iterator[Mask]:
     files = sorted((_number(path), path) for path in folder.glob("*.png"))
     if not files:
         raise InputError(f"{folder} has no PNG files; give the folder with the masks frame_00000.png and so on.")
@@ -69,19 +101,21 @@ def _read_folder(folder: Path) -> Iterator[Mask]:
         if number != before + 1:
             raise InputError(f"{folder} has {path.name} after frame {before}: a frame is missing or there twice.")
     for _, path in files:
-        yield _png_mask(path)
+        yield _png_mask(path, levels)
 
 
 def read_mask_sequence(path: Path) -> Iterator[Mask]:
     """Yield the masks (H, W) bool of a video, or of a folder of PNG files in the order of their numbers.
 
-    Raises InputError for gray levels, missing frames, and files that are no masks.
+    Raises InputError for gray levels, missing frames, files that are no masks, and at the end for object numbers.
     """
+    levels = _Levels(path)
     if path.is_dir():
-        yield from _read_folder(path)
-        return
-    for index, image in enumerate(read_gray(path)):
-        yield _two_levels(image, f"frame {index} of {path}")
+        yield from _read_folder(path, levels)
+    else:
+        for index, image in enumerate(read_gray(path)):
+            yield levels.mask(image, f"frame {index} of {path}")
+    levels.conclude()
 
 
 def scan(path: Path) -> Sequence:

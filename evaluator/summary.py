@@ -51,17 +51,19 @@ def _failures(result: Result) -> list[str]:
 
 def summary_md(result: Result) -> str:
     """Return the summary: the verdict first, and what limits its worth right under it."""
-    verdict = result.verdict
     if not result.complete:
         head = f"Gate: not decided, cut short after {len(result.scores)} of {result.expected} frames (partial report)"
     elif result.passed:
-        head = f"Gate: PASS, IoU > {result.threshold:g} in every one of {verdict.frames} frames"
+        head = f"Gate: PASS, IoU > {result.threshold:g} in every one of {result.expected} frames"
     else:
-        head = f"Gate: FAIL, {verdict.failed} of {verdict.frames} frames at or below {result.threshold:g}"
+        head = f"Gate: FAIL, {result.verdict.failed} of {result.expected} frames at or below {result.threshold:g}"
     how = f"{result.how['original']} against {result.how['generated']}"
     if "description" in result.how:
         how += f", tracked by: {result.how['description']}"
-    lines = [f"## {head}", "", how, "", *(f"- {line}" for line in [*result.trust.lines(), *result.floor_lines()])]
+    lines = [f"## {head}", "", how, "", *(f"- {line}" for line in result.limits())]
+    if not result.scores:
+        return "\n".join([*lines, ""])
+    verdict = result.verdict
     spread = (
         f"Recall at {result.threshold:g}: {verdict.recall:.4f}; decay: {verdict.decay:+.4f}; "
         f"J&F over all frames: {verdict.j_and_f:.4f}"

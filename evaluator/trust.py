@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from handoff.run import Run
@@ -87,11 +88,14 @@ def _cycle(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"frames": frames, "mean": round(total / frames, 3) if frames else None, "doubtful": doubtful}
 
 
-def trust_of(run: Run | None, original: str) -> Trust:
-    """Read the tracker's record of the mask `original`, named as in run.json's outputs."""
-    stage = run.manifest["stages"].get("tracker", {}) if run else {}
+def trust_of(run: Run | None, original: Path) -> Trust:
+    """Read what the tracker's record in a run says of a mask that it made; nothing is known of another one."""
+    if run is None:
+        return Trust()
+    stage = run.manifest["stages"].get("tracker", {})
     notes = stage.get("notes", {})
-    if original not in {output["path"] for output in stage.get("outputs", [])} or "status" not in notes:
+    made = {output["path"] for output in stage.get("outputs", [])}
+    if run.relative(original) not in made or "status" not in notes:
         return Trust()
     ranges: dict[str, Spans] = notes["status"]["ranges"]
     suspicious = {key.removeprefix(_SUSPICIOUS): ranges[key] for key in sorted(ranges) if key.startswith(_SUSPICIOUS)}

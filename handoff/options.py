@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,17 @@ FORCE: Option = (
     {"is_flag": True},
     "Do it again even if nothing has changed, e.g. --run runs/demo --force",
 )
+
+
+class FiniteRange(click.FloatRange):
+    """A number from `min` to `max`. NaN is none: it compares as false with every limit, and click lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; raise click.BadParameter for what is none, or lies outside."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number from {self.min} to {self.max}.", param, ctx)
+        return number
 
 
 def with_options(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:

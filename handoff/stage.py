@@ -43,6 +43,12 @@ class Stage:
         """Keep a figure or a finding (anything JSON can hold) in run.json."""
         self._notes[key] = value
 
+    def forget(self) -> None:
+        """Take the last run's record out of run.json, before its outputs are removed or written over in place."""
+        if self._previous is not None:
+            del self.run.manifest["stages"][self.name]
+            self.run.save()
+
     @property
     def notes(self) -> dict[str, Any]:
         """The notes of this run of the stage, or of the one that is still valid."""
@@ -118,7 +124,7 @@ def run_stage(
 
     The stage sets nothing up when `unchanged` is true: inputs (by SHA-256), parameters, tools and code are those of the
     last run, and every output is still there with its SHA-256. On a clean exit the outputs are recorded; on an
-    exception run.json is left as it was.
+    exception run.json is left as it was (or without this stage, see `Stage.forget`).
     """
     with contextlib.nullcontext() if held else run.lock():
         run.manifest = Run.open(run.dir).manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -14,8 +15,13 @@ _POLL_S = 0.1  # how soon a thread notices that nobody wants its work any more
 
 
 def _stand_back(nice: int) -> None:
-    """Let every other thread of this process go before the calling one, and before those that it starts (Linux)."""
-    if nice:
+    """Let every other thread of this process go before the calling one, and before those that it starts (Linux).
+
+    Where the system does not let it, the thread works as any other.
+    """
+    if not nice:
+        return
+    with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + nice)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 from runner import runs
@@ -27,14 +29,19 @@ def evaluate(arguments: list[str]) -> int:
     report = ["--output", options.output] if options.output else []
     original = runs.find(options.original, named)
     run = runs.run_of(original)
+    tracking = device if _tracks_on_a_device(run, rest) else []
+    if device and not tracking:
+        said = f"--device {options.device}: the run's embedded tracker knows no devices; it is for the pose network only"
+        print(said, file=sys.stderr, flush=True)
     writes = [*([run] if run else []), *([Path(options.output)] if options.output else [])]
     if options.generated_mask:
-        stage = ["-original", str(original), "--generated-mask", options.generated_mask, *device, *report, *rest]
+        stage = ["-original", str(original), "--generated-mask", options.generated_mask, *tracking, *report, *rest]
         return run_stage("evaluator", [*stage, *force], writes=writes)
     generated = _generated(options.generated or "output.mp4", named)
     writes.append(generated.absolute().parent)  # the report's place
-    stage = ["-original", str(original), "-generated", str(generated), *device, *report, *rest]
-    if not options.no_pose and not has(GENERATED_POSE, rest):
+    stage = ["-original", str(original), "-generated", str(generated), *tracking, *report, *rest]
+    comparable = run is not None and ((run / "pose.json").is_file() or has("--pose", rest))
+    if comparable and not options.no_pose and not has(GENERATED_POSE, rest):
 
         def check() -> int:
             return run_stage("evaluator", [*stage, "--check"], writes=writes)
@@ -44,6 +51,20 @@ def evaluate(arguments: list[str]) -> int:
             return code
         stage += pose
     return run_stage("evaluator", [*stage, *force], writes=writes)
+
+
+def _tracks_on_a_device(run: Path | None, rest: list[str]) -> bool:
+    """Say whether the tracker takes --device: SAM 2.1 does, the run's or the one that is asked for.
+
+    Where that is not known it is handed over, and the evaluator says what it thinks of it.
+    """
+    if run is None or has("--backend", rest) or has("--model", rest):
+        return True
+    try:
+        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
+        return bool(stages["tracker"]["params"]["backend"] != "embedded")
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def _generated(name: str, named: Path | None) -> Path:

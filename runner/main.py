@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
 from runner.errors import RunnerError
 
 NEEDED = (3, 11)
+FAULT = 70
+"""Exit code of an error that nobody foresaw, as in handoff/cli.py: 1 means that the gate fails."""
 
 
 def _check_python() -> None:
@@ -36,4 +39,8 @@ def run(command: Callable[[list[str]], int]) -> NoReturn:
     except KeyboardInterrupt:
         print("error: interrupted; run the same command to go on.", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        traceback.print_exc()
+        print(f"error: {type(error).__name__}, which nobody foresaw (above is where); report it.", file=sys.stderr)
+        sys.exit(FAULT)
     sys.exit(code)

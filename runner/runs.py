@@ -104,8 +104,17 @@ def find(name: str, run: Path | None, *below: str) -> Path:
 
 
 def newest_reskin(run: Path) -> str:
-    """Return the newest reskin of a run as a path below the run; raise RunnerError when there is none."""
+    """Return the newest reskin of a run as a path below the run; raise RunnerError when there is none.
+
+    Where nothing says which it is (a run folder that was copied without its hidden files), it is the one whose
+    output.mp4 is the newest, and that is said.
+    """
     folder = newest(run / "reskins")
     if folder is None:
-        raise RunnerError(f"the run {run} has no reskin yet; make one with generate_reskin.py --prompt '...'.", 2)
+        outputs = sorted((run / "reskins").glob("[!.]*/output.mp4"), key=lambda path: path.stat().st_mtime)
+        if not outputs:
+            raise RunnerError(f"the run {run} has no reskin yet; make one with generate_reskin.py --prompt '...'.", 2)
+        folder = outputs[-1].parent
+        why = "the only one" if len(outputs) == 1 else f"the newest of {len(outputs)} by the time of output.mp4"
+        print(f"reskin: {folder.name} ({why}; {_LATEST}, which says which one was made last, is not there)", flush=True)
     return f"reskins/{folder.name}"

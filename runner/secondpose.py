@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from runner import runs
+from runner.errors import RunnerError
 from runner.stages import run_stage
 
 GENERATED_POSE = "--generated-pose"
 RTMW = "rtmw"
-BAD_INPUT, INTERRUPTED = 2, (130, 143)
+BAD_INPUT, MISSING, INTERRUPTED = 2, 3, (130, 143)
 
 
 def pose_again(stages: Mapping[str, Any]) -> list[str]:
@@ -51,14 +52,14 @@ def second_pose(
     """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
 
     It is found as the run's own was, in a run folder that is thrown away; pose.json stays beside the clip. Not again
-    where the last evaluation had this clip and this skeleton. Without it the gate still has its verdict, so a failure
-    is only said. device: the option, where it was given; the embedded backend has none. check: refuses what the
+    where the last evaluation had this clip, this skeleton and the run's own as it is. Without it the gate still has its
+    verdict, so a failure, an environment or image that cannot be made too, is only said. device: the option, where it was given; the embedded backend has none. check: refuses what the
     evaluator would, with its exit code, before anything is done.
     """
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
         return 0, []
-    folder, pose = generated.resolve().parent, generated.with_name("pose.json")
+    folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
     try:
         stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
         again, skater = pose_again(stages), _skater_again(stages)
@@ -66,8 +67,9 @@ def second_pose(
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0, []  # the evaluator says what is wrong with the run, if anything is
     options = [GENERATED_POSE, str(pose)]
-    names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose)}
-    if not force and all(path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items()):
+    names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose, own)}
+    same = (path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items())
+    if not force and all(same):
         return 0, options
     code = check()
     if code:
@@ -81,6 +83,9 @@ def second_pose(
         if code == 0:
             os.replace(scratch / "pose.json", pose)
             print(f"{pose.name}: {pose}", flush=True)
+    except (RunnerError, OSError) as error:
+        print(f"warning: {error}", file=sys.stderr)
+        code = MISSING
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if code in INTERRUPTED:

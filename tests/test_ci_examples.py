@@ -1,9 +1,11 @@
-"""The CI examples in docs/ci call what exists, and do what docs/ci.md says of them."""
+"""The CI examples in docs/ci and docs/gate.md call what exists, and do what the pages say of them."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,3 +71,61 @@ def test_the_reports_that_are_kept_are_those_that_the_evaluator_writes() -> None
         assert file in code
     assert "report/summary.md" in "\n".join(scripts("github"))
     assert read("gitlab")["gate"]["artifacts"]["reports"] == {"junit": "report/junit.xml"}
+
+
+def gate_page(file: str) -> dict[str, Any]:
+    """Return the job in docs/gate.md whose first line names `file`."""
+    page = (ROOT / "docs" / "gate.md").read_text()
+    found = re.search(rf"^    # {re.escape(file)}\n((?:    .*\n)+)", page, re.MULTILINE)
+    assert found
+    jobs = yaml.safe_load(textwrap.dedent(found.group(1)))
+    job: dict[str, Any] = (jobs.get("jobs") or jobs)["gate"]
+    return job
+
+
+def page_shell(job: dict[str, Any]) -> list[str]:
+    """Return its lines of shell, in order."""
+    steps = [step["run"] for step in job.get("steps", []) if "run" in step]
+    return steps + [line for key in ("before_script", "script", "after_script") for line in job.get(key, [])]
+
+
+PAGE = (".github/workflows/gate.yml", ".gitlab-ci.yml")
+
+
+@pytest.mark.parametrize("file", PAGE)
+def test_the_gates_page_calls_what_exists(file: str) -> None:
+    text = "\n".join(page_shell(gate_page(file)))
+    options = re.search(r'make evaluate RUN="\$RUNS/ollie" ARGS="(.*)"', text)
+    assert options and "\nevaluate:" in (ROOT / "Makefile").read_text()
+    help_text = (ROOT / "evaluator" / "cli.py").read_text()
+    assert all(f'"{option}"' in help_text for option in re.findall(r"--[a-z-]+", options.group(1)))
+
+
+@pytest.mark.parametrize("file", PAGE)
+def test_in_a_checkout_that_is_not_cleaned_the_second_jobs_report_is_kept_and_only_that(
+    file: str, tmp_path: Path
+) -> None:
+    """The page's shell, twice; make is a script that writes a report where it is told, the second time a smaller one."""
+    job = gate_page(file)
+    (tmp_path / "bin").mkdir()
+    make = tmp_path / "bin" / "make"
+    make.write_text(
+        '#!/bin/bash\nfolder="$RUNS/ollie/reskins/drone/report"\n'
+        'if [[ "$3" =~ --output\\ ([^ ]+) ]]; then folder="${BASH_REMATCH[1]}"; fi\n'
+        'mkdir -p "$folder"\necho "$JOB" > "$folder/summary.md"\necho "$JOB" > "$folder/junit.xml"\n'
+        '[ "$JOB" = 2 ] || echo old > "$folder/iou.png"\n'
+    )
+    make.chmod(0o755)
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "RUNS": str(tmp_path / "runs")}
+    environment |= {"GITHUB_STEP_SUMMARY": str(tmp_path / "shown.md")}
+    for number in ("1", "2"):
+        for line in page_shell(job):
+            subprocess.run(["bash", "-ec", line], check=True, cwd=tmp_path, env=environment | {"JOB": number})
+    kept = tmp_path / "report"
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {"summary.md": "2\n", "junit.xml": "2\n"}
+    if file == ".gitlab-ci.yml":
+        assert job["artifacts"]["paths"] == ["report/"]
+        assert job["artifacts"]["reports"] == {"junit": "report/junit.xml"}
+    else:
+        assert (tmp_path / "shown.md").read_text() == "1\n2\n"
+        assert job["steps"][-1]["with"]["path"] == "report" and job["steps"][0]["with"] == {"clean": False}

@@ -85,11 +85,18 @@ def wanted_again(params: dict[str, Any], device: str = "auto") -> Wanted:
     return Wanted("sam2", str(params["model"]), device, bool(params.get("compiled", False)), tuple(overrides))
 
 
-def check_same(backend: Backend, params: dict[str, Any]) -> None:
-    """Raise InputError unless the backend is the one that a run's params name: name, model and weights."""
+def difference(backend: Backend, params: dict[str, Any]) -> str | None:
+    """Say in what the backend is not the one that a run's params name: name, model, weights; None where it is."""
     for key in ("backend", "model", "weights", "overrides"):
         if backend.params.get(key) != params.get(key):
-            raise InputError(
-                f"the original mask was made with {key} {params.get(key)}, here it is {backend.params.get(key)}: "
-                "the gate must track with the same; bring the same weights, or name a tracker with --backend."
-            )
+            return f"the original mask was made with {key} {params.get(key)}, here it is {backend.params.get(key)}"
+    return None
+
+
+def check_same(backend: Backend, params: dict[str, Any]) -> None:
+    """Raise InputError unless the backend is the one that a run's params name: name, model and weights."""
+    differs = difference(backend, params)
+    if differs:
+        raise InputError(
+            f"{differs}: the gate must track with the same; bring the same weights, or name a tracker with --backend."
+        )

@@ -69,10 +69,13 @@ class SkateboardTracker:
             raise UsageError("no clip was given: call init_video(path) first.")
         return self._info
 
-    def init_video(self, path: str | Path) -> ClipInfo:
-        """Choose the clip (constant rate, as ingest writes it); forgets earlier prompts. InputError if unreadable."""
+    def init_video(self, path: str | Path, info: ClipInfo | None = None) -> ClipInfo:
+        """Choose the clip (constant rate, as ingest writes it); forgets earlier prompts. InputError if unreadable.
+
+        info: where its frames have been counted already; tracking raises InputError where there are others.
+        """
         self._path = Path(path)
-        self._info = probe(self._path)
+        self._info = info or probe(self._path)
         self._forget()
         return self._info
 

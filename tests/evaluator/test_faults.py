@@ -7,7 +7,7 @@ import pytest
 
 from handoff.run import Run
 from tests.evaluator.conftest import FRAMES, stick_figure, write_poses
-from tests.evaluator.faults import FAULTS, LITTLE_LOSS, Painted, evaluate_frames, load
+from tests.evaluator.faults import FAULTS, LITTLE_LOSS, UNHARMED, Painted, evaluate_frames, load, touched
 
 
 @pytest.fixture
@@ -18,25 +18,37 @@ def clip(run: Run) -> Painted:
 
 
 def figures(run: Run, clip: Painted, fault: str) -> tuple[dict[str, float], list[int]]:
-    """The median of each figure over the clip, and the frames that fail."""
-    data = evaluate_frames(run, "faulty", FAULTS[fault](clip), LITTLE_LOSS)
-    frames = data["frames"]
+    """The median of each figure over the frames that the fault changed, and the frames that fail."""
+    faulty = FAULTS[fault](clip)
+    frames = evaluate_frames(run, "faulty", faulty, LITTLE_LOSS)["frames"]
+    changed = [frames[i] for i in (clip.shown if fault == UNHARMED else touched(clip, faulty))]
     names = ("iou", "leak", "gap", "clip", "drift_px", "area_ratio", "boundary_f", "psnr_db")
-    middle = {name: float(np.median([f[name] for f in frames if f[name] is not None] or [np.nan])) for name in names}
+    middle = {name: float(np.median([f[name] for f in changed if f[name] is not None] or [np.nan])) for name in names}
     return middle, [each["frame"] for each in frames if not each["passed"]]
 
 
+def test_the_middle_is_that_of_the_stretch_that_shows_the_object() -> None:
+    """Frames 4 to 9 of twelve."""
+    masks = [np.full((4, 6), 4 <= index < 10) for index in range(12)]
+    clip = Painted([np.zeros((4, 6, 3), np.uint8)] * 12, [], masks, [])
+    assert clip.middle == 7 and clip.shown == list(range(4, 10))
+    with pytest.raises(ValueError, match="changed no frame"):
+        touched(clip, clip.frames)
+
+
 def test_an_unharmed_reskin_passes(run: Run, clip: Painted) -> None:
-    found, failed = figures(run, clip, "none, but encoded once more")
+    found, failed = figures(run, clip, UNHARMED)
     assert failed == [] and found["iou"] > 0.95 and found["drift_px"] < 0.5
 
 
 @pytest.mark.parametrize("px", [1, 3, 10])
 def test_a_shift_is_measured_as_drift_and_fails(run: Run, clip: Painted, px: int) -> None:
-    """The board is 15 px thick, but 45 px long: one pixel along it costs little."""
+    """The board is 15 px thick, but 45 px long: one pixel along it costs little, and shows as drift all the same."""
+    before, _ = figures(run, clip, UNHARMED)
     found, failed = figures(run, clip, f"shifted by {px} px")
-    assert found["drift_px"] == pytest.approx(px, abs=0.5)
+    assert found["drift_px"] == pytest.approx(px, abs=0.5) and found["drift_px"] > before["drift_px"] + 0.5
     assert found["area_ratio"] == pytest.approx(1, abs=0.05)
+    assert found["leak"] == pytest.approx(found["gap"], abs=0.05) and found["leak"] > before["leak"]
     assert (len(failed) == FRAMES) if px > 1 else found["iou"] < 0.97
 
 
@@ -47,22 +59,26 @@ def test_a_grown_object_leaks_and_a_shrunk_one_leaves_a_gap(run: Run, clip: Pain
     assert len(failed) == FRAMES and shrunk["gap"] > 0.25 and shrunk["leak"] < 0.05 and shrunk["area_ratio"] < 0.75
 
 
-def test_an_object_that_vanishes_for_five_frames_fails_in_them(run: Run, clip: Painted) -> None:
-    _, failed = figures(run, clip, "vanished for five frames")
+def test_an_object_that_vanishes_for_five_frames_fails_in_them_with_a_gap_of_one(run: Run, clip: Painted) -> None:
+    found, failed = figures(run, clip, "vanished for five frames")
     assert set(range(clip.middle, clip.middle + 5)) <= set(failed)
+    assert found["gap"] == 1.0 and found["area_ratio"] == 0.0 and np.isnan(found["drift_px"])
 
 
 def test_a_frozen_object_drifts_away_from_the_board(run: Run, clip: Painted) -> None:
-    _, failed = figures(run, clip, "frozen from the middle on")
+    found, failed = figures(run, clip, "frozen from the middle on")
     assert failed and min(failed) > clip.middle and failed[-1] == FRAMES - 1
+    assert found["drift_px"] > 5 and found["leak"] > 0.1 and found["gap"] > 0.1
 
 
-def test_an_object_swapped_with_its_background_fails(run: Run, clip: Painted) -> None:
+def test_an_object_swapped_with_its_background_fails_and_shows_in_the_background(run: Run, clip: Painted) -> None:
+    before, _ = figures(run, clip, UNHARMED)
     found, failed = figures(run, clip, "swapped with the background")
     assert len(failed) == FRAMES and found["iou"] < 0.5
+    assert found["psnr_db"] < before["psnr_db"] - 8, "the object's colour is where the background was"
 
 
 def test_an_object_painted_over_the_skaters_leg_clips(run: Run, clip: Painted) -> None:
-    before, _ = figures(run, clip, "none, but encoded once more")
+    before, _ = figures(run, clip, UNHARMED)
     found, failed = figures(run, clip, "painted over the skater's leg")
     assert failed and found["clip"] > before["clip"] + 0.05 and found["leak"] > 0.05

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluator.gate import Gate
+from evaluator.gate import FrameScore, Gate, judge
 from evaluator.metrics import intersection_over_union
+from evaluator.result import Result
+from evaluator.summary import summary_md
 from handoff.errors import InputError
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
@@ -78,3 +80,28 @@ def test_other_sizes_an_empty_original_and_no_frames_are_refused() -> None:
     gate.feed_frame(strip(0), strip(0))
     with pytest.raises(InputError, match="empty in every frame"):
         gate.conclude()
+
+
+def scored(ious: list[float], outlines: list[float]) -> list[FrameScore]:
+    pairs = enumerate(zip(ious, outlines, strict=True))
+    return [FrameScore(i, iou, f, iou > 0.9, original_px=100, generated_px=100) for i, (iou, f) in pairs]
+
+
+def test_a_run_s_figures_are_those_that_one_works_out_by_hand() -> None:
+    """Eight frames: DAVIS's quarters are the frames 0 to 2 and 5 to 7, the border frames in both."""
+    ious = [1.00, 0.96, 0.92, 0.90, 0.88, 0.94, 0.80, 0.60]
+    scores = scored(ious, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5])
+    verdict = judge(scores, 0.9)
+    assert verdict.mean == pytest.approx(7.00 / 8)
+    assert verdict.recall == 4 / 8, "0.90 is not above 0.90"
+    assert verdict.decay == pytest.approx(0.96 - 0.78)
+    assert verdict.boundary_f == 0.75 and verdict.j_and_f == pytest.approx((0.875 + 0.75) / 2)
+    assert (verdict.minimum, verdict.minimum_frame, verdict.failed, verdict.first_failure) == (0.60, 7, 4, 3)
+    result = Result(scores, 0.9, 8, {"original": "a", "generated": "b"})
+    assert "Recall at 0.9: 0.5000; decay: +0.1800; J&F over all frames: 0.8125" in summary_md(result)
+
+
+def test_the_decay_of_a_clip_longer_than_256_frames_is_that_of_its_own_quarters() -> None:
+    """401 frames: 0 to 100 and 300 to 400."""
+    ious = [1.0] * 101 + [0.5] * 199 + [0.8] * 101
+    assert judge(scored(ious, ious), 0.9).decay == pytest.approx(0.2)

@@ -136,3 +136,18 @@ def test_real_masks_score_what_davis_own_code_gives(shared: Path) -> None:
         for original, generated, official in frames:
             assert abs(overlap(original, generated).iou - official["iou"]) < 1e-9
             assert abs(shape(original, generated, None).boundary_f - official["f"]) < 1e-9
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 40, 64, 200])
+def test_masks_that_are_counted_in_pieces_are_counted_whole(piece_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 px wide, so from one row a piece to six, the last piece a smaller one."""
+    monkeypatch.setattr("evaluator.metrics._CACHED_BYTES", piece_bytes)
+    generator = np.random.default_rng(7)
+    for first_row in (0, 1, 5, 18):
+        original, generated = generator.random((2, 19, 32)) > 0.6
+        original[:first_row] = generated[:first_row] = False
+        generated[9:12] = original[9:12]  # pieces in which nothing differs
+        a, b = naive.pixels(original), naive.pixels(generated)
+        found = overlap(original, generated)
+        assert (found.original_px, found.generated_px) == (len(a), len(b))
+        assert (found.union_px, found.common_px) == (len(a | b), len(a & b))

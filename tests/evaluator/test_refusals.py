@@ -9,6 +9,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -140,16 +141,52 @@ def test_a_file_in_the_way_of_the_report(gate: Command, run: Run) -> None:
     refused(gate, run, StorageError, "cannot write .*report: .*choose another folder")
 
 
-@pytest.mark.stage
-def test_a_run_folder_without_write_permission(run: Run, product: Product) -> None:
-    """Mounted read-only in a namespace of its own: root may write where the permission bits say no."""
-    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
-    prefix = ("unshare", "--map-root-user", "--mount", "sh", "-c", script, str(run.dir))
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+
+
+def read_only(folder: Path) -> tuple[str, ...]:
+    """What a command is run behind so that it sees a folder mounted read-only, in a namespace of its own.
+
+    Root may write where the permission bits say no.
+    """
+    prefix = ("unshare", "--map-root-user", "--mount", "sh", "-c", READ_ONLY, str(folder))
     if not shutil.which("unshare") or subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine does not let a test mount a folder read-only (unshare --map-root-user --mount)")
-    before = contents(run.dir)
+    return prefix
+
+
+@pytest.mark.stage
+def test_a_run_folder_without_write_permission(run: Run, product: Product) -> None:
+    prefix, before = read_only(run.dir), contents(run.dir)
     files = ("-original", run.path("mask.mp4"), "-generated", run.path("reskins/drone/output.mp4"))
     done = product("evaluate_iou.py", *files, "--no-pose", prefix=prefix)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "read-only" in done.stderr and "Traceback" not in done.stderr and "Frame 0000" not in done.stdout
     assert contents(run.dir) == before
+
+
+@pytest.mark.stage
+def test_a_run_folder_without_write_permission_and_a_report_elsewhere(
+    run: Run, product: Product, tmp_path: Path
+) -> None:
+    prefix, before = read_only(run.dir), contents(run.dir)
+    files = ("-original", run.path("mask.mp4"), "-generated", run.path("reskins/drone/output.mp4"))
+    done = product("evaluate_iou.py", *files, "--output", tmp_path / "report", prefix=prefix)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert "run.json will not know of this evaluation" in done.stdout
+    assert len(json.loads((tmp_path / "report" / "iou.json").read_text())["frames"]) == FRAMES
+    assert contents(run.dir) == before
+
+
+@pytest.mark.parametrize("threshold", ["nan", "-nan", "inf", "1.5", "-0.1", "much"])
+def test_a_threshold_that_is_no_number_from_0_to_1(gate: Command, run: Run, threshold: str) -> None:
+    before = contents(run.dir)
+    with pytest.raises(click.BadParameter, match="threshold|not a valid float|in the range|no number from 0 to 1"):
+        gate(f"--threshold={threshold}")
+    assert contents(run.dir) == before
+
+
+def test_a_box_that_is_no_number(gate: Command, run: Run) -> None:
+    for box in ("nan,1,9,9", "1,1,inf,9"):
+        with pytest.raises(UsageError, match="is not four numbers"):
+            gate(f"-bbox={box}")

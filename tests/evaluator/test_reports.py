@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
 import numpy as np
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
+from evaluator.cli import evaluate
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.material import Material, Sight
 from evaluator.report import read_json
@@ -60,6 +63,17 @@ def test_both_outlines_are_drawn_on_both_halves_of_the_overlay(gate: Command, re
     for half, plain in ((picture[28:, :160], source), (picture[28:, 160:], output)):
         white = (half.min(axis=2) > 200) & (plain.min(axis=2) < 150)
         assert np.count_nonzero(white) > 50
+
+
+def test_outside_a_run_the_overlay_shows_the_output_once(gate: Command, report: Path, run: Run) -> None:
+    run.path("run.json").unlink()
+    gate()
+    info = probe(report / "overlay.mp4")
+    assert (info.frames, info.width, info.height) == (FRAMES, 160, 120 + 28)
+    picture = next(read_frames(report / "overlay.mp4"))[28:].astype(int)
+    plain = next(read_frames(run.path("reskins/drone/output.mp4"))).astype(int)
+    drawn = np.abs(picture - plain).max(axis=2) > 60
+    assert 50 < np.count_nonzero(drawn) < 800
 
 
 def test_format_picks_and_removes_what_an_earlier_evaluation_left(gate: Command, report: Path) -> None:
@@ -147,3 +161,37 @@ def test_a_mask_without_a_tracker_s_record_is_not_called_free_of_doubt(gate: Com
     del run.manifest["stages"]["tracker"]["notes"]["status"]
     run.save()
     assert "how far it can be trusted is not known" in gate("--format", "json").output
+
+
+def test_a_verification_since_the_last_evaluation_is_not_left_out(gate: Command, report: Path, run: Run) -> None:
+    assert "not tracked back" in gate("--format", "summary").output
+    notes = run.manifest["stages"]["tracker"]["notes"]  # the mask's bytes are the same
+    notes["verify"] = [{"shot": [0, 13], "threshold": 0.7, "frames": 10, "mean": 0.41, "doubtful": [4, 6], "ious": []}]
+    current = Run.open(run.dir)
+    current.manifest["stages"]["tracker"]["notes"] = notes
+    current.save()
+    said = gate("--format", "summary").output
+    assert "nothing has changed" not in said and "mean IoU 0.41, doubtful: 4, 6" in said
+    assert "doubtful: 4, 6" in (report / "summary.md").read_text()
+    assert "nothing has changed" in gate("--format", "summary").output
+
+
+def test_two_masks_have_the_doubts_about_the_original_beside_them_where_its_run_is_known(
+    run: Run, tmp_path: Path
+) -> None:
+    def trust(original: Path) -> dict[str, Any]:
+        files = ("-original", original, "--generated-mask", run.path("mask_skateboard"), "--output", tmp_path / "r")
+        done = CliRunner().invoke(evaluate, [str(each) for each in files], standalone_mode=False)
+        assert done.return_value == 0, done.output
+        found: dict[str, Any] = read_report(tmp_path / "r")["summary"]["trust"]
+        return found
+
+    run.manifest["stages"]["tracker"]["notes"]["status"] = {"ranges": {"suspicious:area-jump": [[3, 4]]}}
+    run.save()
+    known = trust(run.path("mask.mp4"))
+    assert known["known"] and known["doubtful"] == [3, 4]
+    shutil.copy(run.path("mask.mp4"), tmp_path)
+    assert not trust(tmp_path / "mask.mp4")["known"]
+    with run.path("mask.mp4").open("ab") as file:
+        file.write(bytes([0, 0, 0, 8]) + b"free")  # an MP4 atom that says nothing: another file, the same pictures
+    assert not trust(run.path("mask.mp4"))["known"], "not the file that the tracker's record is of"

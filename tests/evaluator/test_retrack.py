@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evaluator.retrack import Setup, choose_setup, retrack
-from handoff.box import Box
-from handoff.errors import MissingError, UsageError
+from handoff.box import Box, box_of_mask
+from handoff.errors import InputError, MissingError, UsageError
 from handoff.ingest import ingest
 from handoff.masks import read_masks
 from handoff.prompts import Place
 from handoff.run import Run
+from handoff.video import probe
 from tests.tracker.command import invoke, text
 from tests.tracker.scenes import Scene, bouncing_board, make_scene
 from tracker.choice import Wanted
@@ -55,6 +58,7 @@ def test_a_report_says_how_it_was_tracked(run: Run, scene: Scene) -> None:
         "keep": "largest",
         "fill_holes": 5,
         "box_from": "run",
+        "other_tracker": None,
     }
 
 
@@ -83,3 +87,22 @@ def test_another_tracker_must_be_named_and_must_be_there(
         setup_of(run, wanted=Wanted("sam2", "tiny"))
     with pytest.raises(UsageError, match="--device cuda is for SAM"):
         setup_of(run, wanted=Wanted(device="cuda"))
+
+
+def test_the_first_box_is_read_from_the_masks_that_other_people_have(scene: Scene, tmp_path: Path) -> None:
+    """DAVIS's naming, 00000.png, and a palette so dark that half of white is never reached."""
+    clip, folder = scene.write(tmp_path / "clip.mp4"), tmp_path / "masks"
+    folder.mkdir()
+    for index, mask in enumerate(scene.truth):
+        picture = Image.fromarray((mask & (index > 1)).astype(np.uint8), mode="P")
+        picture.putpalette([0, 0, 0, 64, 0, 0])
+        picture.save(folder / f"{index:05d}.png")
+    setup = choose_setup(None, folder, probe(clip), None, None, Wanted("embedded"))
+    (place,) = setup.places
+    assert setup.origin == "mask" and place == Place(2, box_of_mask(scene.truth[2]))
+
+
+def test_a_clip_whose_frames_were_counted_wrongly_is_not_tracked_in_silence(run: Run) -> None:
+    wrong = replace(run.info, frames=run.info.frames + 1)
+    with pytest.raises(InputError, match="gave 20 frames while tracking and 21 before"):
+        list(retrack(run.source, replace(setup_of(run), shots=()), wrong))

@@ -13,7 +13,7 @@ from PIL import Image
 from evaluator.sequence import read_mask_sequence, scan
 from handoff.errors import InputError
 from handoff.masks import write_png
-from handoff.video import VideoWriter
+from handoff.video import Frame, VideoWriter
 
 DISK = cv2.circle(np.zeros((48, 64), np.uint8), (30, 20), 12, (255,), -1)
 
@@ -71,4 +71,54 @@ def test_a_sequence_that_changes_its_size_is_refused(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "masks", ["0.png", "1.png"])
     write_png(folder / "1.png", DISK[:40])
     with pytest.raises(InputError, match="changes its size to 64x40 px at frame 1"):
+        scan(folder)
+
+
+def write_video(path: Path, images: list[Frame]) -> Path:
+    with VideoWriter(path, Fraction(25), 64, 48, mode="mask") as writer:
+        for image in images:
+            writer.write(image)
+    return path
+
+
+def test_numbers_of_objects_in_place_of_255_are_refused_with_the_levels_seen(tmp_path: Path) -> None:
+    labels = (DISK > 0).astype(np.uint8)
+    folder = folder_of(tmp_path / "gray", ["0.png", "1.png"])
+    for index, image in enumerate((np.zeros_like(labels), labels)):
+        write_png(folder / f"{index}.png", image)
+    coloured = folder_of(tmp_path / "rgb", ["0.png"])
+    write_png(coloured / "0.png", np.repeat(2 * labels[..., None], 3, axis=2))
+    video = write_video(tmp_path / "mask.mp4", [labels, 3 * labels])
+    for path, highest in ((folder, 1), (coloured, 2), (video, 3)):
+        with pytest.raises(InputError, match=f"levels from 0 to {highest} only.*multiply by 255"):
+            scan(path)
+
+
+def test_black_throughout_is_an_empty_mask_whatever_the_range(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 3, DISK.shape).astype(np.uint8)
+    for name, image in (("full", np.zeros_like(DISK)), ("limited", 15 + noise)):
+        assert scan(write_video(tmp_path / f"{name}.mp4", [image, image])).seen == 0
+
+
+def test_equal_colours_are_gray_and_a_matte_in_them_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "masks", ["0.png"])
+    write_png(folder / "0.png", np.repeat(DISK[..., None], 3, axis=2))
+    (found,) = read_mask_sequence(folder)
+    assert np.array_equal(found, DISK > 0)
+    write_png(folder / "0.png", np.repeat(cv2.GaussianBlur(DISK, (9, 9), 0)[..., None], 3, axis=2))
+    with pytest.raises(InputError, match=r"0\.png has \d+ px of gray levels"):
+        scan(folder)
+
+
+def test_a_palettes_object_may_be_gray_and_its_matte_may_not(tmp_path: Path) -> None:
+    """DAVIS's seventh colour is (128, 128, 128)."""
+    folder = folder_of(tmp_path / "masks", ["0.png"])
+    for level in (1, 128):
+        picture = Image.fromarray((DISK > 0).astype(np.uint8) * 7, mode="P")
+        picture.putpalette([0, 0, 0] * 7 + [level] * 3)
+        picture.save(folder / "0.png")
+        (found,) = read_mask_sequence(folder)
+        assert np.array_equal(found, DISK > 0)
+    Image.fromarray(cv2.GaussianBlur(DISK, (9, 9), 0)).convert("P").save(folder / "0.png")
+    with pytest.raises(InputError, match="gray levels"):
         scan(folder)

@@ -73,3 +73,15 @@ def test_a_thread_stands_back_where_it_is_told_to_and_nobody_else_does() -> None
     ahead.close()
     assert found == [before + 3, before + 4]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_where_the_system_does_not_let_it_stand_back_it_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    done: list[int] = []
+    with Behind(done.append, DEPTH, nice=3) as behind:
+        for number in Ahead(range(3), DEPTH, nice=4):
+            behind.put(number)
+    assert done == [0, 1, 2]

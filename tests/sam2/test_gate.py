@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
+torch = pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
 pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not installed here")
 
 from evaluator.cli import evaluate
@@ -23,6 +24,7 @@ from tests.clips import write_clip
 from tests.sam2.command import BOX, OTHER, TINY, environment, invoke, masks_of, write_pose
 from tests.sam2.standin import moving_scene
 from tracker.choice import Wanted
+from tracker.sam2.session import Sam2Session, TrackedFrame
 
 
 @pytest.fixture
@@ -85,4 +87,42 @@ def test_without_its_weights_the_gate_stops_unless_another_tracker_is_named(run:
     box = ("-bbox", str(BOX), "--frame", "4")
     said = gate(run, *box, "--backend", "embedded").output
     assert "tracker: embedded tracker" in said and "(from flag)" in said
+    limit = "P was not found by the original mask's own tracker: the original mask was made with backend sam2, here"
+    report = run.path("reskins/same/report")
+    assert limit in said and limit in (report / "summary.md").read_text() and limit in (report / "junit.xml").read_text()
+    how = json.loads((report / "iou.json").read_text())["how"]
+    assert how["other_tracker"].endswith("made with backend sam2, here it is embedded")
     assert len(list(read_masks(run.path("mask.mp4")))) == 8
+
+
+def test_named_without_a_model_it_is_the_recorded_one_and_other_weights_are_said(run: Run) -> None:
+    assert "SAM 2.1 Hiera tiny" in gate(run, "--backend", "sam2").output
+    how = json.loads(run.path("reskins/same/report/iou.json").read_text())["how"]
+    assert (how["model"], how["other_tracker"]) == ("tiny", None)
+    run.manifest = Run.open(run.dir).manifest
+    run.manifest["stages"]["tracker"]["params"]["weights"] = "ab" * 32
+    run.save()
+    assert f"made with weights {'ab' * 32}, here it is" in gate(run, "--backend", "sam2").output
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), RuntimeError("can't allocate memory")],
+    ids=["gpu", "cpu"],
+)
+def test_memory_that_runs_out_is_said_with_what_to_lower_and_the_report_is_of_a_part(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    stepped = Sam2Session.propagate
+
+    def starved(self: Sam2Session) -> Iterator[TrackedFrame]:
+        for found in stepped(self):
+            if found.frame_index == 6:
+                raise error
+            yield found
+
+    monkeypatch.setattr(Sam2Session, "propagate", starved)
+    with pytest.raises(MissingError, match=r"tiny found no memory on cpu \(.*memory.*or a smaller --model"):
+        gate(run)
+    summary = json.loads(run.path("reskins/same/report/iou.json").read_text())["summary"]
+    assert not summary["complete"] and not summary["passed"] and summary["frames"] <= 6

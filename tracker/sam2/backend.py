@@ -96,7 +96,7 @@ class Sam2Backend:
         from tracker.sam2.session import Sam2Session
 
         source = ClipFrames(path, info, shot.start, shot.stop)
-        with self._compiling(), Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
+        with self._errors(), Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
             for identity, where in ((_OBJECT, places), (_SKATER, skater)):
                 for place in where:
                     session.add_prompt(
@@ -118,17 +118,18 @@ class Sam2Backend:
         from tracker.sam2.session import Sam2Session
 
         source = ClipFrames(path, info, frames.start, frames.stop)
-        with self._compiling(), Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
+        with self._errors(), Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
             session.add_prompt(start - frames.start, _OBJECT, mask=mask)
             for index, logits, _ in session.propagate():
                 yield frames.start + index, logits[_OBJECT] > 0
 
-    def _compiling(self) -> contextlib.AbstractContextManager[None]:
-        if not self._compiled:
-            return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
         from tracker.sam2.compiling import compile_errors
+        from tracker.sam2.exhausted import memory_errors
 
-        return compile_errors()
+        with compile_errors() if self._compiled else contextlib.nullcontext(), memory_errors(self._model, self._device):
+            yield
 
     def _loaded(self) -> Predictor:
         from tracker.sam2.predictor import load_predictor

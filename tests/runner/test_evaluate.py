@@ -1,0 +1,141 @@
+"""evaluate_iou.py around its stages: which reskin, whose device, and when the skater is looked for again."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import evaluate as evaluating
+from runner import runs, secondpose
+from runner.errors import RunnerError
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run by the embedded tracker with a skeleton and one reskin, as a CI artifact has it: no hidden files."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "x"
+    (folder / "reskins" / "drone").mkdir(parents=True)
+    for name in ("mask.mp4", "pose.json", "reskins/drone/output.mp4"):
+        (folder / name).write_text(name)
+    manifest(folder, tracker="embedded", pose="embedded")
+    return folder
+
+
+def manifest(folder: Path, tracker: str, pose: str, inputs: dict[str, str] | None = None) -> None:
+    stages: dict[str, Any] = {
+        "tracker": {"params": {"backend": tracker}},
+        "posegen": {"params": {"backend": pose}, "tools": {"name": "RTMW-l"}},
+        "evaluator/drone": {"inputs": inputs or {}},
+    }
+    (folder / "run.json").write_text(json.dumps({"stages": stages}))
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is run, in order: each stage with its arguments; the pose stage writes its file."""
+    seen: list[list[str]] = []
+
+    def record(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        seen.append([stage, *arguments])
+        if stage == "posegen":
+            scratch = Path(arguments[arguments.index("--run") + 1])
+            scratch.mkdir()
+            (scratch / "pose.json").write_text("found again")
+        return 0
+
+    monkeypatch.setattr(evaluating, "run_stage", record)
+    monkeypatch.setattr(secondpose, "run_stage", record)
+    return seen
+
+
+def values(stage: list[str], option: str) -> str | None:
+    return stage[stage.index(option) + 1] if option in stage else None
+
+
+def test_without_its_hidden_file_the_only_reskin_is_the_newest(
+    run: Path, stages: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluating.evaluate(["--run", "x"]) == 0
+    assert values(stages[-1], "-generated") == str(run / "reskins" / "drone" / "output.mp4")
+    assert "reskin: drone (the only one;" in capsys.readouterr().out
+
+
+def test_of_several_reskins_it_is_the_one_with_the_newest_output_unless_the_hidden_file_names_another(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, age_s in (("cat", 50), ("zebra", 100)):
+        output = run / "reskins" / name / "output.mp4"
+        output.parent.mkdir()
+        output.write_text("")
+        os.utime(output, (1e9 - age_s, 1e9 - age_s))
+    os.utime(run / "reskins" / "drone" / "output.mp4", (1e9 - 75, 1e9 - 75))
+    (run / "reskins" / "unfinished").mkdir()
+    assert runs.newest_reskin(run) == "reskins/cat"
+    assert "reskin: cat (the newest of 3 by the time of output.mp4;" in capsys.readouterr().out
+    runs.remember(run / "reskins" / "zebra")
+    assert runs.newest_reskin(run) == "reskins/zebra" and not capsys.readouterr().out
+    for path in run.glob("reskins/*/output.mp4"):
+        path.unlink()
+    (run / "reskins" / ".latest").unlink()
+    with pytest.raises(RunnerError, match="has no reskin yet"):
+        runs.newest_reskin(run)
+
+
+@pytest.mark.parametrize(
+    ("tracker", "rest", "handed"),
+    [("embedded", [], None), ("sam2", [], "cuda"), ("embedded", ["--backend", "sam2"], "cuda")],
+)
+def test_a_device_reaches_the_evaluator_where_its_tracker_has_one_and_the_pose_network_always(
+    run: Path, stages: list[list[str]], tracker: str, rest: list[str], handed: str | None
+) -> None:
+    manifest(run, tracker=tracker, pose="rtmw")
+    assert evaluating.evaluate(["--run", "x", "--device", "cuda", *rest]) == 0
+    given = {stage[0]: values(stage, "--device") for stage in stages}
+    assert given == {"evaluator": handed, "posegen": "cuda"}
+
+
+@pytest.mark.parametrize("error", [RunnerError("pip cannot reach its index"), OSError(28, "No space left on device")])
+def test_an_environment_that_cannot_be_made_for_the_skeleton_does_not_stop_the_gate(
+    run: Path,
+    stages: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    def broken(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        raise error
+
+    monkeypatch.setattr(secondpose, "run_stage", broken)
+    assert evaluating.evaluate(["--run", "x"]) == 0
+    assert stages[-1][0] == "evaluator" and "--generated-pose" not in stages[-1] and "--check" not in stages[-1]
+    said = capsys.readouterr().err
+    assert f"warning: {error}" in said and "the skater's figures will be missing" in said
+
+
+def test_the_skater_is_looked_for_again_where_the_runs_own_skeleton_is_another_one(
+    run: Path, stages: list[list[str]]
+) -> None:
+    def evaluated() -> list[str]:
+        stages.clear()
+        assert evaluating.evaluate(["--run", "x"]) == 0
+        return [stage[0] for stage in stages]
+
+    assert evaluated() == ["evaluator", "posegen", "evaluator"], "checked, found, evaluated"
+    inputs = {name: runs.sha256(run / name) for name in ("pose.json", "reskins/drone/output.mp4")}
+    inputs["reskins/drone/pose.json"] = runs.sha256(run / "reskins" / "drone" / "pose.json")
+    manifest(run, tracker="embedded", pose="embedded", inputs=inputs)
+    assert evaluated() == ["evaluator"]
+    (run / "pose.json").write_text("made anew with another model")
+    assert evaluated() == ["evaluator", "posegen", "evaluator"]
+
+
+def test_without_a_skeleton_of_the_source_nobody_is_looked_for(run: Path, stages: list[list[str]]) -> None:
+    (run / "pose.json").unlink()
+    assert evaluating.evaluate(["--run", "x"]) == 0
+    assert [stage[0] for stage in stages] == ["evaluator"] and "--generated-pose" not in stages[0]
