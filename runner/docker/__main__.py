@@ -70,7 +70,7 @@ def down() -> int:
     code = _call("down", "--volumes", "--remove-orphans", publish=True)  # the network to publish it on, too
     work = runs.data_dir() / "comfyui"
     for folder in work.iterdir() if work.is_dir() else ():
-        if not folder.name.isdigit():  # that is a command's own server
+        if not compose.marked(folder.name) or compose.left_by(folder.name):  # else it is a running command's own server
             shutil.rmtree(folder, ignore_errors=True)
     return code
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from runner import runs
-from runner.docker import images
+from runner.docker import engine, images
 from runner.docker.gpu import use_gpu
 from runner.errors import RunnerError
 from runner.process import ROOT
@@ -27,12 +28,17 @@ def mark() -> str:
     return f"{os.getuid()}-{os.getpid()}"
 
 
+def marked(name: str) -> str | None:
+    """Return the `mark` at the beginning of a name, of any user and process, else None."""
+    found = re.match(r"\d+-\d+(?![^-])", name)
+    return found[0] if found else None
+
+
 def left_by(name: str) -> str | None:
     """Return the `mark` at the beginning of a name where that process was this user's and is gone, else None."""
-    user, _, rest = name.partition("-")
-    process = rest.split("-")[0]
-    ours = user == str(os.getuid()) and process.isdigit()
-    return f"{user}-{process}" if ours and not Path(f"/proc/{process}").exists() else None
+    found = marked(name)
+    user, _, process = (found or "").partition("-")
+    return found if user == str(os.getuid()) and not Path(f"/proc/{process}").exists() else None
 
 
 def files(publish: bool = False) -> list[str]:
@@ -85,6 +91,13 @@ def quiet(*arguments: str, project: str = PROJECT, **extra: str) -> subprocess.C
     return subprocess.run(
         command(*arguments, project=project), env=environment(extra), capture_output=True, text=True, check=False
     )
+
+
+def remove_networks(project: str) -> None:
+    """Remove the networks that Compose made for a project, whichever of them its services used."""
+    found = engine.docker("network", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={project}")
+    if found.stdout.split():
+        engine.docker("network", "rm", *found.stdout.split())
 
 
 def write_env() -> None:

@@ -61,7 +61,7 @@ def run_stage(
         return _call(compose.command("run", *options, stage, *arguments, project=project or own), name)
     finally:
         if project is None:  # Compose makes the project's network even for a container without one
-            engine.docker("network", "rm", f"{own}_server")
+            compose.remove_networks(own)
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # nothing was written

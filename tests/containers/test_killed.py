@@ -128,7 +128,7 @@ def test_a_painting_that_is_ended_leaves_no_server(again: World, undisturbed: Pa
 def start_and_wait_for_painting(world: World) -> subprocess.Popen[str]:
     """Start generate_reskin.py and wait until its server has painted something."""
     command = world.start("generate_reskin.py", "--run", "clip", *DRAFT)
-    painted = world.data / "comfyui" / str(command.pid) / "output"
+    painted = world.data / "comfyui" / f"{os.getuid()}-{command.pid}" / "output"
     until("the painting begins", lambda: bool(list(painted.rglob("*.png"))) or command.poll() is not None)
     assert command.poll() is None, command.stdout and command.stdout.read()
     assert len(containers_of(command.pid)) == 2 and networks_of(command.pid)
