@@ -14,7 +14,7 @@ _LATEST = ".latest"
 
 
 def real(path: Path) -> Path:
-    """Return a path as it is, or without the symbolic links on it: a container sees what they lead to, not the links."""
+    """Return a path as it is, or what the symbolic links on it lead to: a container does not see the links."""
     return path if path.resolve() == path.absolute() else path.resolve()
 
 

@@ -65,9 +65,7 @@ def run_stage(
     """
     if runner() == "local":
         return run_module(ensure_env(stage), module or stage, arguments)
-    return container.run_stage(
-        stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project
-    )
+    return container.run_stage(stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project)
 
 
 @contextlib.contextmanager

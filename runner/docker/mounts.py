@@ -11,10 +11,9 @@ from pathlib import Path
 
 from runner.errors import RunnerError
 
-
 _OWN = ("/tmp", "/app", "/opt/venv", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/proc", "/sys", "/dev")
-"""What a container has of its own: a folder of this machine in its place would take it away, and the engine refuses /tmp,
-which is in memory there."""
+"""What a container has of its own: a folder of this machine in its place would take it away, and the engine refuses
+/tmp, which is in memory there."""
 
 
 def named_paths(arguments: Iterable[str]) -> list[Path]:

@@ -48,7 +48,7 @@ def run_stage(
     shown = [*named, *(path for path in (models, *reads) if path.exists())]
     name = f"{_NAME}-{compose.mark()}-{next(_numbers)}"
     options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(shown, writes)]
-    options += ["--env", f"MODELS_DIR={models}", "--env", "DATA_DIR=/data"]
+    options += ["--env", f"MODELS_DIR={models}"]
     for variable in _PASSED_ON:
         if variable in os.environ:
             options += ["--env", variable]

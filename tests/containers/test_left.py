@@ -51,7 +51,9 @@ def test_make_weights_does_its_work_in_the_models_folder_and_leaves_no_network(a
     weights = again.elsewhere(again.data, MODELS_DIR=str(models), WEIGHTS_TOML=str(registry))
     done = weights("runner.weights", "--check")
     assert done.returncode == 3
-    assert done.stderr.strip().splitlines()[-1].startswith("error: 1 of 1 files are not there or not right"), done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: 1 of 1 files are not there or not right"), (
+        done.stderr
+    )
     models.mkdir(exist_ok=True)
     (models / "model.bin").write_bytes(content)  # as one does without a network
     done = weights("runner.weights")
