@@ -28,6 +28,10 @@ def build(stages: list[str]) -> int:
         if stage not in images.STAGES:
             raise RunnerError(f"there is no image for '{stage}'; there are {', '.join(images.STAGES)}.", 2)
     images.check_nodes()
+    if engine.buildx() is None:
+        raise RunnerError(
+            "Docker has no buildx plugin, which builds images; install docker-buildx-plugin (or docker-buildx)."
+        )
     with working("building the images (the first time downloads about 4 GB)"):
         _build(stages or list(images.STAGES))
     compose.write_env()
