@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,7 +94,10 @@ def nodes() -> str:
     found = engine.inspect("image", image("comfyui"))
     kept = str((found["Config"].get("Labels") or {}).get(NODES_LABEL, "")) if found else ""
     if kept:
-        print(f"comfyui: with the nodes of the image that is there, {kept} (NODES={NO_NODES} leaves them out)")
+        print(
+            f"comfyui: with the nodes of the image that is there, {kept} (NODES={NO_NODES} leaves them out)",
+            file=sys.stderr,
+        )
     return kept
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +116,51 @@ def test_little_is_sent_to_the_engine(world: World, place: Path) -> None:
     assert size < 5e6
     allowed = {"handoff", *STAGES, "runner", "docker", "weights.toml", "LICENSE"}
     assert {path.relative_to(out).parts[0] for path in sent} <= allowed
+
+
+def test_a_linters_cache_is_no_part_of_what_an_image_is_made_from(world: World) -> None:
+    digest = [sys.executable, "-c", "from runner.docker import images; print(images.code('tracker'))"]
+    before = subprocess.run(digest, cwd=world.root, capture_output=True, text=True, check=True).stdout
+    cache = world.root / "handoff" / ".mypy_cache" / "3.11" / "x.meta.json"
+    cache.parent.mkdir(parents=True)
+    cache.write_text("{}")
+    try:
+        assert subprocess.run(digest, cwd=world.root, capture_output=True, text=True, check=True).stdout == before
+        recipe = "FROM scratch\nCOPY handoff /\n"
+        out = cache.parent.parent / "sent"
+        done = docker("build", "--file", "-", "--output", f"type=local,dest={out}", world.root, text=recipe)
+        assert done.returncode == 0, done.stderr
+        assert (out / "hashing.py").exists() and not (out / ".mypy_cache").exists()
+    finally:
+        shutil.rmtree(world.root / "handoff" / ".mypy_cache")
+
+
+@pytest.fixture
+def built_with_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An image of the comfyui stage that says that it was built with a package of nodes."""
+    monkeypatch.setenv("SKATE_TAG", f"{TAG}-nodes")
+    name = images.image("comfyui")
+    recipe = f"FROM skate-physics-reskin:{TAG}\nLABEL {images.NODES_LABEL}=ComfyUI-GGUF\n"
+    assert docker("build", "--quiet", "--tag", name, "-", text=recipe).returncode == 0
+    yield name
+    docker("image", "rm", name)
+
+
+def test_a_build_keeps_the_nodes_of_the_image_that_is_there_and_says_so(
+    built_with_nodes: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NODES", raising=False)
+    assert images.build_arguments()["NODES"] == "ComfyUI-GGUF"
+    assert "with the nodes of the image that is there, ComfyUI-GGUF (NODES=none" in capsys.readouterr().err
+    for wish, meant in (("", "ComfyUI-GGUF"), ("none", ""), ("all", "all")):
+        monkeypatch.setenv("NODES", wish)
+        images.check_nodes()
+        assert images.build_arguments()["NODES"] == meant
+
+
+def test_an_image_says_which_nodes_it_was_built_with() -> None:
+    labels = inspected(f"skate-physics-comfyui:{TAG}")["Config"]["Labels"]
+    assert labels[images.NODES_LABEL] == ""
 
 
 def test_no_image_has_settings_but_the_bases_and_ours(base: str) -> None:
