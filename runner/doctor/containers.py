@@ -57,9 +57,7 @@ def container_line() -> Line:
     """Return how ComfyUI's container is, where `make up` started one; containers reach no other server."""
     address = os.environ.get("SERVER")
     if address:
-        return Line(
-            "warn", "ComfyUI", f"{address} is not asked: a container would not reach it", "RUNNER=local, for it"
-        )
+        return Line("warn", "ComfyUI", f"{address} is not asked: a container would not reach it", "RUNNER=local")
     labels = [f"label=com.docker.compose.{key}" for key in (f"project={compose.PROJECT}", "service=comfyui")]
     answer = engine.docker(
         "ps", "--all", *(p for each in labels for p in ("--filter", each)), "--format", "{{.Status}}"

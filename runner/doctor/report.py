@@ -21,7 +21,7 @@ def lines(names: list[str]) -> Iterator[Line]:
     runner = stages.chosen()
     docker = runner == "docker"
     yield Line("ok", "runner", f"{runner} (RUNNER={os.environ.get('RUNNER') or 'auto'})")
-    yield _python(docker)
+    yield python_line(docker)
     code, version = ask("git", "--version")
     if code:
         mend = "sudo apt install git"
@@ -48,7 +48,8 @@ def lines(names: list[str]) -> Iterator[Line]:
     yield containers.container_line() if docker and answers else containers.server_line()
 
 
-def _python(docker: bool) -> Line:
+def python_line(docker: bool) -> Line:
+    """Return this Python, and whether it can make environments. docker: only make demo and make sbom make one."""
     version = sys.version.split()[0]
     absent = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
     if absent:
