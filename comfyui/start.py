@@ -1,7 +1,8 @@
 """Start the ComfyUI server inside its image. Standard library only.
 
-The environment says how: COMFYUI_PORT (8188), COMFYUI_LOWVRAM=1, COMFYUI_RESERVE_VRAM=GB, COMFYUI_CPU=1. Everything the
-server writes goes below /work, models are read from /data/models.
+The environment says how: COMFYUI_PORT (8188), COMFYUI_LOWVRAM=1, COMFYUI_RESERVE_VRAM=GB, COMFYUI_CPU=1, or
+COMFYUI_GPU=required, which ends with 3 rather than go on without one. Everything the server writes goes below /work,
+models are read from /data/models.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ SOURCE = Path("/opt/ComfyUI")
 WORK = Path("/work")
 MODELS = Path("/data/models")
 NODES = Path("/opt/nodes")
+MISSING = 3
 FOLDERS = ("base", "input", "output", "temp", "user", "web")
 
 
@@ -37,6 +39,9 @@ def command() -> list[str]:
     (folders["base"] / "custom_nodes").mkdir(exist_ok=True)  # stays empty; with other nodes the server looks here too
     folders["models"] = MODELS
     on_gpu = os.environ.get("COMFYUI_CPU") != "1" and has_gpu()
+    if not on_gpu and os.environ.get("COMFYUI_GPU") == "required":
+        print("error: GPU=on, but no NVIDIA driver answers in ComfyUI's container; see nvidia-smi.", file=sys.stderr)
+        sys.exit(MISSING)
     port = int(os.environ.get("COMFYUI_PORT") or 8188)
     extra = []
     if on_gpu and os.environ.get("COMFYUI_LOWVRAM") == "1":

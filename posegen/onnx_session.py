@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handoff.device import asked_by, asked_device
 from handoff.errors import InputError, MissingError, UsageError
 
 DEVICES = ("auto", "cuda", "cpu")
@@ -77,7 +78,8 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
     """Load the ONNX file at `path`.
 
     device: "cuda": the GPU or MissingError, never the CPU; "auto": the GPU where there is one that works, else the
-    CPU; "cpu". threads: of one operation on the CPU; None leaves it to ONNX Runtime (the number of cores).
+    CPU (see handoff.device); "cpu". threads: of one operation on the CPU; None leaves it to ONNX Runtime (the number
+    of cores).
     Raises InputError for a file that is no network, MissingError for a missing file, package or GPU.
     """
     if device not in DEVICES:
@@ -100,9 +102,9 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
     if device != "cpu" and _CUDA not in loaded.get_providers():
         problem = problem or "ONNX Runtime could not load its CUDA libraries"
     session = Session(path, loaded, problem)
-    if device == "cuda" and session.device != "cuda":
+    if asked_device(device) == "cuda" and session.device != "cuda":
         raise MissingError(
-            f"--device cuda: {problem}; it needs an NVIDIA driver for CUDA 12 (nvidia-smi shows it) and the CUDA "
+            f"{asked_by(device)}: {problem}; it needs an NVIDIA driver for CUDA 12 (nvidia-smi shows it) and the CUDA "
             f"packages: {_INSTALL}. Or use --device cpu."
         )
     return session

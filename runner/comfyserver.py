@@ -26,6 +26,7 @@ from typing import Any
 from runner.comfyargs import server_arguments
 from runner.comfysource import ensure_source, source_origin
 from runner.errors import RunnerError
+from runner.process import without_gpu
 
 __all__ = ["ensure_source", "serve", "source_origin"]
 
@@ -99,7 +100,9 @@ def _remove(folders: dict[str, Path], work_dir: Path) -> None:
 
 
 def has_gpu() -> bool:
-    """Say whether an NVIDIA driver with at least one device answers."""
+    """Say whether an NVIDIA driver with at least one device answers, and may be used."""
+    if without_gpu():
+        return False
     try:
         answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -26,31 +26,34 @@ def evaluate(arguments: list[str]) -> int:
     named = named_run(options.run)
     force = ["--force"] if options.force else []
     device = ["--device", options.device] if options.device else []
-    report = ["--output", options.output] if options.output else []
+    folder = runs.real(Path(options.output)) if options.output else None
+    report = ["--output", str(folder)] if folder else []
     original = runs.find(options.original, named)
     run = runs.run_of(original)
     tracking = device if _tracks_on_a_device(run, rest) else []
     if device and not tracking:
         said = f"--device {options.device}: the run's embedded tracker knows no devices; it is for the pose network only"
         print(said, file=sys.stderr, flush=True)
-    writes = [*([run] if run else []), *([Path(options.output)] if options.output else [])]
+    writes = [*([run] if run else []), *([folder] if folder else [])]
     if options.generated_mask:
         stage = ["-original", str(original), "--generated-mask", options.generated_mask, *tracking, *report, *rest]
         return run_stage("evaluator", [*stage, *force], writes=writes)
     generated = _generated(options.generated or "output.mp4", named)
-    writes.append(generated.absolute().parent)  # the report's place
+    if generated.is_file():
+        writes.append(folder or generated.absolute().parent / "report")
+    beside = [generated.with_name("output.json")]  # how the clip was encoded, which --calibrate asks for
     stage = ["-original", str(original), "-generated", str(generated), *tracking, *report, *rest]
     comparable = run is not None and ((run / "pose.json").is_file() or has("--pose", rest))
     if comparable and not options.no_pose and not has(GENERATED_POSE, rest):
 
         def check() -> int:
-            return run_stage("evaluator", [*stage, "--check"], writes=writes)
+            return run_stage("evaluator", [*stage, "--check"], reads=beside, writes=writes)
 
         code, pose = second_pose(original, generated, options.force, device, check)
         if code:
             return code
         stage += pose
-    return run_stage("evaluator", [*stage, *force], writes=writes)
+    return run_stage("evaluator", [*stage, *force], reads=beside, writes=writes)
 
 
 def _tracks_on_a_device(run: Path | None, rest: list[str]) -> bool:
@@ -70,6 +73,6 @@ def _tracks_on_a_device(run: Path | None, rest: list[str]) -> bool:
 def _generated(name: str, named: Path | None) -> Path:
     """Return the clip that `name` means: itself, else a bare name in the newest reskin of the run."""
     if Path(name).exists() or Path(name).name != name:
-        return Path(name)
+        return runs.real(Path(name))
     run = named or runs.newest_run()
     return runs.find(name, run, runs.newest_reskin(run))

@@ -22,10 +22,16 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def without_gpu() -> bool:
+    """Say whether no GPU is to be used although there may be one: GPU=off."""
+    return os.environ.get("GPU") == "off"
+
+
 def stage_environment() -> dict[str, str]:
-    """Return this process's environment with the project on Python's path and nothing else on it."""
+    """Return this process's environment with the project alone on Python's path, and no GPU where GPU=off."""
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
-    return environment | {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
+    no_gpu = {"CUDA_VISIBLE_DEVICES": ""} if without_gpu() else {}
+    return environment | no_gpu | {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @contextlib.contextmanager

@@ -13,9 +13,14 @@ from runner.process import ROOT
 _LATEST = ".latest"
 
 
+def real(path: Path) -> Path:
+    """Return a path as it is, or what the symbolic links on it lead to: a container does not see the links."""
+    return path if path.resolve() == path.absolute() else path.resolve()
+
+
 def data_dir() -> Path:
     """Return the data folder: $DATA_DIR, else data/ of the project."""
-    return Path(os.environ.get("DATA_DIR") or ROOT / "data")
+    return real(Path(os.environ.get("DATA_DIR") or ROOT / "data"))
 
 
 def cache_dir() -> Path:
@@ -36,7 +41,7 @@ def runs_dir() -> Path:
 def run_folder(name: str) -> Path:
     """Return the folder of a run given as a name, or as a path (anything with a slash)."""
     if "/" in name:
-        return Path(name)
+        return real(Path(name))
     if not name or name.startswith("."):
         raise RunnerError(f"'{name}' cannot be the name of a run; use letters, digits, '-' and '_'.", 2)
     return runs_dir() / name
@@ -94,12 +99,12 @@ def find(name: str, run: Path | None, *below: str) -> Path:
     """
     path = Path(name)
     if path.exists() or path.name != name:
-        return path
+        return real(path)
     folder = run or newest_run()
     for place in [*(folder / each for each in below), folder]:
         if (place / name).exists():
             print(f"{name}: {place / name}", flush=True)
-            return place / name
+            return real(place / name)
     return path
 
 

@@ -51,6 +51,7 @@ def run_stage(
     stage: str,
     arguments: Sequence[str],
     *,
+    reads: Sequence[Path] = (),
     writes: Sequence[Path] = (),
     module: str | None = None,
     code: Path | None = None,
@@ -58,12 +59,13 @@ def run_stage(
 ) -> int:
     """Run `python -m MODULE ARGUMENTS` (the stage itself unless named) where the stage lives; return its exit code.
 
-    writes: folders that it may write. code: a package of this checkout that is no part of the stage. project: of the
-    server that `comfyui` yielded. These three matter to containers only.
+    reads: files that it looks at where they are there, besides those that arguments name. writes: folders that it may
+    write. code: a package of this checkout that is no part of the stage. project: of the server that `comfyui`
+    yielded. These four matter to containers only.
     """
     if runner() == "local":
         return run_module(ensure_env(stage), module or stage, arguments)
-    return container.run_stage(stage, arguments, writes=writes, module=module, code=code, project=project)
+    return container.run_stage(stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project)
 
 
 @contextlib.contextmanager

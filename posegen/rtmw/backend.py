@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handoff.box import Box
+from handoff.device import asked_by, asked_device
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.poses import Person
 from handoff.threads import Ahead
@@ -54,8 +55,8 @@ class RtmwBackend:
         threads: int | None = None,
     ) -> None:
         self._file = find_model(model)
-        if device == "cuda" and (problem := gpu_problem()):
-            raise MissingError(f"--device cuda: {problem}; see what nvidia-smi says, or use --device cpu.")
+        if asked_device(device) == "cuda" and (problem := gpu_problem()):
+            raise MissingError(f"{asked_by(device)}: {problem}; see what nvidia-smi says, or use --device cpu.")
         self._device, self._threads = device, threads
         self._network: PoseNetwork | None = None
         self.boxes = boxes

@@ -28,6 +28,10 @@ def build(stages: list[str]) -> int:
         if stage not in images.STAGES:
             raise RunnerError(f"there is no image for '{stage}'; there are {', '.join(images.STAGES)}.", 2)
     images.check_nodes()
+    if engine.buildx() is None:
+        raise RunnerError(
+            "Docker has no buildx plugin, which builds images; install docker-buildx-plugin (or docker-buildx)."
+        )
     with working("building the images (the first time downloads about 4 GB)"):
         _build(stages or list(images.STAGES))
     compose.write_env()
@@ -70,7 +74,7 @@ def down() -> int:
     code = _call("down", "--volumes", "--remove-orphans", publish=True)  # the network to publish it on, too
     work = runs.data_dir() / "comfyui"
     for folder in work.iterdir() if work.is_dir() else ():
-        if not folder.name.isdigit():  # that is a command's own server
+        if not compose.marked(folder.name) or compose.left_by(folder.name):  # else it is a running command's own server
             shutil.rmtree(folder, ignore_errors=True)
     return code
 

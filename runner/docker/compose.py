@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from runner import runs
-from runner.docker import images
-from runner.docker.gpu import use_gpu
+from runner.docker import engine, images
+from runner.docker.gpu import required, use_gpu
 from runner.errors import RunnerError
 from runner.process import ROOT
 
@@ -27,22 +30,28 @@ def mark() -> str:
     return f"{os.getuid()}-{os.getpid()}"
 
 
+def marked(name: str) -> str | None:
+    """Return the `mark` at the beginning of a name, of any user and process, else None."""
+    found = re.match(r"\d+-\d+(?![^-])", name)
+    return found[0] if found else None
+
+
 def left_by(name: str) -> str | None:
     """Return the `mark` at the beginning of a name where that process was this user's and is gone, else None."""
-    user, _, rest = name.partition("-")
-    process = rest.split("-")[0]
-    ours = user == str(os.getuid()) and process.isdigit()
-    return f"{user}-{process}" if ours and not Path(f"/proc/{process}").exists() else None
+    found = marked(name)
+    user, _, process = (found or "").partition("-")
+    return found if user == str(os.getuid()) and not Path(f"/proc/{process}").exists() else None
 
 
-def files(publish: bool = False) -> list[str]:
-    """Return the compose files for this machine, names in the project's root."""
-    names = ["compose.yaml"]
+def files(publish: bool = False, by_hand: bool = False) -> list[str]:
+    """Return the compose files for this machine and user: names in the project's root, or absolute."""
+    names = ["compose.yaml", *(["compose.byhand.yaml"] if by_hand else [])]
     if not use_gpu():
         names.append("compose.cpu.yaml")
     if publish:
         names.append("compose.publish.yaml")
-    return names
+    others = groups_file()
+    return [*names, *([str(others)] if others else [])]
 
 
 def folders() -> dict[str, Path]:
@@ -57,12 +66,41 @@ def folders() -> dict[str, Path]:
     return found
 
 
+def user() -> tuple[int, int]:
+    """Return the user and group in a container that are the caller's outside: root's where the engine is rootless."""
+    return (0, 0) if "rootless" in engine.security() else (os.getuid(), os.getgid())
+
+
+def groups() -> list[int]:
+    """Return the caller's other groups, without the one that may talk to the engine; a rootless one knows none."""
+    if "rootless" in engine.security():
+        return []
+    return sorted(set(os.getgroups()) - {os.getgid(), engine.socket_group()})
+
+
+def groups_file() -> Path | None:
+    """Return a compose file that gives every service the caller's other groups, None where there are none.
+
+    Compose has no variable for a list. The file's name says what is in it, so that it need not be written twice.
+    """
+    numbers = [str(each) for each in groups()]
+    if not numbers:
+        return None
+    text = json.dumps({"services": {name: {"group_add": numbers} for name in (*images.STAGES, *images.IMAGE_OF)}})
+    path = folders()["DATA_DIR"] / f".groups-{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
+    if not path.exists():
+        _write(path, text + "\n")
+    return path
+
+
 def variables() -> dict[str, str]:
     """Return what stands in ${...} in compose.yaml."""
+    uid, gid = user()
     return {
-        "HOST_UID": str(os.getuid()),
-        "HOST_GID": str(os.getgid()),
+        "HOST_UID": str(uid),
+        "HOST_GID": str(gid),
         "SKATE_TAG": images.tag(),
+        "SKATE_GPU": "required" if required() else "",
         **{name: str(folder) for name, folder in folders().items()},
     }
 
@@ -87,14 +125,25 @@ def quiet(*arguments: str, project: str = PROJECT, **extra: str) -> subprocess.C
     )
 
 
+def remove_networks(project: str) -> None:
+    """Remove the networks that Compose made for a project, whichever of them its services used."""
+    found = engine.docker("network", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={project}")
+    if found.stdout.split():
+        engine.docker("network", "rm", *found.stdout.split())
+
+
 def write_env() -> None:
     """Write .env beside compose.yaml, so that `docker compose run ...` by hand means what the runner means."""
-    lines = {**variables(), "COMPOSE_FILE": ":".join(files())}
+    lines = {**variables(), "COMPOSE_FILE": ":".join(files(by_hand=True))}
     text = "# Written by make build: for docker compose by hand. The runner does not read it.\n"
     text += "".join(f"{name}='{value}'\n" for name, value in lines.items())
-    partial = ROOT / f".env.{os.getpid()}"
+    _write(ROOT / ".env", text)
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, ROOT / ".env")
+        os.replace(partial, path)
     except OSError as error:
-        raise RunnerError(f"cannot write {ROOT / '.env'} ({error.strerror}).") from error
+        raise RunnerError(f"cannot write {path} ({error.strerror}).") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 import subprocess
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 from runner.errors import RunnerError
 
 TIMEOUT_S = 60
+ENGINE_NEEDED = (25,)
+"""start_interval of a healthcheck (API 1.44)."""
 COMPOSE_NEEDED = (2, 24)
 """`!reset` in an overriding file, and start_interval."""
+_SOCKET = "/var/run/docker.sock"
 
 
 def docker(*arguments: str, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
@@ -46,6 +50,14 @@ def problem() -> str | None:
         return (
             f"the Docker engine does not answer ({said}); start it (sudo systemctl start docker), or use RUNNER=local."
         )
+    if _version(engine.stdout) < ENGINE_NEEDED:
+        needed = ".".join(str(each) for each in ENGINE_NEEDED)
+        return f"Docker Engine is {engine.stdout.strip()}, {needed} is needed; update it, or use RUNNER=local."
+    if "userns" in security():
+        return (
+            "the Docker engine maps users to others (userns-remap), so what a container writes would not be yours; "
+            "take userns-remap out of its settings (/etc/docker/daemon.json), or use RUNNER=local."
+        )
     compose = docker("compose", "version", "--short")
     if compose.returncode != 0:
         return (
@@ -55,6 +67,33 @@ def problem() -> str | None:
         needed = ".".join(str(each) for each in COMPOSE_NEEDED)
         return f"Docker Compose is {compose.stdout.strip()}, {needed} is needed; update it, or use RUNNER=local."
     return None
+
+
+@functools.cache
+def security() -> frozenset[str]:
+    """Return the names of the engine's security options: seccomp, rootless, userns, ...; none where it does not say."""
+    answer = docker("info", "--format", "{{json .SecurityOptions}}")
+    try:
+        options = json.loads(answer.stdout or "null") or []
+    except ValueError:
+        options = []
+    return frozenset(str(option).split(",")[0].removeprefix("name=") for option in options)
+
+
+def buildx() -> str | None:
+    """Return the version of the plugin that builds images, None where there is none."""
+    answer = docker("buildx", "version")
+    words = answer.stdout.split()
+    return (words[1] if len(words) > 1 else "of an unknown version") if answer.returncode == 0 else None
+
+
+def socket_group() -> int | None:
+    """Return the group that may talk to the engine, None where it is not on a socket of this machine's."""
+    host = os.environ.get("DOCKER_HOST") or f"unix://{_SOCKET}"
+    try:
+        return os.stat(host.removeprefix("unix://")).st_gid if host.startswith("unix://") else None
+    except OSError:
+        return None
 
 
 def check() -> None:

@@ -30,6 +30,11 @@ def runtime() -> bool:
     return named or shutil.which("nvidia-container-runtime-hook") is not None
 
 
+def required() -> bool:
+    """Say whether a stage must fail rather than go on without a GPU: GPU=on."""
+    return os.environ.get("GPU") == "on"
+
+
 @functools.cache
 def use_gpu() -> bool:
     """Decide by $GPU; say so once where the GPU is taken away. RunnerError where it is asked for and cannot be had."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from runner.process import ROOT
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 LABEL = "skate-physics.code"
+NODES_LABEL = "skate-physics.nodes"
+NO_NODES = "none"
+"""NODES=none: an image of ComfyUI without packages of nodes, where the last one had some."""
 IMAGE_OF = {"weights": "reskin"}
 """A service of compose.yaml that is no stage, and whose image it uses."""
 _PACKAGES = {
@@ -55,7 +59,10 @@ def _files(stage: str) -> Iterator[Path]:
     yield ROOT / stage / "Dockerfile"
     yield from (ROOT / name for name in _FILES.get(stage, ("weights.toml",)))
     for package in _PACKAGES[stage]:
-        yield from (path for path in (ROOT / package).rglob("*") if path.suffix in _SUFFIXES)
+        for path in (ROOT / package).rglob("*"):
+            hidden = any(part.startswith(".") for part in path.relative_to(ROOT).parts)  # a linter's cache, say
+            if path.suffix in _SUFFIXES and not hidden:
+                yield path
 
 
 def code(stage: str) -> str:
@@ -70,16 +77,33 @@ def check_nodes() -> None:
     """Raise RunnerError unless $NODES names pinned packages of nodes: a build's log would hide the reason."""
     known = tomllib.loads((ROOT / "comfyui" / "packages.toml").read_text(encoding="utf-8"))["packages"]
     names = (os.environ.get("NODES") or "").split()
-    unknown = [name for name in names if name not in known and names != ["all"]]
+    unknown = [name for name in names if name not in known and names not in (["all"], [NO_NODES])]
     if unknown:
         raise RunnerError(
-            f"NODES={' '.join(unknown)} is not a pinned package of nodes; known are {', '.join(known)}, or all.", 2
+            f"NODES={' '.join(unknown)} is not a pinned package of nodes; known are {', '.join(known)}, or all, or "
+            f"{NO_NODES}.",
+            2,
         )
 
 
+def nodes() -> str:
+    """Return the packages of nodes to build ComfyUI's image with: $NODES, else those of the image that is there."""
+    wish = os.environ.get("NODES")
+    if wish:
+        return "" if wish.strip() == NO_NODES else wish
+    found = engine.inspect("image", image("comfyui"))
+    kept = str((found["Config"].get("Labels") or {}).get(NODES_LABEL, "")) if found else ""
+    if kept:
+        print(
+            f"comfyui: with the nodes of the image that is there, {kept} (NODES={NO_NODES} leaves them out)",
+            file=sys.stderr,
+        )
+    return kept
+
+
 def build_arguments() -> dict[str, str]:
-    """Return the variables of compose.yaml that put each image's digest into its label."""
-    return {f"CODE_{stage.upper()}": code(stage) for stage in STAGES}
+    """Return the variables of compose.yaml that say what each image is made from, for its labels too."""
+    return {f"CODE_{stage.upper()}": code(stage) for stage in STAGES} | {"NODES": nodes()}
 
 
 @functools.cache

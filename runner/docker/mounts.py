@@ -11,6 +11,10 @@ from pathlib import Path
 
 from runner.errors import RunnerError
 
+_OWN = ("/tmp", "/app", "/opt/venv", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/proc", "/sys", "/dev")
+"""What a container has of its own: a folder of this machine in its place would take it away, and the engine refuses
+/tmp, which is in memory there."""
+
 
 def named_paths(arguments: Iterable[str]) -> list[Path]:
     """Return the existing files and folders that arguments name, as VALUE or as --option=VALUE; absolute paths."""
@@ -32,7 +36,10 @@ def _covered(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def volumes(reads: Sequence[Path], writes: Sequence[Path]) -> list[str]:
-    """Return the `--volume` options that show `reads` read-only and `writes` (folders that exist) as they are."""
+    """Return the `--volume` options that show `reads` read-only and `writes` (folders that exist) as they are.
+
+    Raises RunnerError for a path that Docker cannot mount, and for one that would hide what is the container's own.
+    """
     own = sorted({path.absolute() for path in writes})
     shown = [path for path in own if not _covered(path, [each for each in own if each != path])]
     read = sorted({path.absolute() for path in reads if not _covered(path.absolute(), shown)})
@@ -40,6 +47,12 @@ def volumes(reads: Sequence[Path], writes: Sequence[Path]) -> list[str]:
     for path in (*shown, *read):
         if ":" in str(path):
             raise RunnerError(f"Docker cannot mount '{path}', because of its colon; rename it, or use RUNNER=local.", 2)
+        if any(_covered(each, [path]) for each in map(Path, _OWN)):
+            raise RunnerError(
+                f"'{path}' cannot be shown to a container, which has a {path} of its own; name a folder in it "
+                f"('{path / 'skate'}'), or use RUNNER=local.",
+                2,
+            )
     return [
         *(part for path in shown for part in ("--volume", f"{path}:{path}")),
         *(part for path in read for part in ("--volume", f"{path}:{path}:ro")),

@@ -87,10 +87,11 @@ def _wait(client: subprocess.Popen[bytes], project: str, log: Path) -> None:
 
 def remove_left() -> None:
     """End the servers of commands that were killed, and remove what they had written."""
-    answer = engine.docker("network", "ls", "--filter", f"name=^{compose.PROJECT}-", "--format", "{{.Name}}")
-    for network in answer.stdout.split():
-        project = network.removesuffix("_server")
+    form = '{{.Label "com.docker.compose.project"}}'
+    answer = engine.docker("network", "ls", "--filter", f"name=^{compose.PROJECT}-", "--format", form)
+    for project in set(answer.stdout.split()):
         mark = compose.left_by(project.removeprefix(f"{compose.PROJECT}-"))
         if mark:
             compose.quiet("down", "--volumes", "--timeout", "1", project=project)
+            compose.remove_networks(project)
             shutil.rmtree(runs.data_dir() / "comfyui" / mark, ignore_errors=True)

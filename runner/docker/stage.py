@@ -28,6 +28,7 @@ def run_stage(
     stage: str,
     arguments: Sequence[str],
     *,
+    reads: Sequence[Path] = (),
     writes: Sequence[Path] = (),
     module: str | None = None,
     code: Path | None = None,
@@ -35,6 +36,7 @@ def run_stage(
 ) -> int:
     """Run `python -m MODULE ARGUMENTS` in the stage's container, in this process's folder; return its exit code.
 
+    reads: what it sees where it is there, besides the existing files that arguments name, the models and the registry.
     writes: folders that it may write, made where they are missing. module: the stage itself unless named. code: a
     package of this checkout that is no part of the image, shown to it read-only. project: where its server runs.
     Raises RunnerError for an image that is missing or old, and when the engine does not start the container.
@@ -42,10 +44,11 @@ def run_stage(
     images.check(stage)
     made = [folder for folder in writes if _make(folder)]
     models = runs.models_dir().absolute()
-    reads = [*named_paths([*arguments, os.environ.get(REGISTRY, "")]), *([models] if models.is_dir() else [])]
+    named = named_paths([*arguments, os.environ.get(REGISTRY, "")])
+    shown = [*named, *(path for path in (models, *reads) if path.exists())]
     name = f"{_NAME}-{compose.mark()}-{next(_numbers)}"
-    options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(reads, writes)]
-    options += ["--env", f"MODELS_DIR={models}", "--env", "DATA_DIR=/data"]
+    options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(shown, writes)]
+    options += ["--env", f"MODELS_DIR={models}"]
     for variable in _PASSED_ON:
         if variable in os.environ:
             options += ["--env", variable]
@@ -61,7 +64,7 @@ def run_stage(
         return _call(compose.command("run", *options, stage, *arguments, project=project or own), name)
     finally:
         if project is None:  # Compose makes the project's network even for a container without one
-            engine.docker("network", "rm", f"{own}_server")
+            compose.remove_networks(own)
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # nothing was written

@@ -18,17 +18,27 @@ def _split(sentence: str) -> tuple[str, str]:
 
 
 def engine_lines(needed: bool) -> Iterator[Line]:
-    """Yield the engine's line and Compose's. needed: the docker runner is chosen."""
+    """Yield the lines of the engine, Compose and buildx. needed: the docker runner is chosen."""
     problem = engine.problem()
     code, version = ask("docker", "version", "--format", "{{.Server.Version}}")
     if code:
         yield Line(trouble(needed), "Docker engine", *_split(problem or "the Docker engine does not answer"))
         return
-    yield Line("ok", "Docker engine", version)
+    if problem and "compose" not in problem.lower():
+        yield Line(trouble(needed), "Docker engine", *_split(problem))
+        return
+    rootless = ", rootless: root in a container is you" if "rootless" in engine.security() else ""
+    yield Line("ok", "Docker engine", f"{version}{rootless}")
     if problem:
         yield Line(trouble(needed), "Docker Compose", *_split(problem))
+        return
+    yield Line("ok", "Docker Compose", ask("docker", "compose", "version", "--short")[1])
+    builder = engine.buildx()
+    if builder:
+        yield Line("ok", "Docker buildx", builder)
     else:
-        yield Line("ok", "Docker Compose", ask("docker", "compose", "version", "--short")[1])
+        mend = "sudo apt install docker-buildx-plugin (or docker-buildx)"
+        yield Line(trouble(needed and bool(images.missing())), "Docker buildx", "not there: make build needs it", mend)
 
 
 def image_lines(needed: bool) -> Iterator[Line]:
@@ -44,7 +54,10 @@ def image_lines(needed: bool) -> Iterator[Line]:
 
 
 def container_line() -> Line:
-    """Return how ComfyUI's container is, where `make up` started one."""
+    """Return how ComfyUI's container is, where `make up` started one; containers reach no other server."""
+    address = os.environ.get("SERVER")
+    if address:
+        return Line("warn", "ComfyUI", f"{address} is not asked: a container would not reach it", "RUNNER=local")
     labels = [f"label=com.docker.compose.{key}" for key in (f"project={compose.PROJECT}", "service=comfyui")]
     answer = engine.docker(
         "ps", "--all", *(p for each in labels for p in ("--filter", each)), "--format", "{{.Status}}"

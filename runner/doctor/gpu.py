@@ -24,7 +24,11 @@ VRAM_GB = {
     "reskin-sd15": (12.0, "published for AnimateDiff, without ControlNets"),
     "reskin-cogvideox": (14.0, "published for CogVideoX's decoding, offloaded"),
 }
-"""GPU memory by profile, in 10^9 bytes, and what the figure is; sources: docs/workflows.md. Not measured here."""
+"""GPU memory by profile, in 10^9 bytes, and what the figure is; sources: docs/workflows.md. Not measured here. Of the
+others, the tracker's and the pose network's, only the size of the model file is known."""
+_SMALL_GB = 0.1
+"""Any GPU has so much."""
+_LESS = {"tracker": "make weights PROFILE=tracker-tiny, then --model tiny", "pose": "--device cpu"}
 _UPDATE = "install a newer driver (Debian, Ubuntu: sudo apt install nvidia-driver), then restart the machine"
 _TOOLKIT = (
     "install the NVIDIA Container Toolkit, then: sudo nvidia-ctk runtime configure --runtime=docker && "
@@ -117,19 +121,21 @@ def driver_lines(found: list[Gpu], said: str, used: bool) -> Iterator[Line]:
             yield Line("ok", "GPU", value)
 
 
-def memory_lines(found: list[Gpu], profiles: list[str]) -> Iterator[Line]:
-    """Yield a line for each profile whose need is known: the first GPU's memory against it. Never more than a warning:
-    ComfyUI moves what does not fit to the computer's memory, and is slower for it."""
+def memory_lines(found: list[Gpu], largest_gb: dict[str, float]) -> Iterator[Line]:
+    """Yield a line for each profile: the first GPU's memory against its need. Never more than a warning: ComfyUI moves
+    what does not fit to the computer's memory, and is slower for it. largest_gb: each profile's largest model file.
+    """
     card = found[0] if found else None
-    for profile in profiles:
-        if profile not in VRAM_GB or card is None or card.memory_gb is None:
+    for profile, file_gb in largest_gb.items():
+        need, source = VRAM_GB.get(profile, (round(file_gb, 2), "the model file alone; the rest is not measured"))
+        if card is None or card.memory_gb is None or need < _SMALL_GB:
             continue
-        need, source = VRAM_GB[profile]
         value = f"{card.memory_gb:.1f} GB, {profile} needs {need:g} GB or more ({source})"
         if card.memory_gb >= need:
             yield Line("ok", "GPU memory", value)
         else:
-            yield Line("warn", "GPU memory", value, "COMFYUI_LOWVRAM=1 make up, a smaller --size, or another profile")
+            mend = _LESS.get(profile.partition("-")[0], "a smaller --size or --window, or another workflow's profile")
+            yield Line("warn", "GPU memory", value, mend)
 
 
 def runtime_line(found: list[Gpu], needed: bool) -> Line:

@@ -36,6 +36,12 @@ def _there(weight: dict[str, Any]) -> Path | None:
     return next((path for path in (models / place, models / place.name) if path.is_file()), None)
 
 
+def largest_gb(profile: str, table: dict[str, Any]) -> float:
+    """Return the size of a profile's largest model file, in 10^9 bytes; 0 where none is known."""
+    weights = (each for each in table["weights"].values() if profile in each["profiles"])
+    return max((each.get("bytes", 0) for each in weights), default=0) / 1e9
+
+
 def line(profile: str, table: dict[str, Any]) -> tuple[Line, float]:
     """Return a profile's line, and how many 10^9 bytes of it are still to be fetched. The embedded parts need none."""
     weights = [each for each in table["weights"].values() if profile in each["profiles"]]

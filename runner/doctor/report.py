@@ -21,7 +21,7 @@ def lines(names: list[str]) -> Iterator[Line]:
     runner = stages.chosen()
     docker = runner == "docker"
     yield Line("ok", "runner", f"{runner} (RUNNER={os.environ.get('RUNNER') or 'auto'})")
-    yield _python(docker)
+    yield python_line(docker)
     code, version = ask("git", "--version")
     if code:
         mend = "sudo apt install git"
@@ -32,9 +32,9 @@ def lines(names: list[str]) -> Iterator[Line]:
     answers = engine.problem() is None
     wish = os.environ.get("GPU") or "auto"
     found, said = cards.gpus()
-    used = (answers and wish != "off" and gpu.runtime()) if docker else True
+    used = wish != "off" and ((answers and gpu.runtime()) if docker else True)
     yield from cards.driver_lines(found, said, used and bool(found or said))
-    yield from cards.memory_lines(found, profiles)
+    yield from cards.memory_lines(found, {profile: models.largest_gb(profile, table) for profile in profiles})
     if answers:
         yield cards.runtime_line(found, docker and wish == "on")
         room = disk.engine_line(docker)
@@ -48,11 +48,13 @@ def lines(names: list[str]) -> Iterator[Line]:
     yield containers.container_line() if docker and answers else containers.server_line()
 
 
-def _python(docker: bool) -> Line:
+def python_line(docker: bool) -> Line:
+    """Return this Python, and whether it can make environments. docker: only make demo and make sbom make one."""
     version = sys.version.split()[0]
     absent = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
-    if absent and not docker:
-        return Line(
-            "missing", "Python", f"{version} without {' and '.join(absent)}", "sudo apt install python3.11-venv"
-        )
+    if absent:
+        value, mend = f"{version} without {' and '.join(absent)}", "sudo apt install python3.11-venv"
+        if docker:
+            return Line("warn", "Python", f"{value}, which make demo and make sbom need", mend)
+        return Line("missing", "Python", value, mend)
     return Line("ok", "Python", version)

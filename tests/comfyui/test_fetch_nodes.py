@@ -139,7 +139,7 @@ def test_a_build_is_refused_before_it_begins_for_a_name_that_is_not_pinned(
 ) -> None:
     monkeypatch.setenv("NODES", names)
     with pytest.raises(
-        RunnerError, match=r"Foo is not a pinned package of nodes; known are ComfyUI-GGUF, .*, or all\."
+        RunnerError, match=r"Foo is not a pinned package of nodes; known are ComfyUI-GGUF, .*, or all, or none\."
     ) as told:
         images.check_nodes()
     assert told.value.exit_code == 2

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,15 @@ def inspected(image: str) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.fixture(scope="module")
+def base() -> str:
+    """Python's own image, which a builder may keep for itself: then the engine's own images need not hold it."""
+    if docker("image", "inspect", BASE).returncode != 0:
+        done = docker("pull", "--quiet", BASE, timeout_s=600)
+        assert done.returncode == 0, done.stderr
+    return BASE
+
+
 def layers(image: str) -> list[str]:
     return list(inspected(image)["RootFS"]["Layers"])
 
@@ -70,11 +83,11 @@ def test_our_code_is_the_stages_own_and_that_of_this_checkout(inside: Inside, st
     assert inspected(f"skate-physics-{stage}:{TAG}")["Config"]["Labels"][images.LABEL] == images.code(stage)
 
 
-def test_big_layers_are_there_once() -> None:
+def test_big_layers_are_there_once(base: str) -> None:
     have = {stage: layers(f"skate-physics-{stage}:{TAG}") for stage in STAGES}
-    base = len(layers(BASE))
-    cuda, torch, own = base + 1, base + 2, base + 3  # how many layers there are up to these
-    assert all(each[:base] == layers(BASE) for each in have.values())
+    first = len(layers(base))
+    cuda, torch, own = first + 1, first + 2, first + 3  # how many layers there are up to these
+    assert all(each[:first] == layers(base) for each in have.values())
     assert have["tracker"][:cuda] == have["posegen"][:cuda], "CUDA's libraries are there twice"
     assert have["tracker"][:torch] == have["comfyui"][:torch], "PyTorch is there twice"
     assert have["tracker"][:own] == have["evaluator"][:own], "the evaluator has a dependency layer of its own"
@@ -105,11 +118,56 @@ def test_little_is_sent_to_the_engine(world: World, place: Path) -> None:
     assert {path.relative_to(out).parts[0] for path in sent} <= allowed
 
 
-def test_no_image_has_settings_but_the_bases_and_ours() -> None:
-    base = {each.partition("=")[0] for each in inspected(BASE)["Config"]["Env"]}
+def test_a_linters_cache_is_no_part_of_what_an_image_is_made_from(world: World) -> None:
+    digest = [sys.executable, "-c", "from runner.docker import images; print(images.code('tracker'))"]
+    before = subprocess.run(digest, cwd=world.root, capture_output=True, text=True, check=True).stdout
+    cache = world.root / "handoff" / ".mypy_cache" / "3.11" / "x.meta.json"
+    cache.parent.mkdir(parents=True)
+    cache.write_text("{}")
+    try:
+        assert subprocess.run(digest, cwd=world.root, capture_output=True, text=True, check=True).stdout == before
+        recipe = "FROM scratch\nCOPY handoff /\n"
+        out = cache.parent.parent / "sent"
+        done = docker("build", "--file", "-", "--output", f"type=local,dest={out}", world.root, text=recipe)
+        assert done.returncode == 0, done.stderr
+        assert (out / "hashing.py").exists() and not (out / ".mypy_cache").exists()
+    finally:
+        shutil.rmtree(world.root / "handoff" / ".mypy_cache")
+
+
+@pytest.fixture
+def built_with_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An image of the comfyui stage that says that it was built with a package of nodes."""
+    monkeypatch.setenv("SKATE_TAG", f"{TAG}-nodes")
+    name = images.image("comfyui")
+    recipe = f"FROM skate-physics-reskin:{TAG}\nLABEL {images.NODES_LABEL}=ComfyUI-GGUF\n"
+    assert docker("build", "--quiet", "--tag", name, "-", text=recipe).returncode == 0
+    yield name
+    docker("image", "rm", name)
+
+
+def test_a_build_keeps_the_nodes_of_the_image_that_is_there_and_says_so(
+    built_with_nodes: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NODES", raising=False)
+    assert images.build_arguments()["NODES"] == "ComfyUI-GGUF"
+    assert "with the nodes of the image that is there, ComfyUI-GGUF (NODES=none" in capsys.readouterr().err
+    for wish, meant in (("", "ComfyUI-GGUF"), ("none", ""), ("all", "all")):
+        monkeypatch.setenv("NODES", wish)
+        images.check_nodes()
+        assert images.build_arguments()["NODES"] == meant
+
+
+def test_an_image_says_which_nodes_it_was_built_with() -> None:
+    labels = inspected(f"skate-physics-comfyui:{TAG}")["Config"]["Labels"]
+    assert labels[images.NODES_LABEL] == ""
+
+
+def test_no_image_has_settings_but_the_bases_and_ours(base: str) -> None:
+    known = {each.partition("=")[0] for each in inspected(base)["Config"]["Env"]}
     for stage in STAGES:
         names = {each.partition("=")[0] for each in inspected(f"skate-physics-{stage}:{TAG}")["Config"]["Env"]}
-        assert names - base <= {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "HOME", "USER"}
+        assert names - known <= {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "HOME", "USER"}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -125,10 +125,32 @@ def test_a_painting_that_is_ended_leaves_no_server(again: World, undisturbed: Pa
     assert not list(again.data.rglob("*.partial"))
 
 
+def test_a_painting_whose_containers_are_killed_says_so_and_the_same_command_goes_on(
+    again: World, undisturbed: Path
+) -> None:
+    shutil.copytree(undisturbed, again.run("clip"))
+    for which, code, sentence in (
+        ("-run-", 137, "error: the container was killed from outside; run the same command to go on"),
+        ("-comfyui-", 3, "went away in mid-job"),
+    ):
+        command = start_and_wait_for_painting(again)
+        [name] = [each for each in containers_of(command.pid) if which in each]
+        assert docker("kill", name).returncode == 0
+        said, _ = command.communicate(timeout=120)
+        assert command.returncode == code and sentence in said.strip().splitlines()[-1], said
+        assert nothing_left(again, command.pid)
+        assert not list(again.data.rglob("output.mp4"))
+        stages = json.loads((again.run("clip") / "run.json").read_text())["stages"]
+        assert "tracker" in stages and not any(each.startswith("reskin") for each in stages)
+    done = again("generate_reskin.py", "--run", "clip", *DRAFT)
+    assert done.returncode == 0, done.stderr
+    assert len(list(again.data.rglob("output.mp4"))) == 1 and not list(again.data.rglob("*.partial"))
+
+
 def start_and_wait_for_painting(world: World) -> subprocess.Popen[str]:
     """Start generate_reskin.py and wait until its server has painted something."""
     command = world.start("generate_reskin.py", "--run", "clip", *DRAFT)
-    painted = world.data / "comfyui" / str(command.pid) / "output"
+    painted = world.data / "comfyui" / f"{os.getuid()}-{command.pid}" / "output"
     until("the painting begins", lambda: bool(list(painted.rglob("*.png"))) or command.poll() is not None)
     assert command.poll() is None, command.stdout and command.stdout.read()
     assert len(containers_of(command.pid)) == 2 and networks_of(command.pid)

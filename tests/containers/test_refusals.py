@@ -101,3 +101,17 @@ def test_a_file_that_cannot_be_shown_to_a_container_is_named(again: World, clip:
         words = (2, f"there is no file {path}")
     refused(again("extract_physics.py", "-i", path, *BOX), *words)
     assert not (again.run("clip") / "run.json").exists()
+
+
+def test_a_picture_or_a_report_straight_under_tmp_is_refused_and_below_it_is_not(
+    again: World, clip: Path, undisturbed: Path
+) -> None:
+    refused(
+        again("runner.frame", "-i", clip, "-o", "/tmp/skate-frame.png"), 2, "'/tmp' cannot be shown", "name a folder"
+    )
+    mask = undisturbed / "mask.mp4"
+    done = again("evaluate_iou.py", "-original", mask, "--generated-mask", mask, "--output", "/tmp")
+    refused(done, 2, "'/tmp' cannot be shown", "RUNNER=local")
+    picture = again.data / "new" / "frame.png"
+    done = again("runner.frame", "-i", clip, "-o", picture)
+    assert done.returncode == 0 and picture.stat().st_size > 1000, done.stderr

@@ -31,6 +31,19 @@ for address in sys.argv[1:]:
 print(json.dumps(found))
 """
 
+OUTSIDE = ("1.1.1.1:443", "8.8.8.8:53")
+"""Two well-known servers of names."""
+CONNECT = """
+import socket, sys
+for address in sys.argv[1:]:
+    host, port = address.split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=4).close()
+        print("answers")
+    except OSError:
+        print("refused")
+"""
+
 
 def is_comfyui(host: str, port: int) -> bool:
     """Ask for ComfyUI's own page. A connection alone says nothing: some networks accept every one."""
@@ -107,7 +120,7 @@ def stranger() -> Iterator[str]:
 def test_the_painting_stage_reaches_comfyui_and_neither_this_machine_nor_the_world_nor_other_containers(
     up: World, listener: int, stranger: str
 ) -> None:
-    other = docker("inspect", stranger, "--format", "{{.NetworkSettings.IPAddress}}").stdout.strip()
+    other = docker("inspect", stranger, "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}").stdout.strip()
     assert other
     refused = [f"{network()['gateway']}:{listener}", f"{own_address()}:{listener}", f"{other}:8000"]
     refused += ["192.0.2.1:80", "example.org:80", f"host.docker.internal:{listener}"]
@@ -142,7 +155,18 @@ def test_a_command_uses_the_server_that_make_up_started_and_leaves_it_running(
     assert docker("inspect", SERVER, "--format", "{{.State.Health.Status}}").stdout.strip() == "healthy"
 
 
-def test_published_it_answers_on_the_loopback_only_and_down_leaves_nothing(up: World) -> None:
+@pytest.fixture
+def way_out() -> None:
+    """An ordinary container reaches the world from here."""
+    image = f"skate-physics-reskin:{TAG}"
+    done = docker("run", "--rm", "--entrypoint", "python", image, "-c", CONNECT, *OUTSIDE)
+    if "answers" not in done.stdout.split():
+        pytest.skip("this machine has no way out to the world for any container")
+
+
+def test_published_it_answers_on_the_loopback_only_and_has_no_way_out_and_down_leaves_nothing(
+    up: World, way_out: None
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -153,6 +177,8 @@ def test_published_it_answers_on_the_loopback_only_and_down_leaves_nothing(up: W
     assert is_comfyui("127.0.0.1", port)
     assert not is_comfyui(own_address(), port)
     assert list((up.data / "comfyui").iterdir()), "the server writes nothing there?"
+    answers = docker("exec", SERVER, "python", "-c", CONNECT, *OUTSIDE).stdout.split()
+    assert answers == ["refused"] * len(OUTSIDE), "published, it reaches the world"
     done = published("runner.docker", "down")
     assert done.returncode == 0, done.stderr
     assert not is_comfyui("127.0.0.1", port)

@@ -51,6 +51,18 @@ def test_without_a_gpu_cuda_is_an_error_that_says_what_to_install(network: Path)
         open_session(network, "cuda")
 
 
+@no_gpu
+def test_a_required_gpu_is_one_for_auto_too_and_cpu_still_means_the_cpu(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKATE_GPU", "required")
+    with pytest.raises(MissingError, match=r"^GPU=on: .*NVIDIA driver"):
+        open_session(network)
+    assert open_session(network, "cpu").device == "cpu"
+    monkeypatch.setenv("SKATE_GPU", "")
+    assert open_session(network).device == "cpu"
+
+
 @only_gpu
 def test_cuda_runs_on_the_gpu_and_finds_what_the_cpu_finds(network: Path) -> None:
     picture = np.random.default_rng(0).normal(size=(2, 3, 384, 288)).astype(np.float32)

@@ -48,12 +48,22 @@ class Machine:
         path.write_text("\n".join([*lines, "esac", f"exit {otherwise}", ""]))
         path.chmod(0o755)
 
-    def docker(self, *, runtimes: str = '{"runc":{"path":"runc"}}', built: bool = False, **more: str) -> None:
-        """Put a docker there whose engine and Compose are well. more: other answers, by the question's first words."""
+    def docker(
+        self,
+        *,
+        runtimes: str = '{"runc":{"path":"runc"}}',
+        security: str = "[]",
+        built: bool = False,
+        builder: bool = True,
+        **more: str,
+    ) -> None:
+        """Put a docker there whose engine and Compose are well. more: other answers, by the question's first word."""
         cases = [(f'"{question.replace("_", " ")}"*', answer, 0) for question, answer in more.items()]
         cases += [
             ('"version --format"*', "27.5.1", 0),
             ('"compose version"*', "2.32.4", 0),
+            ('"buildx version"', "github.com/docker/buildx v0.21.1 1360a9e", 0 if builder else 1),
+            ("*.SecurityOptions*", security, 0),
             ("*.Runtimes*", runtimes, 0),
             ("*.DockerRootDir*", "/", 0),
         ]

@@ -18,6 +18,8 @@ NOT_LET_IN = (
     "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: "
     'Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.45/version": dial unix /var/run/docker.sock: connect: permission denied'
 )
+REMAPPED = '["name=seccomp,profile=builtin","name=cgroupns","name=userns"]'
+ROOTLESS = '["name=seccomp,profile=builtin","name=rootless","name=cgroupns"]'
 NO_COMPOSE = "docker: 'compose' is not a docker command."
 Answers = dict[str, tuple[int, str]]
 WELL: Answers = {"version": (0, "26.1.5"), "compose": (0, "2.26.1-4")}
@@ -28,6 +30,7 @@ Only = Callable[[Answers | None], None]
 def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Only:
     """Have nothing on the PATH but a docker with these answers, by its first argument; None: not even that."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://nowhere:1")
     (tmp_path / "bin").mkdir()
 
     def make(answers: Answers | None) -> None:
@@ -72,11 +75,13 @@ def runner(wish: str | None) -> str:
         (None, ("there is no docker command", "install Docker Engine")),
         ({"version": (1, NO_DAEMON)}, ("does not answer", "Is the docker daemon running?", "systemctl start docker")),
         ({"version": (1, NOT_LET_IN)}, ("does not let this user in", "usermod -aG docker")),
+        ({**WELL, "version": (0, "24.0.7")}, ("Docker Engine is 24.0.7, 25 is needed", "update it")),
+        ({**WELL, "info": (0, REMAPPED)}, ("maps users to others (userns-remap)", "daemon.json")),
         ({**WELL, "compose": (1, NO_COMPOSE)}, ("no compose plugin", "docker-compose-plugin")),
         ({**WELL, "compose": (0, "2.23.3")}, ("Docker Compose is 2.23.3, 2.24 is needed", "update it")),
         ({**WELL, "compose": (0, "v1.29.2")}, ("Docker Compose is v1.29.2, 2.24 is needed",)),
     ],
-    ids=["no docker", "no daemon", "permission denied", "no compose", "old compose", "older compose"],
+    ids=["no docker", "no daemon", "not let in", "old", "remapped", "no compose", "old compose", "older compose"],
 )
 def test_why_containers_cannot_be_run_is_one_sentence_with_both_ways_on(
     only: Only, answers: Answers | None, words: tuple[str, ...]
@@ -89,6 +94,26 @@ def test_why_containers_cannot_be_run_is_one_sentence_with_both_ways_on(
     assert runner("docker") == f"3 {said}"
     assert runner("auto") == "local", "auto goes without containers and says nothing"
     assert runner("local") == "local"
+
+
+def test_the_caller_is_the_containers_root_where_the_engine_is_rootless_and_keeps_the_number_elsewhere(
+    only: Only,
+) -> None:
+    code = "import os; from runner.docker import compose; os.getgroups = lambda: [os.getgid(), 4242]; "
+    code += "known = compose.variables(); print(known['HOST_UID'], known['HOST_GID'], compose.groups())"
+    only({**WELL, "info": (0, ROOTLESS)})
+    assert ask(code) == "0 0 []"
+    only({**WELL, "info": (0, '["name=seccomp,profile=builtin"]')})
+    assert ask(f"import os; os.getuid = os.getgid = lambda: 1234; {code}") == "1234 1234 [4242]"
+
+
+def test_images_are_not_built_without_the_plugin_that_builds_them(only: Only) -> None:
+    only({**WELL, "buildx": (1, "docker: 'buildx' is not a docker command.")})
+    done = subprocess.run(
+        [sys.executable, "-m", "runner.docker", "build"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: Docker has no buildx plugin") and "docker-buildx-plugin" in done.stderr
 
 
 @pytest.mark.parametrize("version", ["2.24.0", "2.26.1-4", "v2.30.3", "2.29.1+ds1", "3.0"])

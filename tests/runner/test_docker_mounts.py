@@ -62,3 +62,11 @@ def test_a_colon_cannot_be_shown_and_is_said(here: Path) -> None:
     with pytest.raises(RunnerError, match=r"cannot mount '.*/a:b', because of its colon; rename it") as caught:
         volumes([here / "a:b"], [])
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("path", ["/tmp", "/usr", "/opt"])
+def test_a_folder_that_would_hide_the_containers_own_is_refused(path: str) -> None:
+    with pytest.raises(RunnerError, match=f"'{path}' cannot be shown to a container, which has a {path} of") as told:
+        volumes([], [Path(path)])
+    assert told.value.exit_code == 2
+    assert volumes([Path("/tmp/clip.mp4")], [Path("/tmp/skate")])

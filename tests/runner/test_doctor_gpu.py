@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from runner.comfyserver import has_gpu
 from runner.doctor.gpu import VRAM_GB, read
-from runner.process import ROOT
+from runner.process import ROOT, stage_environment
 from tests.runner.conftest import Machine
 
 ADA = "NVIDIA GeForce RTX 4090, 570.124.06, 24564, 8.9"
@@ -77,6 +78,43 @@ def test_less_memory_than_a_profile_needs_is_a_warning(machine: Machine) -> None
         "warn GPU memory 12.9 GB, reskin-cogvideox needs 14"
     )
     assert report.code == 0
+
+
+def test_what_is_advised_for_too_little_memory_is_less_than_the_default(machine: Machine) -> None:
+    machine.nvidia("NVIDIA T400, 570.124.06, 512, 7.5")
+    report = machine.doctor("reskin", "tracker", RUNNER="local")
+    assert report.line("GPU memory", "reskin").endswith(
+        "-> a smaller --size or --window, or another workflow's profile"
+    )
+    tracker = report.line("GPU memory", "tracker needs 0.9 GB or more (the model file alone")
+    assert tracker.endswith("-> make weights PROFILE=tracker-tiny, then --model tiny")
+
+
+def test_the_default_profiles_have_a_line_too(machine: Machine) -> None:
+    machine.nvidia(ADA)
+    report = machine.doctor(RUNNER="local")
+    assert report.line("GPU memory", "tracker needs 0.9 GB").startswith("ok ")
+    assert report.line("GPU memory", "pose needs 0.21 GB").startswith("ok ")
+    assert "detect needs" not in report.text
+
+
+def test_a_gpu_that_is_too_old_matters_no_more_once_its_use_is_switched_off(machine: Machine) -> None:
+    machine.nvidia("NVIDIA GeForce GTX 1080 Ti, 570.124.06, 11264, 6.1")
+    assert "-> GPU=off, or" in machine.doctor(RUNNER="local").line("GPU")
+    report = machine.doctor(RUNNER="local", GPU="off")
+    assert report.code == 0 and report.line("GPU").startswith("warn ")
+
+
+def test_switched_off_the_gpu_is_used_by_no_stage_and_not_by_comfyui(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.nvidia("GPU 0: NVIDIA GeForce GTX 1080 Ti")
+    monkeypatch.setenv("PATH", str(machine.bin))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("GPU", "auto")
+    assert has_gpu() and "CUDA_VISIBLE_DEVICES" not in stage_environment()
+    monkeypatch.setenv("GPU", "off")
+    assert not has_gpu() and stage_environment()["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_memory_shared_with_the_computer_is_not_a_number(machine: Machine) -> None:

@@ -82,10 +82,16 @@ def test_weights_with_another_digest_are_refused_and_auto_does_not_hide_it(run: 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_by_name_is_exit_code_3_where_there_is_none(run: Run) -> None:
+def test_a_gpu_by_name_or_required_is_exit_code_3_where_there_is_none(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(MissingError, match="--device cuda was asked for") as refused:
         invoke(run, *BOXED, "--model", "tiny", "--device", "cuda")
     assert refused.value.exit_code == 3
+    monkeypatch.setenv("SKATE_GPU", "required")
+    with pytest.raises(MissingError, match="GPU=on was asked for"):
+        invoke(run, *BOXED, "--model", "tiny", "--device", "auto")
+    monkeypatch.delenv("SKATE_GPU")
     invoke(run, *BOXED, "--model", "tiny", "--device", "auto")
     assert stage_of(run)["params"]["device"] == "cpu"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from handoff.device import asked_by, asked_device
 from handoff.errors import MissingError, UsageError
 from handoff.prompts import Place
 from handoff.video import ClipInfo
@@ -147,7 +148,7 @@ class Sam2Backend:
 
 
 def choose_device(device: str) -> str:
-    """ "cuda" or "cpu": what is asked for, or with "auto" the GPU where there is one.
+    """ "cuda" or "cpu": what is asked for, or with "auto" the GPU where there is one (see handoff.device).
 
     Raises MissingError for a GPU that is asked for and not there, and for an environment without SAM 2.1.
     """
@@ -157,9 +158,12 @@ def choose_device(device: str) -> str:
     import torch
 
     there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise MissingError("--device cuda was asked for, but torch sees no CUDA GPU here; use a GPU, or --device cpu.")
-    return ("cuda" if there else "cpu") if device == "auto" else device
+    asked = asked_device(device)
+    if asked == "cuda" and not there:
+        raise MissingError(
+            f"{asked_by(device)} was asked for, but torch sees no CUDA GPU here; use a GPU, or --device cpu."
+        )
+    return ("cuda" if there else "cpu") if asked == "auto" else asked
 
 
 def spool_folder(clip: Path) -> Path:

@@ -1,0 +1,97 @@
+"""What compose.yaml and the files over it come to, as Compose itself reads them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.containers.world import STAGES, World, as_json
+
+pytestmark = pytest.mark.container
+WITH_A_GPU = {"posegen", "tracker", "evaluator", "comfyui"}
+
+
+def services(world: World, *files: str, **variables: str) -> dict[str, dict[str, Any]]:
+    named = [part for name in files for part in ("-f", world.root / name)]
+    done = world.compose(*named, "--profile", "*", "config", "--format", "json", **variables)
+    return dict(as_json(done)["services"])
+
+
+def asks_for_a_gpu(service: dict[str, Any]) -> bool:
+    devices = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+    return [(each["driver"], each["count"], each["capabilities"]) for each in devices] == [("nvidia", 1, ["gpu"])]
+
+
+def test_four_services_ask_for_one_gpu_and_with_the_overlay_none_does(world: World) -> None:
+    found = services(world, "compose.yaml")
+    assert set(found) == {*STAGES, "weights"}
+    assert {name for name, each in found.items() if asks_for_a_gpu(each)} == WITH_A_GPU
+    without = services(world, "compose.yaml", "compose.cpu.yaml")
+    assert not any(each.get("deploy") for each in without.values())
+
+
+def test_every_service_is_told_when_a_gpu_is_required(world: World) -> None:
+    found = services(world, "compose.yaml", SKATE_GPU="required")
+    for stage in WITH_A_GPU - {"comfyui"}:
+        assert found[stage]["environment"]["SKATE_GPU"] == "required"
+    assert found["comfyui"]["environment"]["COMFYUI_GPU"] == "required"
+
+
+def test_the_folders_at_data_are_for_compose_by_hand_only(world: World) -> None:
+    for stage in set(STAGES) - {"comfyui"}:
+        assert not services(world, "compose.yaml")[stage].get("volumes")
+    by_hand = services(world)  # the files of .env
+    for stage in set(STAGES) - {"comfyui"}:
+        shown = {each["target"]: bool(each.get("read_only")) for each in by_hand[stage]["volumes"]}
+        assert shown == {"/data/runs": False, "/data/input": True, "/data/models": True}
+    assert [(each["target"], each.get("read_only", False)) for each in by_hand["weights"]["volumes"]] == [
+        ("/data/models", False)
+    ]
+
+
+@pytest.fixture
+def looking(world: World) -> Iterator[Path]:
+    """A package of the checkout that prints what the kernel says is mounted where it runs."""
+    folder = world.root / "looking"
+    folder.mkdir()
+    (folder / "__main__.py").write_text("print(open('/proc/mounts').read())\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_container_of_a_command_sees_the_files_that_it_names_and_no_others(
+    again: World, looking: Path, clip: Path
+) -> None:
+    mine, models = again.data / "runs" / "mine", again.data / "models"
+    for folder in (mine, again.data / "runs" / "other", again.data / "input", models):
+        folder.mkdir(parents=True)
+    code = "import sys; from pathlib import Path; from runner.docker.stage import run_stage; sys.exit(run_stage("
+    code += "'evaluator', [sys.argv[1]], writes=[Path(sys.argv[2])], module='looking', code=Path(sys.argv[3])))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, clip, mine, looking],
+        cwd=again.root,
+        env=again.environment | {"MODELS_DIR": str(models)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    seen = {row[1]: row[3].split(",")[0] for row in rows if row[1].startswith(("/data", str(again.data.parent)))}
+    assert seen == {str(mine): "rw", str(clip): "ro", str(models): "ro"}
+    own = {
+        "/app/looking",
+        "/etc/hosts",
+        "/etc/hostname",
+        "/etc/resolv.conf",
+        "/sbin/docker-init",
+        "/usr/sbin/docker-init",
+    }
+    files = {row[1] for row in rows if row[0].startswith("/dev/")} - set(seen)
+    assert files <= own, "something of this machine's disk besides"
