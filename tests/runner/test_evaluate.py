@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What is run, in order: each stage with its arguments; the pose stage writes its file."""
     seen: list[list[str]] = []
 
-    def record(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+    def record(stage: str, arguments: list[str], *, reads: Sequence[Path] = (), writes: list[Path]) -> int:
         seen.append([stage, *arguments])
         if stage == "posegen":
             scratch = Path(arguments[arguments.index("--run") + 1])
