@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from evaluator.compare import compare_masks
 from evaluator.gate import THRESHOLD
-from evaluator.job import Job, Wishes, compare_masks, interruptible, run_of
+from evaluator.job import Job, Wishes, interruptible, run_of
 from evaluator.material import gather
 from evaluator.report import FILES, OVERLAY
 from evaluator.result import Result

@@ -1,4 +1,4 @@
-"""The two jobs of the evaluator: track again and score, or score one mask against another."""
+"""The evaluator's main job: track again in a generated clip, and score what was found."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from evaluator.floor import floor_ious, output_crf
-from evaluator.material import Material, check_run
-from evaluator.report import FILES, JSON_FILE, OVERLAY, read_json
+from evaluator.material import Material
+from evaluator.report import FILES, JSON_FILE, read_json
 from evaluator.result import Result
 from evaluator.retrack import Setup, retrack
-from evaluator.sequence import check_original, read_mask_sequence, scan
 from evaluator.session import Say, Session
 from evaluator.trust import Trust, trust_of
-from handoff.errors import InputError, StorageError, UsageError
+from handoff.errors import StorageError, UsageError
 from handoff.run import MANIFEST, Run
 from handoff.stage import run_stage, tool_versions
-from handoff.video import ClipInfo
 
 
 @dataclass(frozen=True)
@@ -159,7 +156,7 @@ class Job:
                 session.conclude(how, trust)  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)
         except BaseException:
-            _conclude_part(session, how, trust, self.report, self.say)
+            session.conclude_part(how, trust)
             raise
         return session.conclude(how, trust)
 
@@ -170,43 +167,3 @@ class Job:
         floor = floor_ious(material.original, source, material.info, self.setup, crf, self.report)
         session.calibrate(floor)
         return crf
-
-
-def _conclude_part(session: Session, how: dict[str, Any], trust: Trust, report: Path, say: Say) -> None:
-    """Write the report of what was scored until something stopped the work; what stopped it is what is to be raised."""
-    try:
-        result = session.conclude(how, trust)
-    except Exception as error:
-        say(f"cut short, and there is no report of it: {error}")
-    else:
-        say(f"cut short: the report in {report} is of {len(result.scores)} of {result.expected} frames")
-
-
-def _trust_where_known(original: Path) -> Trust:
-    """Return what the run that a mask lies in says of it; nothing where it is not the mask that the run made."""
-    try:
-        run = run_of(original)
-        if run is not None:
-            check_run(run, original)
-    except InputError:  # two masks need no run, and so no sound one
-        return Trust()
-    return trust_of(run, original)
-
-
-def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path | None, say: Say) -> Result:
-    """Score one mask sequence against another: no tracking, no run. InputError where they do not fit together."""
-    made = scan(generated)
-    check_original(original, made, str(generated))
-    info = ClipInfo(made.width, made.height, Fraction(25), made.frames)
-    material = Material(original, generated, info)
-    if report:
-        check_writable(report)
-    session = Session(material, wishes.threshold, report, wishes.formats - {OVERLAY}, say)
-    how, trust = material.as_json(), _trust_where_known(original)
-    try:
-        session.score(read_mask_sequence(generated))
-    except BaseException:
-        if report:
-            _conclude_part(session, how, trust, report, say)
-        raise
-    return session.conclude(how, trust)

@@ -115,6 +115,17 @@ class Session:
         for iou in ious:
             self._floor.append(iou)
 
+    def conclude_part(self, how: dict[str, Any], trust: Trust) -> None:
+        """Write the reports of what was scored until something stopped the work, which is still to be raised."""
+        try:
+            result = self.conclude(how, trust)
+        except Exception as error:
+            self._say(f"cut short, and there is no report of it: {error}")
+            return
+        if self._folder is not None:
+            what = f"{len(result.scores)} of {result.expected} frames"
+            self._say(f"cut short: the report in {self._folder} is of {what}")
+
     def conclude(self, how: dict[str, Any], trust: Trust) -> Result:
         """Return what came of it and write the reports; of a part of the clip where it was cut short."""
         result = Result(self.scores, self._gate.threshold, self._material.info.frames, how, trust)

@@ -32,7 +32,9 @@ def evaluate(arguments: list[str]) -> int:
     run = runs.run_of(original)
     tracking = device if _tracks_on_a_device(run, rest) else []
     if device and not tracking:
-        said = f"--device {options.device}: the run's embedded tracker knows no devices; it is for the pose network only"
+        said = (
+            f"--device {options.device}: the run's embedded tracker knows no devices; it is for the pose network only"
+        )
         print(said, file=sys.stderr, flush=True)
     writes = [*([run] if run else []), *([folder] if folder else [])]
     if options.generated_mask:

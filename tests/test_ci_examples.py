@@ -105,7 +105,7 @@ def test_the_gates_page_calls_what_exists(file: str) -> None:
 def test_in_a_checkout_that_is_not_cleaned_the_second_jobs_report_is_kept_and_only_that(
     file: str, tmp_path: Path
 ) -> None:
-    """The page's shell, twice; make is a script that writes a report where it is told, the second time a smaller one."""
+    """The page's shell, twice; make is a script that writes a report where it is told, a smaller one in job 2."""
     job = gate_page(file)
     (tmp_path / "bin").mkdir()
     make = tmp_path / "bin" / "make"

@@ -97,7 +97,12 @@ def test_the_worst_frames_are_the_lowest_of_their_surroundings_four_at_most_in_t
     for frame in range(40):
         worst.offer(picture, square, square, FrameScore(frame, low.get(frame, 0.95), 1.0, True, 200, 200))
     worst.offer(picture, empty, empty, FrameScore(40, 0.0, 1.0, True, 0, 0))
-    assert [(each.score.frame, each.score.iou) for each in worst.thumbnails] == [(0, 0.6), (12, 0.1), (20, 0.5), (30, 0.3)]
+    assert [(each.score.frame, each.score.iou) for each in worst.thumbnails] == [
+        (0, 0.6),
+        (12, 0.1),
+        (20, 0.5),
+        (30, 0.3),
+    ]
 
 
 def test_a_thumbnail_is_the_surroundings_of_both_outlines(square: Mask) -> None:
