@@ -33,8 +33,8 @@ def evaluate(arguments: list[str]) -> int:
         stage = ["-original", str(original), "--generated-mask", options.generated_mask, *device, *report, *rest]
         return run_stage("evaluator", [*stage, *force], writes=writes)
     generated = _generated(options.generated or "output.mp4", named)
-    if generated.is_file():
-        writes.append(folder or generated.absolute().parent / "report")
+    if generated.is_file() and not folder:
+        writes.append(generated.absolute().parent / "report")
     beside = [generated.with_name("output.json")]  # how the clip was encoded, which --calibrate asks for
     stage = ["-original", str(original), "-generated", str(generated), *device, *report, *rest]
     if not options.no_pose and not has(GENERATED_POSE, rest):
