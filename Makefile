@@ -36,7 +36,7 @@ pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name]: extract, 
 	@$(MAKE) --no-print-directory reskin
 	@$(MAKE) --no-print-directory evaluate
 
-build: ## [STAGES="tracker posegen"]: make the container images, for RUNNER=docker
+build: ## [STAGES="tracker posegen"] [NODES="name ..."|none]: make the container images, for RUNNER=docker
 	@$(PYTHON) -m runner.docker build $(STAGES)
 
 up: ## [PUBLISH=1]: start ComfyUI's container and leave it running; PUBLISH=1 on 127.0.0.1:8188 too

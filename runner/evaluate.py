@@ -41,8 +41,8 @@ def evaluate(arguments: list[str]) -> int:
         stage = ["-original", str(original), "--generated-mask", options.generated_mask, *tracking, *report, *rest]
         return run_stage("evaluator", [*stage, *force], writes=writes)
     generated = _generated(options.generated or "output.mp4", named)
-    if generated.is_file():
-        writes.append(folder or generated.absolute().parent / "report")
+    if generated.is_file() and not folder:
+        writes.append(generated.absolute().parent / "report")
     beside = [generated.with_name("output.json")]  # how the clip was encoded, which --calibrate asks for
     stage = ["-original", str(original), "-generated", str(generated), *tracking, *report, *rest]
     comparable = run is not None and ((run / "pose.json").is_file() or has("--pose", rest))

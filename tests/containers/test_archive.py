@@ -6,6 +6,7 @@ import errno
 import hashlib
 import shutil
 import subprocess
+import sys
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from runner import archive
 from runner.docker import engine
 from runner.errors import RunnerError
+from tests.containers.world import TAG, World
 
 pytestmark = pytest.mark.skipif(bool(engine.problem()), reason=f"no containers here: {engine.problem()}")
 
@@ -134,3 +136,41 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(names: list[str]) -> No
         RunnerError, match=r"cannot write /proc/none/images.tar \(No such file or directory\); name another"
     ):
         archive.save(names, Path("/proc/none/images.tar"))
+
+
+@pytest.fixture
+def one_stage(world: World) -> Iterator[World]:
+    """The commands where the reskin stage's image is the only one, under a tag of the test's own; .env as it was."""
+    kept = (world.root / ".env").read_text()
+    made = world.elsewhere(world.data / "archive", SKATE_TAG=f"{TAG}-saved")
+    docker("tag", f"skate-physics-reskin:{TAG}", f"skate-physics-reskin:{TAG}-saved")
+    yield made
+    docker("rmi", "--force", f"skate-physics-reskin:{TAG}-saved")
+    (world.root / ".env").write_text(kept)
+    shutil.rmtree(made.data)
+
+
+def test_a_real_image_is_carried_by_the_two_commands(one_stage: World) -> None:
+    name = f"skate-physics-reskin:{TAG}-saved"
+    before = docker("image", "inspect", "--format", "{{.Id}}", name)
+
+    def command(verb: str) -> str:
+        code = "import sys; from runner import archive; from runner.docker import images; images.STAGES = ('reskin',); "
+        code += f"sys.exit(archive.command([{verb!r}]))"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=one_stage.root,
+            env=one_stage.environment,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    file = one_stage.data / "images.tar"
+    assert command("save").startswith(f"{file}: 0.") and file.stat().st_size > 300e6
+    docker("rmi", "--force", name)
+    (one_stage.root / ".env").unlink()
+    assert command("load").splitlines() == [name]
+    assert docker("image", "inspect", "--format", "{{.Id}}", name) == before
+    assert f"SKATE_TAG='{TAG}-saved'" in (one_stage.root / ".env").read_text()

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from runner import sbom
-from runner.docker import engine
+from runner.docker import engine, images
 from runner.errors import RunnerError
 from runner.process import ROOT
+from tests.containers.test_images import normal
 
 BASE = "python:3.11-slim-bookworm"
 pytestmark = [
@@ -114,3 +115,15 @@ def test_both_files_say_the_same_and_name_the_image(image: str, listed: tuple[di
 def test_an_image_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(RunnerError, match="there is no image sbom-test-none:7; make it with make build"):
         sbom.scan("sbom-test-none:7")
+
+
+def test_the_command_lists_a_real_image_with_all_of_its_lock(
+    built_images: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    assert sbom.sbom(["reskin"]) == 0
+    document = json.loads((tmp_path / "sbom" / "reskin.cdx.json").read_text())
+    assert document["metadata"]["component"]["name"] == images.image("reskin")
+    python = {each["name"] for each in sbom.components(document) if sbom.kind(each) == "pypi"}
+    assert {normal(name) for name in sbom.locked(ROOT / "reskin" / "requirements.lock")} <= set(map(normal, python))
+    assert capsys.readouterr().out.startswith(f"{images.image('reskin')}: ")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from runner.docker import images
 from runner.docker.mounts import named_paths, volumes
 from runner.errors import RunnerError
+from runner.process import ROOT
 
 
 @pytest.fixture
@@ -70,3 +76,49 @@ def test_a_folder_that_would_hide_the_containers_own_is_refused(path: str) -> No
         volumes([], [Path(path)])
     assert told.value.exit_code == 2
     assert volumes([Path("/tmp/clip.mp4")], [Path("/tmp/skate")])
+
+
+DOCKER = """#!/bin/sh
+case "$*" in
+  "version "*) echo 27.5.1;;
+  "compose version"*) echo 2.32.4;;
+  "image inspect"*) echo '[{"Config": {"Labels": {"skate-physics.code": "%s"}}}]';;
+  *" run "*) printf '%%s\\n' "$@" >"$TOLD"; exit 1;;
+  *) exit 1;;
+esac
+"""
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_gate_writes_to_the_run_and_the_reports_folder_and_not_beside_a_clip_elsewhere(
+    here: Path, named: bool
+) -> None:
+    program = here / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER % images.code("evaluator"))
+    program.chmod(0o755)
+    for name in ("runs/a/run.json", "clips/output.mp4", "clips/output.json", "clips/private.txt"):
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text("")
+    report = here / "reports" if named else here / "clips" / "report"
+    clip = here / "clips" / "output.mp4"
+    options = ["-original", "runs/a/mask.mp4", "-generated", "clips/output.mp4", "--no-pose"]
+    told = {"PATH": f"{program.parent}:{os.environ['PATH']}", "TOLD": str(here / "told"), "RUNNER": "docker"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "evaluate_iou.py", *options, *(["--output", "reports"] if named else [])],
+        env=os.environ | told | {"DATA_DIR": str(here / "data"), "MODELS_DIR": str(here / "models"), "GPU": "off"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3 and "the engine did not start the container" in done.stderr
+    lines = (here / "told").read_text().splitlines()
+    shown = {value for option, value in pairwise(lines) if option == "--volume"}
+    assert shown == {
+        f"{here}/runs/a:{here}/runs/a",
+        f"{report}:{report}",
+        f"{clip}:{clip}:ro",
+        f"{clip.with_suffix('.json')}:{clip.with_suffix('.json')}:ro",
+        f"{here}/models:{here}/models:ro",
+    }
+    assert not report.exists(), "nothing was written, so nothing is left"

@@ -86,13 +86,6 @@ def test_images_that_are_absent_or_of_other_code_are_told_apart(machine: Machine
     assert report.line("image", name) == f"missing image {name} is not built -> make build"
 
 
-def test_an_unhealthy_server_container_is_a_warning(machine: Machine) -> None:
-    machine.docker(built=True, ps="Up 3 minutes (unhealthy)")
-    report = machine.doctor(RUNNER="docker")
-    assert report.line("ComfyUI").startswith("warn ComfyUI its container is Up 3 minutes (unhealthy) -> docker compose")
-    assert report.code == 0
-
-
 class _Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)

@@ -49,3 +49,10 @@ def test_a_python_that_makes_no_environments_is_missing_for_local_and_a_warning_
     assert (local.status, docker.status) == ("missing", "warn")
     assert docker.value.endswith("without venv and ensurepip, which make demo and make sbom need")
     assert local.mend == docker.mend == "sudo apt install python3.11-venv"
+
+
+def test_an_unhealthy_server_container_is_a_warning(machine: Machine) -> None:
+    machine.docker(built=True, ps="Up 3 minutes (unhealthy)")
+    report = machine.doctor(RUNNER="docker")
+    assert report.line("ComfyUI").startswith("warn ComfyUI its container is Up 3 minutes (unhealthy) -> docker compose")
+    assert report.code == 0
