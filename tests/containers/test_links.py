@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from handoff.run import Run
-from tests.containers.world import DRAFT, World, outputs
+from tests.containers.world import BOX, DRAFT, World, outputs
 
 pytestmark = pytest.mark.container
 
@@ -22,8 +22,10 @@ def linked(again: World) -> World:
     return again.elsewhere(link)
 
 
-def test_painting_and_gate_find_the_run_and_record_in_it(linked: World, undisturbed: Path) -> None:
+def test_the_three_commands_find_the_run_and_record_in_it(linked: World, clip: Path, undisturbed: Path) -> None:
     shutil.copytree(undisturbed, linked.run("clip"))
+    done = linked("extract_physics.py", "-i", clip, *BOX)
+    assert done.returncode == 0 and done.stdout.count("nothing to do") == 2, done.stdout + done.stderr
     done = linked("generate_reskin.py", *DRAFT)
     assert done.returncode == 0, done.stderr
     done = linked("evaluate_iou.py")
