@@ -27,7 +27,7 @@ from reskin.painter import Painter
 from reskin.prompt import Prompt
 from reskin.settings import Settings
 from reskin.sizes import fit_into, fit_to_area
-from reskin.slots import Choice, drop, settle, value_of, window_frames
+from reskin.slots import SEEDS, TEXTS, Choice, drop, settle, unfilled, value_of, window_frames
 from reskin.vace import REFERENCE, VacePainter
 from reskin.weightnames import where_from
 from reskin.windows import Window, plan_overlapping, plan_windows
@@ -81,7 +81,7 @@ def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: Request
 
             make = _plan_draft if request.workflow.name == DRAFT else _plan_model
             plan = make(request, comfy, Path(scratch), kept, show)
-            version = comfy.check(plan.graph, where_from)
+            version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
             click.echo(f"reskin/{request.name}: workflow {plan.backend}, ComfyUI {version}")
             changes = paint_clip(request.clip, plan.painter, plan.windows, output, plan.joining, window_done)
     figures = changes.as_dict()
@@ -133,9 +133,9 @@ def _plan_model(request: Request, comfy: ComfyOrchestrator, scratch: Path, kept:
     prompt = replace(request.prompt, skater=skater)
     texts = write_texts(prompt, request.replaces, settings.object_prompt, settings.human_prompt)
     choices = [
-        Choice("prompt", ("text", "prompt"), texts.positive_of()),
-        Choice("negative prompt", ("text", "prompt"), texts.negative_of()),
-        Choice("sampler", ("seed", "noise_seed"), request.seed),
+        Choice("prompt", TEXTS, texts.positive_of()),
+        Choice("negative prompt", TEXTS, texts.negative_of()),
+        Choice("sampler", SEEDS, request.seed),
         *settings.choices(),
     ]
     graph = settle(workflow, choices, fit.model)

@@ -14,7 +14,7 @@ import click
 from handoff.errors import UsageError
 from reskin.regions import GROW_PX
 from reskin.sizes import parse_size
-from reskin.slots import Choice
+from reskin.slots import FILE_INPUTS, Choice
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP, check_model_windows, fitting_overlap
 
 OVERLAP_MODES = ("fade", "anchor")
@@ -74,6 +74,8 @@ class Settings:
             Choice("model", ("unet_name", "ckpt_name", "model"), self.model, "--model"),
             Choice("LoRA", ("lora_name",), lora, "--lora"),
             Choice("LoRA", ("strength_model",), strength, "--lora"),
+            # its name on the server comes with each window
+            Choice("reference image", FILE_INPUTS, None if self.reference is None else "", "--reference"),
         ]
         return [choice for choice in choices if choice.value is not None]
 
