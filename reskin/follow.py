@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from socket import create_connection
 from typing import Any, TypeVar
 
 from websockets.exceptions import WebSocketException
@@ -25,6 +26,7 @@ from reskin.workflow import Graph, title_of
 
 POLL_S = 1.0
 _LISTEN_S = 0.25
+_OPEN_S = 5.0
 _RECONNECT_S = 3.0
 _MAX_MESSAGE_BYTES = 16 * 2**20
 
@@ -49,6 +51,8 @@ class ProgressSocket:
     """The server's messages to one client id. It may fail or fall silent at any time without harm."""
 
     def __init__(self, server: ComfyServer, client_id: str) -> None:
+        host, _, port = server.address.rpartition(":")
+        self._place = (host.strip("[]"), int(port))
         self._url = f"ws://{server.address}/ws?clientId={client_id}"
         self._connection: ClientConnection | None = None
         self._stack = contextlib.ExitStack()
@@ -60,10 +64,20 @@ class ProgressSocket:
         if self._connection is None and time.monotonic() >= self._next_try:
             self._next_try = time.monotonic() + _RECONNECT_S
             try:
-                # no proxy from the environment: nothing but the named server is contacted
-                socket = connect(self._url, proxy=None, open_timeout=5, close_timeout=1, max_size=_MAX_MESSAGE_BYTES)
-                self._connection = self._stack.enter_context(socket)
-            except (OSError, WebSocketException):
+                # over a connection of our own, websockets takes no proxy and follows no redirect (it is a ValueError)
+                made = create_connection(self._place, timeout=_OPEN_S)
+                made.settimeout(None)
+                self._connection = self._stack.enter_context(
+                    connect(
+                        self._url,
+                        sock=made,
+                        proxy=None,
+                        open_timeout=_OPEN_S,
+                        close_timeout=1,
+                        max_size=_MAX_MESSAGE_BYTES,
+                    )
+                )
+            except (OSError, WebSocketException, ValueError):
                 self._breaks += 1
 
     def mark(self) -> int | None:
