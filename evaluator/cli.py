@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from evaluator.gate import THRESHOLD
-from evaluator.job import Job, Wishes, compare_masks, interruptible, run_of
+from evaluator.job import Job, Wishes, compare_masks, run_of
 from evaluator.material import gather
 from evaluator.report import FILES, OVERLAY
 from evaluator.result import Result
 from evaluator.retrack import choose_setup
 from handoff.box import BOX, Box
 from handoff.errors import InputError, UsageError
+from handoff.interrupt import interruptible
 from tracker.choice import BACKENDS, Wanted
 from tracker.sam2.backend import DEVICES, MODELS
 
