@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from reskin.errors import BadResult, JobInterrupted, JobLost, JobTimeout, ServerUnreachable, ServerWedged
+from reskin.errors import BadResult, JobInterrupted, JobLost, JobTimeout, ServerFails, ServerUnreachable, ServerWedged
 from reskin.server import ComfyServer
 from reskin.workflow import Graph, title_of
 
@@ -146,7 +146,8 @@ class Follower:
     def patiently(self, action: Callable[[], Result]) -> Result:
         """Return what `action` returns, trying again while the server is away; ServerUnreachable after `patience_s`.
 
-        A server that takes requests and answers none is away since the first of them.
+        A server that takes requests and answers none is away since the first of them. One that answers with errors of
+        its own is waited for as long, it may be starting again; then its answer is the error (ServerFails).
         """
         gone_since: float | None = None
         while True:
@@ -156,12 +157,18 @@ class Follower:
             except ServerUnreachable as error:
                 gone_since = gone_since or began
                 if time.monotonic() - gone_since >= self._limits.patience_s:
+                    if isinstance(error, ServerFails):
+                        raise
                     raise ServerUnreachable(
                         f"the server at {self._server.address} went away in mid-job and did not come back within "
                         f"{self._limits.patience_s:g} s (--patience); start it and run the same command again."
                     ) from error
-            self.check()
-            self._stop.wait(POLL_S)
+            self.pause()
+
+    def pause(self) -> None:
+        """Wait a moment before something is tried again; raise what `check` raises."""
+        self.check()
+        self._stop.wait(POLL_S)
 
     def wait(self, graph: Graph, prompt_id: str, listener: Listener, mark: int | None) -> dict[str, Any]:
         """Wait until the job has ended and return its history record. mark: the socket's before the job was sent.

@@ -175,6 +175,7 @@ class ComfyOrchestrator:
                     return
                 if left == 0:
                     raise
+                follower.pause()
 
     def _upload_again(self, follower: Follower, graph: Graph) -> None:
         named = {value for node in graph.values() for value in node["inputs"].values() if isinstance(value, str)}
