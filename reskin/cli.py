@@ -17,6 +17,7 @@ from handoff.stage import Stage, run_stage, tool_versions
 from reskin.choice import DRAFT, choose_workflow
 from reskin.errorlog import error_log
 from reskin.inputs import find_inputs
+from reskin.keep import KeptWindows
 from reskin.nouns import old_object
 from reskin.orchestrator import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, ComfyOrchestrator, JobLimits
 from reskin.paint import Request, paint_run
@@ -111,6 +112,10 @@ def command(
             orchestrator.server.version()  # nobody there is said before the clip is looked through
             request = Request(job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, replaces, force)
             paint_run(own, stage, orchestrator, request)
+        kept_of(job).clear()  # only now does run.json have the reskin
+
+    def kept_of(job: Job) -> KeptWindows:
+        return KeptWindows(run.path("reskins") / job.name)
 
     with run.lock():
         left = [job for job in jobs if force or _has_work(stage_of(job, run))]
@@ -123,6 +128,9 @@ def command(
                 "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
                 "name it; --replaces NOUN does"
             )
+        for job in jobs:
+            if job not in left:
+                kept_of(job).clear()  # of a command that was killed between the two
         run_queue(left, addresses, paint_job, click.echo)
         mark_newest(run, jobs[-1].name)
     return 0

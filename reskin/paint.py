@@ -61,7 +61,7 @@ class _Plan:
 
 
 def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: Request) -> None:
-    """Paint the clip on the server and write output.mp4 and output.json."""
+    """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie."""
     folder = run.path("reskins") / request.name
     info, output, kept = request.clip.info, folder / "output.mp4", KeptWindows(folder)
     if request.force:
@@ -101,12 +101,14 @@ def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: Request
     if isinstance(plan.painter, VacePainter):
         record["windows_resumed"] = plan.painter.resumed
     write_text(folder / "output.json", json.dumps(record, indent=1) + "\n")
-    kept.clear()
     for path in (output, folder / "output.json"):
         stage.add_output(path)
     stage.note("comfyui", version)
     stage.note("pixels", figures)
-    click.echo(f"{output} ({figures['frames']} frames; {figures['changed_outside_px']} px changed outside the regions)")
+    click.echo(
+        f"{output} ({figures['frames']} frames; {figures['changed_outside_px']} px changed outside the regions "
+        f"before encoding, CRF {OUTPUT_CRF})"
+    )
 
 
 def _plan_draft(request: Request, comfy: ComfyOrchestrator, scratch: Path, kept: KeptWindows, show: Listener) -> _Plan:
