@@ -14,7 +14,7 @@ from handoff.video import ClipInfo, Frame, read_frames
 from reskin.anchor import Pose, lay_texture, locate
 from reskin.clip import Clip, WindowFrames
 from reskin.composite import Layers
-from reskin.follow import Listener
+from reskin.listen import Listener
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.palette import Gray, Palette, choose_palette, make_tile
 from reskin.prompt import Prompt

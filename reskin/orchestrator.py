@@ -15,7 +15,8 @@ from typing import Any
 from handoff.errors import PreserverError, UsageError
 from reskin.download import ServerFile
 from reskin.errors import BadResult, JobInterrupted, JobLost, ServerLacks, ServerUnreachable
-from reskin.follow import Follower, Limits, Listener, Progress, ProgressSocket
+from reskin.follow import Follower, Limits
+from reskin.listen import Listener, Progress, ProgressSocket
 from reskin.objectinfo import Describe, find_problems
 from reskin.refusal import failure_of, was_interrupted
 from reskin.server import ComfyServer

@@ -18,8 +18,8 @@ from handoff.stage import Stage
 from reskin.choice import DRAFT, LOCKED, ONE_PASS
 from reskin.clip import Clip
 from reskin.draft import DraftPainter, decide_look, fill_look
-from reskin.follow import Listener, Progress
 from reskin.keep import KeptWindows
+from reskin.listen import Listener, Progress
 from reskin.loop import OUTPUT_CRF, Joining, paint_clip
 from reskin.nouns import write_texts
 from reskin.orchestrator import ComfyOrchestrator

@@ -15,8 +15,8 @@ from handoff.masks import Mask, frame_name, write_png
 from handoff.video import ClipInfo, Frame
 from reskin.clip import WindowFrames, read_png
 from reskin.composite import Layers
-from reskin.follow import Listener
 from reskin.keep import KeptWindows
+from reskin.listen import Listener
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.regions import object_regions, skater_regions
 from reskin.results import find_output, keep_pictures

@@ -104,7 +104,7 @@ def test_a_fault_that_passes_costs_nothing(make_run: MakeRun, proxy: Proxy, faul
 def test_a_socket_that_is_cut_again_and_again_costs_nothing(
     make_run: MakeRun, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reskin.follow._RECONNECT_S", 0.1)
+    monkeypatch.setattr("reskin.listen._RECONNECT_S", 0.1)
     run, before, over = make_run(40), set(history(proxy.upstream)), threading.Event()
 
     def cut() -> None:

@@ -20,7 +20,7 @@ from handoff.run import Run
 from reskin.download import ServerFile
 from reskin.errorlog import error_log
 from reskin.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, WorkflowRefused
-from reskin.follow import Progress
+from reskin.listen import Progress
 from reskin.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.workflow import Graph
 from runner.process import ROOT
@@ -154,7 +154,7 @@ def test_a_silent_socket_costs_the_progress_bar_and_nothing_else(
         time.sleep(seconds)
         return iter(())
 
-    monkeypatch.setattr("reskin.follow.ProgressSocket.messages", silent)
+    monkeypatch.setattr("reskin.listen.ProgressSocket.messages", silent)
     assert len(comfy.run(slow_graph(2), OUTPUT)) == 4
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from handoff.errors import PreserverError, UsageError
 from reskin.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
-from reskin.follow import ProgressSocket
+from reskin.listen import ProgressSocket
 from reskin.server import ComfyServer, ServerFile, parse_address
 
 GRAPH = {"7": {"class_type": "LoadVideo", "inputs": {"file": ""}, "_meta": {"title": "source"}}}
