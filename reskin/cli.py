@@ -47,7 +47,13 @@ class _Planned(Exception):
 @click.option("--workflow", "workflow_name", metavar="NAME|FILE", help="The template (default: by the models here).")
 @click.option("--seed", default=0, show_default=True, help="Another seed, another look.")
 @click.option("--seeds", type=int, metavar="N", help="N jobs with the seeds from --seed on: reskins/NAME-seedK.")
-@click.option("--timeout", "timeout_s", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds for one job.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default=DEFAULT_TIMEOUT_S,
+    show_default=True,
+    help="Seconds for one window on the server, with its wait in the queue.",
+)
 @click.option("--retries", default=DEFAULT_RETRIES, show_default=True, help="Times to submit again what was lost.")
 @click.option("--patience", "patience_s", type=float, help="Seconds to wait for a server that went away in mid-job.")
 @click.option("--force", is_flag=True, help="Do it again even when nothing has changed.")

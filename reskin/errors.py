@@ -12,7 +12,7 @@ MissingError
     ├── JobFailed          6 a node raised an exception
     ├── JobOutOfMemory     7 a node found no memory
     ├── JobInterrupted     8 somebody stopped the job on the server
-    └── JobTimeout        11 the job took longer than --timeout
+    └── JobTimeout        11 the job, which is one window's, took longer than --timeout
 InputError
 ├── WorkflowRefused        5 the server's validation refused the graph
 └── BadResult             12 what came back is not what was asked for

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from handoff.errors import UsageError
+from reskin.clip import read_png
 from reskin.regions import GROW_PX
 from reskin.sizes import parse_size
 from reskin.slots import FILE_INPUTS, Choice
@@ -129,6 +130,8 @@ def read_settings(given: dict[str, Any]) -> Settings:
         _check_text(name, values[name])
     if values["reference"] is not None and not values["reference"].is_file():
         raise UsageError(f"there is no picture {values['reference']}; check --reference.")
+    if values["reference"] is not None:
+        read_png(values["reference"])  # what is none is said now
     settings = Settings(**values)
     if settings.window is not None or settings.overlap is not None:
         settings.windows(None)
