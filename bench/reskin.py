@@ -44,7 +44,7 @@ from handoff.video import VideoWriter
 from reskin.clip import Clip
 from reskin.download import ServerFile
 from reskin.draft import DraftPainter, decide_look, fill_look
-from reskin.follow import Listener
+from reskin.listen import Listener
 from reskin.loop import Joining, paint_clip
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.prompt import parse_prompt

@@ -8,13 +8,14 @@ import click
 
 from evaluator.compare import compare_masks
 from evaluator.gate import THRESHOLD
-from evaluator.job import Job, Wishes, interruptible, run_of
+from evaluator.job import Job, Wishes, run_of
 from evaluator.material import gather
 from evaluator.report import FILES, OVERLAY
 from evaluator.result import Result
 from evaluator.retrack import choose_setup
 from handoff.box import BOX, Box
 from handoff.errors import InputError, UsageError
+from handoff.interrupt import interruptible
 from handoff.options import FiniteRange
 from tracker.choice import BACKENDS, Wanted
 from tracker.sam2.backend import DEVICES, MODELS

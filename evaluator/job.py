@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from evaluator.floor import floor_ious, output_crf
@@ -55,23 +50,6 @@ def check_writable(folder: Path) -> None:
             f"cannot write {folder}: permission denied, or the file system is read-only; choose a folder that you may "
             "write with --output."
         )
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Have SIGTERM end the work as Ctrl-C does, so that the report of what was scored is still written."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True)

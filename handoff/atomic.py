@@ -17,7 +17,8 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Have a file or a folder on the disk before anything else is done."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -37,9 +38,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield partial
-            _fsync(partial)
+            fsync(partial)
             os.replace(partial, path)
-            _fsync(path.parent)
+            fsync(path.parent)
     finally:
         with contextlib.suppress(FileNotFoundError):
             partial.unlink()
@@ -58,11 +59,11 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         with storage_errors(path):
             partial.mkdir(parents=True)
             yield partial
-            _fsync(partial)
+            fsync(partial)
             if path.exists():
                 os.replace(path, old)
             os.replace(partial, path)
-            _fsync(path.parent)
+            fsync(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

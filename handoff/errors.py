@@ -56,6 +56,7 @@ class StorageError(MissingError):
 
 _STORAGE_REASONS = {
     errno.ENOSPC: "no space left on the device; free some room",
+    errno.EFBIG: "the file is larger than the file system or ulimit -f allows; choose another folder",
     errno.EDQUOT: "the disk quota is used up; free some room",
     errno.EROFS: "the file system is read-only; choose a folder that can be written",
     errno.EACCES: "permission denied; choose a folder that you may write",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from handoff.atomic import _fsync
+from handoff.atomic import fsync
 from handoff.errors import MissingError, storage_errors
 from handoff.hashing import sha256_file
 
@@ -43,4 +43,4 @@ def settle(source: Path, target: Path) -> None:
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, target)
-        _fsync(target.parent)
+        fsync(target.parent)

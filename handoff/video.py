@@ -16,7 +16,7 @@ from typing import Literal
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
@@ -178,6 +178,18 @@ def read_gray(path: Path, start: int = 0, stop: int | None = None) -> Iterator[F
     return map(frame_to_gray, _read(path, start, stop))
 
 
+@contextlib.contextmanager
+def _closed_at_the_end(container: OutputContainer) -> Iterator[OutputContainer]:
+    """Close the container; after an error, that one is raised and not what FFmpeg says of the half-written rest."""
+    try:
+        yield container
+    except BaseException:
+        with contextlib.suppress(OSError, av.FFmpegError):
+            container.close()
+        raise
+    container.close()
+
+
 class VideoWriter:
     """Write an H.264 MP4 that gets its name only when it is complete.
 
@@ -213,7 +225,7 @@ class VideoWriter:
             partial = stack.enter_context(atomic_file(self.path))
             # a Python file: a failed write reaches us as an OSError instead of a broken MP4
             file = stack.enter_context(partial.open("wb"))
-            self._container = stack.enter_context(av.open(file, "w", format="mp4"))
+            self._container = stack.enter_context(_closed_at_the_end(av.open(file, "w", format="mp4")))
             self._stream = self._container.add_stream("libx264", rate=self.fps, options=self._options)
             self._stream.width, self._stream.height = self.width, self.height
             self._stream.pix_fmt = "yuv420p" if self.mode == "rgb" else "gray"

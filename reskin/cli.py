@@ -11,11 +11,13 @@ import click
 
 from handoff.atomic import write_text
 from handoff.errors import UsageError
+from handoff.interrupt import interruptible
 from handoff.run import Run
 from handoff.stage import Stage, run_stage, tool_versions
 from reskin.choice import DRAFT, choose_workflow
 from reskin.errorlog import error_log
 from reskin.inputs import find_inputs
+from reskin.keep import KeptWindows
 from reskin.nouns import old_object
 from reskin.orchestrator import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, ComfyOrchestrator, JobLimits
 from reskin.paint import Request, paint_run
@@ -45,12 +47,19 @@ class _Planned(Exception):
 @click.option("--workflow", "workflow_name", metavar="NAME|FILE", help="The template (default: by the models here).")
 @click.option("--seed", default=0, show_default=True, help="Another seed, another look.")
 @click.option("--seeds", type=int, metavar="N", help="N jobs with the seeds from --seed on: reskins/NAME-seedK.")
-@click.option("--timeout", "timeout_s", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds for one job.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default=DEFAULT_TIMEOUT_S,
+    show_default=True,
+    help="Seconds for one window on the server, with its wait in the queue.",
+)
 @click.option("--retries", default=DEFAULT_RETRIES, show_default=True, help="Times to submit again what was lost.")
 @click.option("--patience", "patience_s", type=float, help="Seconds to wait for a server that went away in mid-job.")
 @click.option("--force", is_flag=True, help="Do it again even when nothing has changed.")
 @click.option("--check", is_flag=True, help=f"Only say whether there is work: exit 0 for no, {WORK_TO_DO} for yes.")
 @painting_options
+@interruptible()
 def command(
     run_dir: Path,
     prompt: str | None,
@@ -109,6 +118,10 @@ def command(
             orchestrator.server.version()  # nobody there is said before the clip is looked through
             request = Request(job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, replaces, force)
             paint_run(own, stage, orchestrator, request)
+        kept_of(job).clear()  # only now does run.json have the reskin
+
+    def kept_of(job: Job) -> KeptWindows:
+        return KeptWindows(run.path("reskins") / job.name)
 
     with run.lock():
         left = [job for job in jobs if force or _has_work(stage_of(job, run))]
@@ -121,6 +134,9 @@ def command(
                 "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
                 "name it; --replaces NOUN does"
             )
+        for job in jobs:
+            if job not in left:
+                kept_of(job).clear()  # of a command that was killed between the two
         run_queue(left, addresses, paint_job, click.echo)
         mark_newest(run, jobs[-1].name)
     return 0

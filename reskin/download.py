@@ -44,6 +44,7 @@ def download(http: httpx.Client, file: ServerFile, target: Path, max_bytes: int)
     received = 0
     with atomic_file(target) as partial, http.stream("GET", "/view", params=params) as answer:
         if answer.is_server_error:
+            answer.read()  # what it says, for the message
             answer.raise_for_status()
         if answer.status_code != httpx.codes.OK:
             raise BadResult(

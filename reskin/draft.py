@@ -12,9 +12,9 @@ from typing import Any
 from handoff.masks import frame_name, read_masks
 from handoff.video import ClipInfo, Frame, read_frames
 from reskin.anchor import Pose, lay_texture, locate
-from reskin.clip import Clip, WindowFrames, read_png
+from reskin.clip import Clip, WindowFrames
 from reskin.composite import Layers
-from reskin.follow import Listener
+from reskin.listen import Listener
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.palette import Gray, Palette, choose_palette, make_tile
 from reskin.prompt import Prompt
@@ -111,8 +111,6 @@ def _generate(
     values[Slot(*_OUTPUT, "filename_prefix")] = f"preserver/{job}"
     files = comfy.run(fill(graph, values), _OUTPUT, listener)
     count, size = len(cut.frames), (info.width, info.height)
-    keep_pictures(comfy.fetch, _OUTPUT, files, count, range(count), size, scratch)
-    for index in range(count):
-        path = scratch / frame_name(index)
-        yield read_png(path)
-        path.unlink()
+    for index, picture in enumerate(keep_pictures(comfy.fetch, _OUTPUT, files, count, range(count), size, scratch)):
+        yield picture
+        (scratch / frame_name(index)).unlink()

@@ -3,16 +3,17 @@
 MissingError
 ├── ServerError              the server is of no use now; another one may be
 │   ├── ServerUnreachable  3 nobody answers at the address, or no longer
+│   │   └── ServerFails    3 every answer is an error of the server's own (HTTP 5xx)
 │   ├── ServerLacks        3 the server lacks a node class, an input or a model file that the workflow needs
+│   ├── UploadTooLarge     2 an input is over the server's limit
 │   ├── JobLost            9 the server no longer knows the job (it was restarted), more often than --retries
 │   └── ServerWedged      10 the server answers, and works on nothing
 └── JobError                 the server took the job and gave no result
     ├── JobFailed          6 a node raised an exception
     ├── JobOutOfMemory     7 a node found no memory
     ├── JobInterrupted     8 somebody stopped the job on the server
-    └── JobTimeout        11 the job took longer than --timeout
+    └── JobTimeout        11 the job, which is one window's, took longer than --timeout
 InputError
-├── UploadTooLarge         2 an input is over the server's limit
 ├── WorkflowRefused        5 the server's validation refused the graph
 └── BadResult             12 what came back is not what was asked for
 JobsFailed                   several jobs of one command failed: the exit code of the first
@@ -33,8 +34,18 @@ class ServerUnreachable(ServerError):
     """Nobody answers at the address, or no longer."""
 
 
+class ServerFails(ServerUnreachable):
+    """Every answer is an error of the server's own (HTTP 5xx)."""
+
+
 class ServerLacks(ServerError):
     """The server lacks a node class, an input or a model file that the workflow needs."""
+
+
+class UploadTooLarge(ServerError):
+    """An input is over the server's limit for uploads; another server's may be higher."""
+
+    exit_code = 2
 
 
 class JobLost(ServerError):
@@ -79,10 +90,6 @@ class JobTimeout(JobError):
     """The job took longer than it was given."""
 
     exit_code = 11
-
-
-class UploadTooLarge(InputError):
-    """An input is over the server's limit for uploads."""
 
 
 class WorkflowRefused(InputError):

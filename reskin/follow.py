@@ -8,93 +8,20 @@ leaves the one in the same moment as it enters the other, and what is in neither
 
 from __future__ import annotations
 
-import contextlib
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
-
-from reskin.errors import BadResult, JobInterrupted, JobLost, JobTimeout, ServerUnreachable, ServerWedged
+from reskin.errors import BadResult, JobInterrupted, JobLost, JobTimeout, ServerFails, ServerUnreachable, ServerWedged
+from reskin.listen import Listener, ProgressSocket, listen
 from reskin.server import ComfyServer
-from reskin.workflow import Graph, title_of
+from reskin.workflow import Graph
 
 POLL_S = 1.0
-_LISTEN_S = 0.25
-_RECONNECT_S = 3.0
-_MAX_MESSAGE_BYTES = 16 * 2**20
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the job is: the node at work, its steps done of its steps in all (both 0 when it counts none)."""
-
-    node: str
-    step: int
-    steps: int
-
-    def __str__(self) -> str:
-        return f"{self.node} {self.step}/{self.steps}" if self.steps else self.node
-
 
 Result = TypeVar("Result")
-Listener = Callable[[Progress], None]
-
-
-class ProgressSocket:
-    """The server's messages to one client id. It may fail or fall silent at any time without harm."""
-
-    def __init__(self, server: ComfyServer, client_id: str) -> None:
-        self._url = f"ws://{server.address}/ws?clientId={client_id}"
-        self._connection: ClientConnection | None = None
-        self._stack = contextlib.ExitStack()
-        self._next_try = 0.0
-        self._breaks = 0
-
-    def open(self) -> None:
-        """Connect, unless connected or tried a moment ago."""
-        if self._connection is None and time.monotonic() >= self._next_try:
-            self._next_try = time.monotonic() + _RECONNECT_S
-            try:
-                # no proxy from the environment: nothing but the named server is contacted
-                socket = connect(self._url, proxy=None, open_timeout=5, close_timeout=1, max_size=_MAX_MESSAGE_BYTES)
-                self._connection = self._stack.enter_context(socket)
-            except (OSError, WebSocketException):
-                self._breaks += 1
-
-    def mark(self) -> int | None:
-        """Return a number that stays while the connection does, and so the server process; None without one."""
-        return None if self._connection is None else self._breaks
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection = None
-        self._stack.close()
-
-    def messages(self, seconds: float) -> Iterator[dict[str, Any]]:
-        """Yield the messages of the next `seconds`; binary ones (previews) and strangers' are left out."""
-        deadline = time.monotonic() + seconds
-        self.open()
-        while (left := deadline - time.monotonic()) > 0:
-            if self._connection is None:
-                time.sleep(left)
-                return
-            try:
-                message = json.loads(self._connection.recv(timeout=left))
-            except TimeoutError:
-                return
-            except (OSError, WebSocketException):
-                self._breaks += 1
-                self.close()
-                continue
-            except ValueError:
-                continue
-            if isinstance(message, dict) and isinstance(message.get("data"), dict):
-                yield message
 
 
 @dataclass
@@ -132,7 +59,8 @@ class Follower:
     def patiently(self, action: Callable[[], Result]) -> Result:
         """Return what `action` returns, trying again while the server is away; ServerUnreachable after `patience_s`.
 
-        A server that takes requests and answers none is away since the first of them.
+        A server that takes requests and answers none is away since the first of them. One that answers with errors of
+        its own is waited for as long, it may be starting again; then its answer is the error (ServerFails).
         """
         gone_since: float | None = None
         while True:
@@ -142,12 +70,18 @@ class Follower:
             except ServerUnreachable as error:
                 gone_since = gone_since or began
                 if time.monotonic() - gone_since >= self._limits.patience_s:
+                    if isinstance(error, ServerFails):
+                        raise
                     raise ServerUnreachable(
                         f"the server at {self._server.address} went away in mid-job and did not come back within "
                         f"{self._limits.patience_s:g} s (--patience); start it and run the same command again."
                     ) from error
-            self.check()
-            self._stop.wait(POLL_S)
+            self.pause()
+
+    def pause(self) -> None:
+        """Wait a moment before something is tried again; raise what `check` raises."""
+        self.check()
+        self._stop.wait(POLL_S)
 
     def wait(self, graph: Graph, prompt_id: str, listener: Listener, mark: int | None) -> dict[str, Any]:
         """Wait until the job has ended and return its history record. mark: the socket's before the job was sent.
@@ -158,7 +92,7 @@ class Follower:
         next_poll, idle_since = 0.0, None
         while True:
             self.check()
-            ended = _listen(self._socket, graph, prompt_id, listener)
+            ended = listen(self._socket, graph, prompt_id, listener)
             if not ended and time.monotonic() < next_poll:
                 continue
             state = self.patiently(lambda: self._server.state(prompt_id))
@@ -167,7 +101,7 @@ class Follower:
                 if record is not None:
                     return record
             elif state == "unknown":
-                _listen(self._socket, graph, prompt_id, listener)  # has it broken off meanwhile?
+                listen(self._socket, graph, prompt_id, listener)  # has it broken off meanwhile?
                 unbroken = mark is not None and self._socket.mark() == mark
                 raise self._gone(prompt_id, known_to_have_ended=ended, unbroken=unbroken)
             idle = state == "waiting" and self.patiently(self._server.is_idle_with_work)
@@ -195,20 +129,3 @@ class Follower:
             f"the server at {self._server.address} no longer knows the job {prompt_id}: it was restarted; "
             "run the same command again."
         )
-
-
-def _listen(socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Listener) -> bool:
-    """Pass on the job's progress for a moment; return True as soon as the server says that it has ended."""
-    for message in socket.messages(_LISTEN_S):
-        kind, data = message.get("type"), message["data"]
-        if data.get("prompt_id") != prompt_id:
-            continue
-        if kind == "executing" and data.get("node") is None:
-            return True
-        if kind in ("execution_error", "execution_interrupted"):
-            return True
-        if kind == "executing":
-            listener(Progress(title_of(graph, str(data["node"])), 0, 0))
-        elif kind == "progress":
-            listener(Progress(title_of(graph, str(data.get("node"))), int(data["value"]), int(data["max"])))
-    return False

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
 from handoff.errors import UsageError
-from reskin.errors import ServerUnreachable
+from reskin.errors import ServerFails, ServerUnreachable
 
 TRIES = 3
 RETRY_PAUSE_S = 1.0
+_SHOWN = 200
+"""Characters of an error page that are passed on."""
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
 
@@ -47,10 +48,19 @@ class Http:
             "'python main.py --listen 127.0.0.1 --port PORT' in ComfyUI's folder, or let generate_reskin.py start it."
         )
 
+    def fails(self, answer: httpx.Response) -> ServerFails:
+        said = " ".join(answer.text.split())[:_SHOWN]
+        what = f"{answer.request.method} {answer.request.url.path}"
+        return ServerFails(
+            f"the server at {self.address} answers HTTP {answer.status_code} on {what}{said and f' ({said})'}; "
+            "see its log, and start it again if need be."
+        )
+
     def ask(self, method: str, path: str, *, tries: int = TRIES, **content: Any) -> httpx.Response:
         """Send a request, and send it again after a dropped connection or a 5xx: a server under load does both.
 
-        Raises ServerUnreachable, at once where nobody listens. Other status codes are the caller's to judge.
+        Raises ServerUnreachable, at once where nobody listens; ServerFails when the last try is a 5xx. Other status
+        codes are the caller's to judge.
         """
         while True:
             tries -= 1
@@ -58,18 +68,18 @@ class Http:
                 answer = self.client.request(method, path, **content)
                 if not answer.is_server_error:
                     return answer
-                reason = f"HTTP {answer.status_code}"
+                problem: ServerUnreachable = self.fails(answer)
             except httpx.ConnectError as error:
                 raise self.unreachable(name_of(error)) from error
             except httpx.HTTPError as error:
-                reason = name_of(error)
+                problem = self.unreachable(name_of(error))
             if tries <= 0:
-                raise self.unreachable(reason)
+                raise problem
             time.sleep(RETRY_PAUSE_S)
 
-    def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
-        """GET a JSON route; raise ServerUnreachable when what answers is no ComfyUI."""
-        answer = self.ask("GET", path, params=dict(params or {}))
+    def get(self, path: str, **how: Any) -> Any:
+        """GET a JSON route (how: as for `ask`); raise ServerUnreachable when what answers is no ComfyUI."""
+        answer = self.ask("GET", path, **how)
         try:
             if answer.is_success:
                 return answer.json()
@@ -77,9 +87,9 @@ class Http:
             pass
         raise self.unreachable(f"HTTP {answer.status_code} without JSON on {path}")
 
-    def get_record(self, path: str) -> dict[str, Any]:
+    def get_record(self, path: str, **how: Any) -> dict[str, Any]:
         """GET a JSON object; anything else is an empty one."""
-        record = self.get(path)
+        record = self.get(path, **how)
         return record if isinstance(record, dict) else {}
 
 

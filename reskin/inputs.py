@@ -10,9 +10,10 @@ from handoff.errors import InputError
 from handoff.masks import check_mask_sequence, read_masks
 from handoff.poses import check_poses
 from handoff.run import Run
+from reskin.choice import DRAFT
 from reskin.clip import Clip
 from reskin.prompt import Prompt
-from reskin.slots import nodes_of
+from reskin.slots import check_slots, nodes_of
 from reskin.workflow import Workflow
 
 _SKELETONS, _SKELETON_VIDEO = "pose_skater", "pose.mp4"
@@ -36,6 +37,8 @@ def find_inputs(run: Run, prompt: Prompt, mask: Path | None, pose: Path | None, 
         skater_mask = None
     else:
         check_mask_sequence(run.path("human_mask.mp4"), run.info)
+    if workflow.name != DRAFT:
+        check_slots(workflow, skater_mask is not None)
     draws = skater_mask is not None and bool(nodes_of(workflow.graph, "pose"))
     skeleton = _find_skeleton(pose.parent if pose else run.dir) if draws else None
     return Clip(run.info, run.source, object_mask, skater_mask, skeleton)

@@ -1,7 +1,7 @@
 """Finished windows of a reskin that is not finished: a killed command goes on with the next window.
 
 The pictures lie as the server gave them in reskins/NAME/.windows/0003-KEY/, where KEY is the SHA-256 of all that the
-server was given for that window, and are removed when output.mp4 has its name. At most 3 bytes a px of the model's
+server was given for that window, and are removed when run.json has the reskin. At most 3 bytes a px of the model's
 picture, for each frame of each window and each pass: 1.2 MB a picture of 832x480.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from reskin.workflow import Graph, title_of
@@ -13,11 +13,17 @@ _MODEL_SUFFIXES = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin", ".on
 _DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 
 
-def find_problems(graph: Graph, describe: Describe, where_from: Callable[[str], str | None] | None) -> list[str]:
+def find_problems(
+    graph: Graph,
+    describe: Describe,
+    where_from: Callable[[str], str | None] | None,
+    later: Collection[tuple[str, str]] = (),
+) -> list[str]:
     """Return a sentence for each thing that the server cannot do, each with the node's title.
 
     describe: a class's entry in /object_info, None where there is none. where_from: where to get a model file, or None.
-    Files to upload are not looked for: they are sent later. A value that comes from another node is not looked at.
+    later: (node id, input) whose values come later, so that they are not looked at yet; nor is a file to upload, or a
+    value that comes from another node.
     """
     problems = []
     for node_id, node in graph.items():
@@ -26,12 +32,13 @@ def find_problems(graph: Graph, describe: Describe, where_from: Callable[[str], 
         if info is None:
             problems.append(f"{where}: the server has no such node class; update it or install the package it is from")
             continue
-        problems += [f"{where}: {problem}" for problem in _node_problems(info, node["inputs"], where_from)]
+        unset = {name for each, name in later if each == node_id}
+        problems += [f"{where}: {problem}" for problem in _node_problems(info, node["inputs"], where_from, unset)]
     return problems
 
 
 def _node_problems(
-    info: dict[str, Any], inputs: dict[str, Any], where_from: Callable[[str], str | None] | None
+    info: dict[str, Any], inputs: dict[str, Any], where_from: Callable[[str], str | None] | None, unset: set[str]
 ) -> Iterator[str]:
     required, optional = _specs(info, "required"), _specs(info, "optional")
     hidden = (info.get("input") or {}).get("hidden") or {}
@@ -45,7 +52,7 @@ def _node_problems(
         if spec is None:
             if name not in hidden and name not in extra:
                 yield f"the server knows no input '{name}', only {_listed([*required, *optional])}"
-        elif name == top and not isinstance(value, list):
+        elif name == top and name not in unset and not isinstance(value, list):
             yield from _value_problems(name, value, spec, where_from)
 
 

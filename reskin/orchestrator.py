@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,8 @@ from typing import Any
 from handoff.errors import PreserverError, UsageError
 from reskin.download import ServerFile
 from reskin.errors import BadResult, JobInterrupted, JobLost, ServerLacks, ServerUnreachable
-from reskin.follow import Follower, Limits, Listener, Progress, ProgressSocket
+from reskin.follow import Follower, Limits
+from reskin.listen import Listener, Progress, ProgressSocket
 from reskin.objectinfo import Describe, find_problems
 from reskin.refusal import failure_of, was_interrupted
 from reskin.server import ComfyServer
@@ -100,14 +101,15 @@ class ComfyOrchestrator:
             self._infos[class_type] = self.server.node_info(class_type)
         return self._infos[class_type]
 
-    def check(self, graph: Graph, where_from: Describe | None = None) -> str:
+    def check(self, graph: Graph, where_from: Describe | None = None, later: Collection[tuple[str, str]] = ()) -> str:
         """Return the server's version; raise ServerUnreachable, or ServerLacks with all that `graph` asks in vain.
 
         That is: unknown node classes, unknown or missing inputs, and values that are not in the server's lists, such as
-        a model file. `where_from` says where to get a file of that name, or None.
+        a model file. `where_from` says where to get a file of that name, or None. later: (node id, input) of values
+        that come later.
         """
         version = self.server.version()
-        problems = find_problems(graph, self._describe, where_from)
+        problems = find_problems(graph, self._describe, where_from, later)
         if problems:
             lines = "\n".join(f"  {problem}" for problem in problems)
             raise ServerLacks(f"the server at {self.server.address} (ComfyUI {version}) cannot run this:\n{lines}")
@@ -174,6 +176,7 @@ class ComfyOrchestrator:
                     return
                 if left == 0:
                     raise
+                follower.pause()
 
     def _upload_again(self, follower: Follower, graph: Graph) -> None:
         named = {value for node in graph.values() for value in node["inputs"].values() if isinstance(value, str)}

@@ -18,8 +18,8 @@ from handoff.stage import Stage
 from reskin.choice import DRAFT, LOCKED, ONE_PASS
 from reskin.clip import Clip
 from reskin.draft import DraftPainter, decide_look, fill_look
-from reskin.follow import Listener, Progress
 from reskin.keep import KeptWindows
+from reskin.listen import Listener, Progress
 from reskin.loop import OUTPUT_CRF, Joining, paint_clip
 from reskin.nouns import write_texts
 from reskin.orchestrator import ComfyOrchestrator
@@ -27,7 +27,7 @@ from reskin.painter import Painter
 from reskin.prompt import Prompt
 from reskin.settings import Settings
 from reskin.sizes import fit_into, fit_to_area
-from reskin.slots import Choice, drop, settle, value_of, window_frames
+from reskin.slots import SEEDS, TEXTS, Choice, drop, settle, unfilled, value_of, window_frames
 from reskin.vace import REFERENCE, VacePainter
 from reskin.weightnames import where_from
 from reskin.windows import Window, plan_overlapping, plan_windows
@@ -61,7 +61,7 @@ class _Plan:
 
 
 def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: Request) -> None:
-    """Paint the clip on the server and write output.mp4 and output.json."""
+    """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie."""
     folder = run.path("reskins") / request.name
     info, output, kept = request.clip.info, folder / "output.mp4", KeptWindows(folder)
     if request.force:
@@ -81,7 +81,7 @@ def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: Request
 
             make = _plan_draft if request.workflow.name == DRAFT else _plan_model
             plan = make(request, comfy, Path(scratch), kept, show)
-            version = comfy.check(plan.graph, where_from)
+            version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
             click.echo(f"reskin/{request.name}: workflow {plan.backend}, ComfyUI {version}")
             changes = paint_clip(request.clip, plan.painter, plan.windows, output, plan.joining, window_done)
     figures = changes.as_dict()
@@ -101,12 +101,14 @@ def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: Request
     if isinstance(plan.painter, VacePainter):
         record["windows_resumed"] = plan.painter.resumed
     write_text(folder / "output.json", json.dumps(record, indent=1) + "\n")
-    kept.clear()
     for path in (output, folder / "output.json"):
         stage.add_output(path)
     stage.note("comfyui", version)
     stage.note("pixels", figures)
-    click.echo(f"{output} ({figures['frames']} frames; {figures['changed_outside_px']} px changed outside the regions)")
+    click.echo(
+        f"{output} ({figures['frames']} frames; {figures['changed_outside_px']} px changed outside the regions "
+        f"before encoding, CRF {OUTPUT_CRF})"
+    )
 
 
 def _plan_draft(request: Request, comfy: ComfyOrchestrator, scratch: Path, kept: KeptWindows, show: Listener) -> _Plan:
@@ -133,9 +135,9 @@ def _plan_model(request: Request, comfy: ComfyOrchestrator, scratch: Path, kept:
     prompt = replace(request.prompt, skater=skater)
     texts = write_texts(prompt, request.replaces, settings.object_prompt, settings.human_prompt)
     choices = [
-        Choice("prompt", ("text", "prompt"), texts.positive_of()),
-        Choice("negative prompt", ("text", "prompt"), texts.negative_of()),
-        Choice("sampler", ("seed", "noise_seed"), request.seed),
+        Choice("prompt", TEXTS, texts.positive_of()),
+        Choice("negative prompt", TEXTS, texts.negative_of()),
+        Choice("sampler", SEEDS, request.seed),
         *settings.choices(),
     ]
     graph = settle(workflow, choices, fit.model)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import httpx
 
 from handoff.errors import InputError, PreserverError, UsageError
 from reskin.errors import BadResult, JobError, JobsFailed, ServerError, WorkflowRefused
@@ -16,6 +19,8 @@ from reskin.server import ComfyServer
 
 MAX_SEEDS = 1000
 _LOOK_S = 2.0
+_ANSWER_S = 5.0
+_SILENT_S = 15.0
 _OF_THE_JOB = (JobError, WorkflowRefused, BadResult)
 """Errors that end one job and let the others go on; a ServerError ends a server, anything else the command."""
 
@@ -96,6 +101,7 @@ class _State:
     running: dict[Future[None], tuple[str, Job]]
     failed: dict[str, PreserverError]
     last: ServerError | None = None
+    silent_since: dict[str, float] = field(default_factory=dict)
 
 
 def _run_threads(state: _State, work: Work, stop: threading.Event, say: Callable[[str], None]) -> None:
@@ -106,6 +112,8 @@ def _run_threads(state: _State, work: Work, stop: threading.Event, say: Callable
                     job = state.waiting.popleft()
                     say(f"reskin/{job.name}: on {server}")
                     state.running[pool.submit(work, job, server, stop)] = (server, job)
+                if not state.running and state.alive:
+                    time.sleep(_LOOK_S)  # a silent server may answer the next time
                 for future in wait(state.running, _LOOK_S, FIRST_COMPLETED).done:
                     _collect(state, future, say)
         except BaseException:
@@ -123,14 +131,21 @@ def _call(future: Future[None], work: Work, job: Job, server: str, stop: threadi
 
 
 def _choose(state: _State, say: Callable[[str], None]) -> str | None:
-    """Return the least loaded server when it has no job of ours, else None: it is worth waiting for."""
+    """Return the least loaded server when it has no job of ours, else None: it is worth waiting for.
+
+    One that is silent is passed over, and left out when it has been silent for `_SILENT_S`: the others need not wait.
+    """
     busy = {server for server, _ in state.running.values()}
     loads = []
     for server in list(state.alive):
+        asked = time.monotonic()
         try:
             loads.append((load(server), server in busy, state.alive.index(server), server))
+            state.silent_since.pop(server, None)
         except ServerError as error:
-            if server not in busy:  # a busy one's own job says it better
+            gone = isinstance(error.__cause__, httpx.ConnectError)
+            silent_s = time.monotonic() - state.silent_since.setdefault(server, asked)
+            if server not in busy and (gone or silent_s >= _SILENT_S):  # a busy one's own job says it better
                 _bury(state, server, error, say)
     if not loads or min(loads)[1]:
         return None
@@ -138,10 +153,10 @@ def _choose(state: _State, say: Callable[[str], None]) -> str | None:
 
 
 def load(address: str) -> int:
-    """Return how many jobs, anybody's, wait or run on a server; raise ServerUnreachable."""
+    """Return how many jobs, anybody's, wait or run on a server, asked once; raise ServerUnreachable."""
     server = ComfyServer(address)
     try:
-        return server.load()
+        return server.load(_ANSWER_S)
     finally:
         server.close()
 

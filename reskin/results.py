@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from handoff.atomic import fsync
 from handoff.errors import InputError
 from handoff.masks import frame_name, write_png
-from handoff.video import read_frames
+from handoff.video import Frame, read_frames
+from reskin.clip import read_png
 from reskin.download import ServerFile
 from reskin.errors import BadResult
 from reskin.workflow import Graph, find_node
@@ -49,25 +51,33 @@ def keep_pictures(
     wanted: Sequence[int],
     size: tuple[int, int],
     folder: Path,
-) -> None:
+) -> Iterator[Frame]:
     """Bring the pictures numbered `wanted`, of `total` that there must be, to `folder` as frame_00000.png and so on.
 
+    Yields each as (H, W, 3) uint8 RGB when it is there: what cannot be read is found out now, not when it is used.
     output: from `find_output`. wanted: ascending. size: (width, height) px. Raises BadResult for another number or size
-    of pictures, and what `fetch` raises.
+    of pictures or one that cannot be read, and what `fetch` raises.
     """
     if output[1] == _VIDEO_CLASS:
-        _keep_from_video(fetch, files, total, wanted, size, folder)
+        yield from _keep_from_video(fetch, files, total, wanted, size, folder)
         return
     _check_count(len(files), total)
     for index, number in enumerate(wanted):
         path = folder / frame_name(index)
         fetch(files[number], path, _most_bytes(size))
-        _check_size(png_size(path), size)
+        _check_size(png_size(path), size)  # before it is unpacked: a small file can be a large picture
+        try:
+            picture = read_png(path)
+        except InputError as error:
+            raise BadResult(
+                f"the server gave a picture {files[number].filename!r} that cannot be read; nothing of it was kept."
+            ) from error
+        yield picture
 
 
 def _keep_from_video(
     fetch: Fetch, files: Sequence[ServerFile], total: int, wanted: Sequence[int], size: tuple[int, int], folder: Path
-) -> None:
+) -> Iterator[Frame]:
     if len(files) != 1:
         raise BadResult(f"the server gave {len(files)} videos for a window, not one; nothing of it was kept.")
     path, count, numbers = folder / "pictures.mkv", 0, {number: index for index, number in enumerate(wanted)}
@@ -76,7 +86,10 @@ def _keep_from_video(
         for count, picture in enumerate(read_frames(path), 1):
             _check_size((picture.shape[1], picture.shape[0]), size)
             if count - 1 in numbers:
-                write_png(folder / frame_name(numbers[count - 1]), picture)
+                place = folder / frame_name(numbers[count - 1])
+                write_png(place, picture)
+                fsync(place)  # as a fetched one is
+                yield picture
     except InputError as error:
         raise BadResult(f"the server's video cannot be read ({error}); nothing of it was kept.") from error
     _check_count(count, total)

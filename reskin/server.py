@@ -111,15 +111,15 @@ class ComfyServer:
                 self.cancel(prompt_id)
             raise WorkflowRefused(describe_refusal(graph, reply, answer.status_code))
 
-    def _queue(self) -> tuple[list[Any], list[Any]]:
+    def _queue(self, **how: Any) -> tuple[list[Any], list[Any]]:
         """Return the ids of the jobs that run, and of those that wait."""
-        queue = self._http.get_record("/queue")
+        queue = self._http.get_record("/queue", **how)
         running, waiting = (queue.get(key) for key in ("queue_running", "queue_pending"))
         return _ids(running), _ids(waiting)
 
-    def load(self) -> int:
-        """Return how many jobs, anybody's, run or wait."""
-        running, waiting = self._queue()
+    def load(self, timeout_s: float) -> int:
+        """Return how many jobs, anybody's, run or wait; asked once."""
+        running, waiting = self._queue(tries=1, timeout=httpx.Timeout(timeout_s))
         return len(running) + len(waiting)
 
     def is_idle_with_work(self) -> bool:
@@ -167,6 +167,9 @@ class ComfyServer:
             try:
                 download(self._http.client, file, target, max_bytes)
                 return
+            except httpx.HTTPStatusError as error:
+                if left == 0:
+                    raise self._http.fails(error.response) from error
             except httpx.HTTPError as error:
                 if left == 0 or isinstance(error, httpx.ConnectError):
                     raise self._http.unreachable(name_of(error)) from error

@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from handoff.errors import UsageError
+from reskin.clip import read_png
 from reskin.regions import GROW_PX
 from reskin.sizes import parse_size
-from reskin.slots import Choice
+from reskin.slots import FILE_INPUTS, Choice
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP, check_model_windows, fitting_overlap
 
 OVERLAP_MODES = ("fade", "anchor")
@@ -74,6 +75,8 @@ class Settings:
             Choice("model", ("unet_name", "ckpt_name", "model"), self.model, "--model"),
             Choice("LoRA", ("lora_name",), lora, "--lora"),
             Choice("LoRA", ("strength_model",), strength, "--lora"),
+            # its name on the server comes with each window
+            Choice("reference image", FILE_INPUTS, None if self.reference is None else "", "--reference"),
         ]
         return [choice for choice in choices if choice.value is not None]
 
@@ -127,6 +130,8 @@ def read_settings(given: dict[str, Any]) -> Settings:
         _check_text(name, values[name])
     if values["reference"] is not None and not values["reference"].is_file():
         raise UsageError(f"there is no picture {values['reference']}; check --reference.")
+    if values["reference"] is not None:
+        read_png(values["reference"])  # what is none is said now
     settings = Settings(**values)
     if settings.window is not None or settings.overlap is not None:
         settings.windows(None)

@@ -19,7 +19,11 @@ PASSES = ("", "skater", "object")
 PICTURES = ("source", "pose", "object mask", "skater mask", "skater, exact", "reference image")
 """Titles of the nodes that load what is uploaded for each window."""
 
-_FILE_INPUTS = ("file", "video", "image")
+FILE_INPUTS = ("file", "video", "image")
+_PREFIX = ("filename_prefix",)
+TEXTS = ("text", "prompt")
+SEEDS = ("seed", "noise_seed")
+_NEEDED = {"source": FILE_INPUTS, "prompt": TEXTS, "sampler": SEEDS, "output": _PREFIX}
 _COUNTS = {"vace": ("length",), "sampler": ("num_frames",), "gray": ("batch_size",)}
 _SIZES = ("vace", "gray", "sampler")
 
@@ -53,6 +57,33 @@ def set_slot(graph: Graph, title: str, inputs: tuple[str, ...], value: Any, *, n
                 raise InputError(f"the workflow's node '{title}' has no input '{' or '.join(inputs)}'.")
             continue
         held[name] = value[each] if isinstance(value, dict) else value
+
+
+def check_slots(workflow: Workflow, skater: bool) -> None:
+    """Raise InputError, with the title, for a template that could not do what is asked; skater: whether to paint one.
+
+    A template sees both masks that it needs, or none: then the composite alone cuts the regions out. With one of two,
+    the model would be told to leave the other region as it is.
+    """
+    graph = workflow.graph
+    for title, names in _NEEDED.items():
+        found = nodes_of(graph, title)
+        if not found:
+            raise InputError(f"the workflow '{workflow.name}' has no node titled '{title}'; it needs one.")
+        if not all(any(name in graph[node_id]["inputs"] for name in names) for node_id in found.values()):
+            wanted = "' or '".join(names)
+            raise InputError(f"the workflow '{workflow.name}' has a node '{title}' without an input '{wanted}'.")
+    masks = {title for title in ("object mask", "skater mask") if nodes_of(graph, title)}
+    if masks == {"skater mask"}:
+        raise InputError(
+            f"the workflow '{workflow.name}' has a node titled 'skater mask' and none titled 'object mask', so the "
+            "object would stay as it is; give it both, or none."
+        )
+    if skater and masks == {"object mask"}:
+        raise InputError(
+            f"the workflow '{workflow.name}' has a node titled 'object mask' and none titled 'skater mask', so the "
+            "skater would stay as she is; give it both, or name the object alone in --prompt."
+        )
 
 
 def value_of(graph: Graph, title: str, name: str) -> Any:
@@ -102,12 +133,9 @@ def settle(workflow: Workflow, choices: Iterable[Choice], size: tuple[int, int])
     """Return a copy of the template with all that is the same in every window.
 
     size: (width, height) of the model's pictures, px. Raises UsageError for an option that the template has no slot
-    for, InputError for a template without a prompt or a place for the result.
+    for.
     """
     settled = copy.deepcopy(workflow.graph)
-    for title in ("source", "prompt", "output"):
-        if not nodes_of(settled, title):
-            raise InputError(f"the workflow '{workflow.name}' has no node titled '{title}'; it needs one.")
     for choice in choices:
         nodes = [settled[node_id]["inputs"] for node_id in nodes_of(settled, choice.title).values()]
         if choice.option and not any(name in node for node in nodes for name in choice.inputs):
@@ -119,12 +147,19 @@ def settle(workflow: Workflow, choices: Iterable[Choice], size: tuple[int, int])
     return settled
 
 
+def unfilled(graph: Graph) -> set[tuple[str, str]]:
+    """Return (node id, input) of the names that `fill_window` sets: what the template has there says nothing."""
+    slots = dict.fromkeys(PICTURES, FILE_INPUTS) | {"output": _PREFIX}
+    held = [(node_id, names) for title, names in slots.items() for node_id in nodes_of(graph, title).values()]
+    return {(node_id, name) for node_id, names in held for name in names if name in graph[node_id]["inputs"]}
+
+
 def fill_window(graph: Graph, files: Mapping[str, str], frames: int, prefix: str) -> Graph:
     """Return a copy for one window. files: title -> name on the server. frames: 4n+1. prefix: of the results' names."""
     filled = copy.deepcopy(graph)
     for title, name in files.items():
-        set_slot(filled, title, _FILE_INPUTS, name, needed=True)
+        set_slot(filled, title, FILE_INPUTS, name, needed=True)
     for title, names in _COUNTS.items():
         set_slot(filled, title, names, frames)
-    set_slot(filled, "output", ("filename_prefix",), prefix, needed=True)
+    set_slot(filled, "output", _PREFIX, prefix, needed=True)
     return filled

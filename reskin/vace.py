@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from handoff.errors import InputError
 from handoff.hashing import sha256_file
 from handoff.masks import Mask, frame_name, write_png
 from handoff.video import ClipInfo, Frame
 from reskin.clip import WindowFrames, read_png
 from reskin.composite import Layers
-from reskin.follow import Listener
 from reskin.keep import KeptWindows
+from reskin.listen import Listener
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.regions import object_regions, skater_regions
 from reskin.results import find_output, keep_pictures
@@ -55,7 +56,7 @@ class VacePainter:
         inputs = self._write_inputs(cut)
         key = self._key(inputs, count)
         folder = self.kept.place(cut.window.index, key)
-        if folder.is_dir():
+        if self._is_whole(folder, count):
             self.resumed += 1
         else:
             with self.kept.make(cut.window.index, key) as partial:
@@ -67,6 +68,17 @@ class VacePainter:
     @property
     def _two_passes(self) -> bool:
         return has_two_passes(self.graph)
+
+    def _is_whole(self, folder: Path, count: int) -> bool:
+        """Say whether a window was left finished and is still to be read: what a crash has spoilt is painted again."""
+        if not folder.is_dir():
+            return False
+        try:
+            for index in range(count * (2 if self._two_passes else 1)):
+                read_png(folder / frame_name(index))
+        except InputError:
+            return False
+        return True
 
     def _read(self, folder: Path, index: int) -> Frame:
         return self.fit.to_source(read_png(folder / frame_name(index)))
@@ -118,7 +130,9 @@ class VacePainter:
         output = find_output(graph)
         results = self.comfy.run(graph, output, self.listener)
         wanted = [one * length + index for one in range(passes) for index in range(count)]
-        keep_pictures(self.comfy.fetch, output, results, passes * length, wanted, self.fit.model, folder)
+        fetch, size = self.comfy.fetch, self.fit.model
+        for _ in keep_pictures(fetch, output, results, passes * length, wanted, size, folder):
+            pass  # read again when all of them are there
 
 
 def _pad(pictures: Iterable[Frame], count: int) -> Iterator[Frame]:

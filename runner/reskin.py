@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from runner import runs
 from runner.arguments import has, named_run, stage_parser
 from runner.errors import RunnerError
-from runner.stages import comfyui, run_stage, runner
+from runner.stages import chosen, comfyui, run_stage
 
 PATIENCE = "--patience"
 """Option of the reskin stage: seconds to wait for a server that went away."""
@@ -36,12 +39,8 @@ def reskin(arguments: list[str]) -> int:
             2,
         )
     stage = ["--run", str(folder), "--mask", str(mask), "--pose", str(pose), *rest]
-    if options.server and runner() == "docker":
-        raise RunnerError(
-            f"--server {options.server[0]} cannot be reached from the reskin container, which sees ComfyUI's container "
-            "only; leave it out, or use RUNNER=local.",
-            2,
-        )
+    if options.server and chosen() == "docker":
+        _leave_the_container(options.server[0])
     code = 0 if options.force else run_stage("reskin", [*stage, "--check"], writes=[folder])
     if code != WORK_TO_DO and not options.force:
         return code
@@ -52,6 +51,20 @@ def reskin(arguments: list[str]) -> int:
         forced += [PATIENCE, "5"]  # nobody starts that server again
     with comfyui(folder / "comfyui.log") as (address, project):
         return run_stage("reskin", [*forced, *_servers([address])], writes=[folder], project=project)
+
+
+def _leave_the_container(address: str) -> None:
+    """Have this command's stage run without a container, unless docker was asked for by name (RunnerError)."""
+    if os.environ.get("RUNNER") == "docker":
+        raise RunnerError(
+            f"--server {address} cannot be reached from the reskin container, which sees ComfyUI's container "
+            "only; leave it out, or use RUNNER=local.",
+            2,
+        )
+    print(
+        f"runner: local, because the reskin container would not reach --server {address}", file=sys.stderr, flush=True
+    )
+    os.environ["RUNNER"] = "local"
 
 
 def _servers(addresses: list[str]) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -13,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handoff.errors import InputError, UsageError
+from handoff.errors import InputError, StorageError, UsageError
 from handoff.video import VideoWriter, probe, read_frames, read_gray
 from runner.process import ROOT
 from tests.clips import moving_square, textured, write_clip
@@ -31,6 +33,25 @@ def test_any_range_of_frames_is_the_same_as_in_a_full_read(tmp_path: Path) -> No
     sums = [int(frame.sum()) for frame in read_frames(clip)]
     for start, stop in ((0, 5), (11, 13), (12, 30), (47, None), (59, 60), (5, 5)):
         assert [int(frame.sum()) for frame in read_frames(clip, start, stop)] == sums[start:stop]
+
+
+@pytest.mark.parametrize("limit_kb", [2, 100, 400, 700])
+def test_a_write_that_fails_at_any_point_is_said_as_what_it_is(tmp_path: Path, limit_kb: int) -> None:
+    """The limit on a file's size stands for the full disk; FFmpeg's own last words on it must not hide the reason."""
+    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    noise = np.random.default_rng(1).integers(0, 256, (24, 120, 160, 3), np.uint8)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_kb * 1024, before[1]))
+        with (
+            pytest.raises(StorageError, match=r"cannot write .*a\.mp4: the file is larger than"),
+            VideoWriter(tmp_path / "a.mp4", Fraction(24), 160, 120, crf=0, preset="ultrafast") as writer,
+        ):
+            for frame in noise:
+                writer.write(frame)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gray_video_comes_back_bit_exact(tmp_path: Path) -> None:

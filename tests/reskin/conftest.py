@@ -23,6 +23,7 @@ from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir
 from tests.clips import moving_square, square_position, write_clip
+from tests.reskin.proxy import Proxy, proxy_to
 
 WIDTH, HEIGHT, SIDE = 160, 120, 32
 FPS = Fraction(30000, 1001)
@@ -75,6 +76,13 @@ def comfy_server(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) ->
 def comfy(comfy_server: str) -> Iterator[ComfyOrchestrator]:
     with ComfyOrchestrator(comfy_server, limits=JobLimits(120, patience_s=5)) as orchestrator:
         yield orchestrator
+
+
+@pytest.fixture
+def proxy(comfy_server: str) -> Iterator[Proxy]:
+    """A proxy before the real server, which loses and breaks what it is told to."""
+    with proxy_to(comfy_server) as made:
+        yield made
 
 
 def square_mask(index: int) -> Mask:

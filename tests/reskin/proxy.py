@@ -23,7 +23,7 @@ class Fault:
     missing: bool = False  # answered with 404 as by a server without such a route, and never handed on
     deaf: bool = False  # handed on, and the answer is lost
     delay_s: float = 0.0  # handed on late
-    before: Callable[[], None] | None = None  # called before it is handed on
+    before: Callable[[], None] | None = None  # called before it is handed on or answered
     torn_at: int | None = None  # bytes of the answer that come through
     renames: tuple[bytes, bytes] = (b"", b"")  # of one length: what the answer says, and what it says instead
 
@@ -93,13 +93,13 @@ class Proxy:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         fault = self._fault(method, path) or Fault("", "")
+        await asyncio.sleep(fault.delay_s)
+        if fault.before:
+            await asyncio.get_running_loop().run_in_executor(None, fault.before)
         if fault.broken or fault.missing:
             writer.write(_BROKEN if fault.broken else _MISSING)
             await writer.drain()
             return
-        await asyncio.sleep(fault.delay_s)
-        if fault.before:
-            await asyncio.get_running_loop().run_in_executor(None, fault.before)
         host, port = self.upstream.split(":")
         there, back = await asyncio.open_connection(host, int(port))
         try:

@@ -45,6 +45,26 @@ def read_packages() -> dict[str, dict[str, Any]]:
     return tomllib.loads((ROOT / "comfyui" / "packages.toml").read_text(encoding="utf-8"))["packages"]
 
 
+_UPLOADS = {"LoadVideo": ("file", "video_upload"), "LoadImage": ("image", "image_upload")}
+
+
+def object_info(class_type: str, nodes: dict[str, Node]) -> dict[str, Any] | None:
+    """Return the class's entry in the /object_info of a server that has nothing uploaded; None for an unknown class."""
+    node = nodes.get(class_type)
+    if node is None:
+        return None
+
+    def spec(name: str, kind: str) -> list[Any]:
+        if class_type in _UPLOADS and name == _UPLOADS[class_type][0]:
+            return ["COMBO", {"options": [], _UPLOADS[class_type][1]: True}]
+        if class_type == "VHS_LoadVideo" and name == "video":
+            return [[]]  # a bare list of what is there, with nothing that says that more can be uploaded
+        return [node.choices[name], {}] if name in node.choices else [kind, {}]
+
+    kinds = {"required": node.required, "optional": node.optional}
+    return {"input": {kind: {name: spec(name, each[name]) for name in each} for kind, each in kinds.items()}}
+
+
 def faults(graph: Graph, nodes: dict[str, Node]) -> list[str]:
     """Return one sentence for each fault of the graph, none for a graph that is whole."""
     found = list(_title_faults(graph))

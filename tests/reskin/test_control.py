@@ -51,7 +51,7 @@ class Window:
         output = find_output(graph)
         graph[find_node(graph, *output)]["inputs"]["images"] = link
         files = self.comfy.run(graph, output)
-        keep_pictures(self.comfy.fetch, output, files, FRAMES, range(FRAMES), MODEL, self.folder)
+        list(keep_pictures(self.comfy.fetch, output, files, FRAMES, range(FRAMES), MODEL, self.folder))
         return [read_png(self.folder / frame_name(index)) for index in range(FRAMES)]
 
     def video(self, title: str) -> list[Frame]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -21,16 +21,10 @@ from reskin.errors import ServerUnreachable
 from reskin.http import TRIES
 from runner.process import ROOT
 from tests.reskin.backstage import history, output_folder, processes_of
-from tests.reskin.proxy import Fault, Proxy, proxy_to
+from tests.reskin.proxy import Fault, Proxy
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
-
-
-@pytest.fixture
-def proxy(comfy_server: str) -> Iterator[Proxy]:
-    with proxy_to(comfy_server) as made:
-        yield made
 
 
 def arguments(run: Run, *options: str, name: str) -> list[str]:
@@ -103,14 +97,14 @@ def test_a_fault_that_passes_costs_nothing(make_run: MakeRun, proxy: Proxy, faul
     proxy.faults = faults
     assert reskin(run, "--server", proxy.address) == 0
     assert all(fault.times == 0 for fault in faults), "the faults did happen"
-    assert new_jobs(proxy.upstream, before) == 1, "the job was run once"
+    assert new_jobs(proxy.upstream, before) == proxy.count("POST", "/prompt") == 1, "the job was run once"
     assert whole(run, proxy.upstream)
 
 
 def test_a_socket_that_is_cut_again_and_again_costs_nothing(
     make_run: MakeRun, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reskin.follow._RECONNECT_S", 0.1)
+    monkeypatch.setattr("reskin.listen._RECONNECT_S", 0.1)
     run, before, over = make_run(40), set(history(proxy.upstream)), threading.Event()
 
     def cut() -> None:
@@ -134,7 +128,7 @@ def test_a_socket_that_is_silent_while_http_works_costs_nothing(make_run: MakeRu
     proxy.mute_sockets = True
     assert reskin(run, "--server", proxy.address) == 0
     assert proxy.sockets == 1
-    assert new_jobs(proxy.upstream, before) == 1
+    assert new_jobs(proxy.upstream, before) == proxy.count("POST", "/prompt") == 1
     assert whole(run, proxy.upstream)
 
 
@@ -154,7 +148,7 @@ def test_a_result_that_is_gone_from_the_server_is_named_and_the_next_command_mak
     assert line.endswith("HTTP 404 (was its output folder cleared?); run the same command again.")
     assert nothing_written(run)
     assert reskin(run, "--server", proxy.address) == 0
-    assert new_jobs(proxy.upstream, before) == 2, "one for each command"
+    assert new_jobs(proxy.upstream, before) == proxy.count("POST", "/prompt") == 2, "one for each command"
     assert whole(run, proxy.upstream)
 
 
@@ -179,7 +173,7 @@ def test_a_server_that_freezes_for_a_while_costs_nothing(make_run: MakeRun, prox
 
     proxy.faults = [Fault("GET", "/api/jobs", before=freeze)]
     assert reskin(run, "--server", proxy.address) == 0
-    assert new_jobs(proxy.upstream, before) == 1
+    assert new_jobs(proxy.upstream, before) == proxy.count("POST", "/prompt") == 1
     assert whole(run, proxy.upstream)
 
 
@@ -233,13 +227,13 @@ def test_a_server_that_comes_back_in_time_costs_nothing(make_run: MakeRun, proxy
 
     proxy.faults = [Fault("GET", "/history", before=leave_for_a_while)]
     assert reskin(run, "--server", proxy.address) == 0
-    assert new_jobs(proxy.upstream, before) == 1, "it still knew the job"
+    assert new_jobs(proxy.upstream, before) == proxy.count("POST", "/prompt") == 1, "it still knew the job"
     assert whole(run, proxy.upstream)
 
 
 def test_a_full_disk_on_our_side_leaves_nothing_half_written(make_run: MakeRun, proxy: Proxy, tmp_path: Path) -> None:
     """A tmpfs that holds the run and a little more; the command and the look at what it left share its namespace."""
-    run, small, before = make_run(24), tmp_path / "small", set(history(proxy.upstream))
+    run, small = make_run(24), tmp_path / "small"
     small.mkdir()
     # a tmpfs gives every file and folder whole pages
     size = 4 * sum(path.stat().st_size // 4096 + 1 for path in run.dir.rglob("*")) + 60
@@ -259,7 +253,7 @@ def test_a_full_disk_on_our_side_leaves_nothing_half_written(make_run: MakeRun, 
     assert line.startswith(f"error: cannot write {small}/run/reskins/drone")
     assert line.endswith("no space left on the device; free some room, then run the same command again.")
     assert "reskins" not in done.stdout and "partial" not in done.stdout
-    assert new_jobs(proxy.upstream, before) <= 1
+    assert proxy.count("POST", "/prompt") <= 1
 
 
 def test_two_commands_at_once_on_one_server_each_get_their_own(make_run: MakeRun, proxy: Proxy) -> None:
@@ -268,5 +262,5 @@ def test_two_commands_at_once_on_one_server_each_get_their_own(make_run: MakeRun
     given = [arguments(run, "--server", proxy.address, name="drone") for run in runs]
     both = [subprocess.Popen([sys.executable, "-m", "reskin", *each], cwd=ROOT) for each in given]
     assert [process.wait(120) for process in both] == [0, 0]
-    assert new_jobs(proxy.upstream, before) == 2
+    assert new_jobs(proxy.upstream, before) == proxy.count("POST", "/prompt") == 2
     assert all(whole(run, proxy.upstream) for run in runs)

@@ -20,7 +20,7 @@ from handoff.run import Run
 from reskin.download import ServerFile
 from reskin.errorlog import error_log
 from reskin.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, WorkflowRefused
-from reskin.follow import Progress
+from reskin.listen import Progress
 from reskin.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.workflow import Graph
 from runner.process import ROOT
@@ -154,7 +154,7 @@ def test_a_silent_socket_costs_the_progress_bar_and_nothing_else(
         time.sleep(seconds)
         return iter(())
 
-    monkeypatch.setattr("reskin.follow.ProgressSocket.messages", silent)
+    monkeypatch.setattr("reskin.listen.ProgressSocket.messages", silent)
     assert len(comfy.run(slow_graph(2), OUTPUT)) == 4
 
 
@@ -175,8 +175,9 @@ def test_two_clients_at_once_each_get_their_own(comfy_server: str) -> None:
     assert {number: len(files) for number, files in results.items()} == {1: 1, 2: 2, 3: 3}
 
 
-def test_ctrl_c_stops_the_job_and_leaves_nothing_half_written(
-    make_run: MakeRun, comfy_server: str, comfy: ComfyOrchestrator
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_stop_the_job_and_leave_nothing_half_written(
+    make_run: MakeRun, comfy_server: str, comfy: ComfyOrchestrator, number: signal.Signals
 ) -> None:
     run = make_run(400)
     arguments = ["--run", str(run.dir), "--prompt", "drone", "--server", comfy_server]
@@ -185,7 +186,7 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_half_written(
         while not (list(run.dir.rglob("texture.mp4")) and queue_of(comfy)["queue_running"]):
             assert process.poll() is None
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors.decode()
     assert b"interrupted" in errors
@@ -194,7 +195,10 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_half_written(
     assert "reskin/drone" not in Run.open(run.dir).manifest["stages"]
 
 
-def test_ctrl_c_stops_the_jobs_on_every_server(make_run: MakeRun, comfy_server: str, comfy: ComfyOrchestrator) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_stop_the_jobs_on_every_server(
+    make_run: MakeRun, comfy_server: str, comfy: ComfyOrchestrator, number: signal.Signals
+) -> None:
     run = make_run(200)
     with proxy_to(comfy_server) as proxy:
         servers = ["--server", comfy_server, "--server", proxy.address, "--seeds", "3"]
@@ -205,7 +209,7 @@ def test_ctrl_c_stops_the_jobs_on_every_server(make_run: MakeRun, comfy_server: 
             while len([*queue_of(comfy)["queue_running"], *queue_of(comfy)["queue_pending"]]) < 2:
                 assert process.poll() is None
                 time.sleep(0.05)
-            os.kill(process.pid, signal.SIGINT)
+            os.kill(process.pid, number)
             _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors.decode()
     assert is_idle(comfy)

@@ -12,7 +12,7 @@ import pytest
 
 from handoff.run import Run
 from reskin.errors import JobFailed, JobInterrupted, JobTimeout
-from reskin.follow import Progress
+from reskin.listen import Progress
 from reskin.orchestrator import ComfyOrchestrator, JobLimits
 from tests.reskin.backstage import history
 from tests.reskin.proxy import Fault, Proxy, proxy_to

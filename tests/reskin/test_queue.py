@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from handoff.errors import InputError, StorageError, UsageError
-from reskin.errors import JobFailed, JobsFailed, JobTimeout, ServerUnreachable
+from reskin.errors import (
+    JobFailed,
+    JobsFailed,
+    JobTimeout,
+    ServerError,
+    ServerFails,
+    ServerUnreachable,
+    UploadTooLarge,
+)
 from reskin.prompt import parse_prompt
 from reskin.queue import Job, plan_jobs, read_prompts, run_queue
 
@@ -118,17 +130,32 @@ def test_a_server_with_other_peoples_jobs_is_left_to_them_while_another_has_fewe
     assert floor.done == [(job.name, "a:1") for job in JOBS]
 
 
-def test_a_server_that_dies_gives_its_job_back_and_is_not_asked_again(loads: dict[str, int]) -> None:
+@pytest.mark.parametrize("error", [ServerUnreachable, ServerFails, UploadTooLarge])
+def test_a_server_that_is_of_no_use_gives_its_job_back_and_is_not_asked_again(
+    loads: dict[str, int], error: type[ServerError]
+) -> None:
     floor, said = Floor(loads), list[str]()
 
     def die(server: str) -> None:
         if server == "b:1":
-            raise ServerUnreachable("b is gone")
+            raise error("b is of no use")
 
     floor.ends = {job.name: die for job in JOBS}
     run_queue(JOBS, ["b:1", "a:1"], floor.work, said.append)
     assert sorted(floor.done) == [(job.name, "a:1") for job in JOBS]
-    assert [line for line in said if "left out" in line] == ["reskin: b:1 is left out from now on: b is gone"]
+    assert [line for line in said if "left out" in line] == ["reskin: b:1 is left out from now on: b is of no use"]
+
+
+@pytest.mark.parametrize("servers", [["a:1"], ["a:1", "b:1"]])
+def test_files_that_no_server_takes_are_bad_input(loads: dict[str, int], servers: list[str]) -> None:
+    def refuse(server: str) -> None:
+        raise UploadTooLarge(f"{server} takes no file as large")
+
+    floor = Floor(loads)
+    floor.ends = {job.name: refuse for job in JOBS}
+    with pytest.raises(JobsFailed, match="4 of 4 jobs failed") as caught:
+        run_queue(JOBS, servers, floor.work, lambda line: None)
+    assert caught.value.exit_code == 2
 
 
 def test_a_job_that_fails_does_not_hold_up_the_others_and_gives_the_exit_code(loads: dict[str, int]) -> None:
@@ -145,6 +172,31 @@ def test_a_job_that_fails_does_not_hold_up_the_others_and_gives_the_exit_code(lo
     )
     assert caught.value.exit_code == 11
     assert sorted(name for name, _ in floor.done) == ["job0", "job2", "job3"]
+
+
+class Idle(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"queue_running": [], "queue_pending": []}')
+
+
+def test_a_frozen_server_holds_up_no_other_and_is_left_out_when_it_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and answers nothing: the kernel does that for a stopped process."""
+    for name, seconds in (("_LOOK_S", 0.05), ("_ANSWER_S", 0.3), ("_SILENT_S", 1.0)):
+        monkeypatch.setattr(f"reskin.queue.{name}", seconds)
+    with socket.create_server(("127.0.0.1", 0)) as frozen, HTTPServer(("127.0.0.1", 0), Idle) as idle:
+        threading.Thread(target=idle.serve_forever, daemon=True).start()
+        servers = [f"127.0.0.1:{port}" for port in (frozen.getsockname()[1], idle.server_port)]
+        floor, said, began = Floor(dict.fromkeys(servers, 0)), list[str](), time.monotonic()
+        first: list[float] = []
+        floor.ends = {job.name: lambda server: first.append(time.monotonic() - began) for job in JOBS}
+        run_queue([*JOBS, *(replace(job, name=f"{job.name}-again") for job in JOBS)], servers, floor.work, said.append)
+        idle.shutdown()
+    assert first[0] < 1.0, "the first job did not wait for the frozen server to be given up"
+    assert len(floor.done) == 8 and {server for _, server in floor.done} == {servers[1]}
+    assert [line.split(" is ")[0] for line in said if "left out" in line] == [f"reskin: {servers[0]}"]
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("servers", [["a:1"], ["a:1", "b:1"]])

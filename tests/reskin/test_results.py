@@ -85,7 +85,8 @@ def put(server: Path, output: tuple[str, str], pictures: list[Frame]) -> list[Se
 def test_the_wanted_pictures_come_back_pixel_for_pixel(server: Path, place: Path, output: tuple[str, str]) -> None:
     pictures = noise(9)
     files = put(server, output, pictures)
-    keep_pictures(server_with(server), output, files, 9, [0, 1, 2, 5, 6], SIZE, place)
+    given = keep_pictures(server_with(server), output, files, 9, [0, 1, 2, 5, 6], SIZE, place)
+    np.testing.assert_array_equal(list(given), [pictures[index] for index in (0, 1, 2, 5, 6)])
     np.testing.assert_array_equal(kept(place), [pictures[index] for index in (0, 1, 2, 5, 6)])
 
 
@@ -96,20 +97,40 @@ def test_another_number_of_pictures_is_no_result(
 ) -> None:
     files = put(server, output, noise(count))
     with pytest.raises(BadResult, match=f"gave {count} frames for a window of 9"):
-        keep_pictures(server_with(server), output, files, 9, range(9), SIZE, place)
+        list(keep_pictures(server_with(server), output, files, 9, range(9), SIZE, place))
 
 
 @pytest.mark.parametrize("output", [PNG, VIDEO])
 def test_another_size_is_no_result(server: Path, place: Path, output: tuple[str, str]) -> None:
     files = put(server, output, noise(2, (48, 30)))
     with pytest.raises(BadResult, match="gave 48x30 px for a frame of 48x32 px"):
-        keep_pictures(server_with(server), output, files, 2, range(2), SIZE, place)
+        list(keep_pictures(server_with(server), output, files, 2, range(2), SIZE, place))
 
 
 def test_what_is_no_png_is_no_result(server: Path, place: Path) -> None:
     (server / "a.png").write_bytes(b"no picture")
     with pytest.raises(BadResult, match="gave no PNG"):
-        keep_pictures(server_with(server), PNG, on_the_server(["a.png"]), 1, [0], SIZE, place)
+        list(keep_pictures(server_with(server), PNG, on_the_server(["a.png"]), 1, [0], SIZE, place))
+
+
+@pytest.mark.parametrize("damage", ["torn", "a byte changed"])
+def test_a_picture_that_cannot_be_read_is_found_out_when_it_comes(server: Path, place: Path, damage: str) -> None:
+    files = put(server, PNG, noise(3))
+    data = bytearray((server / "a_1.png").read_bytes())
+    data[len(data) // 2] ^= 1
+    (server / "a_1.png").write_bytes(data if damage == "a byte changed" else data[: len(data) // 2])
+    with pytest.raises(BadResult, match=r"gave a picture 'a_1\.png' that cannot be read; nothing of it was kept"):
+        list(keep_pictures(server_with(server), PNG, files, 3, range(3), SIZE, place))
+
+
+def test_the_pictures_of_a_video_are_on_the_disk_before_they_count_as_kept(
+    server: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a PNG file is when it has been fetched."""
+    synced: list[Path] = []
+    monkeypatch.setattr("reskin.results.fsync", synced.append)
+    list(keep_pictures(server_with(server), VIDEO, put(server, VIDEO, noise(3)), 3, range(3), SIZE, place))
+    assert synced == [place / frame_name(index) for index in range(3)]
 
 
 def test_a_video_that_breaks_off_is_no_result(server: Path, place: Path) -> None:
@@ -117,12 +138,12 @@ def test_a_video_that_breaks_off_is_no_result(server: Path, place: Path) -> None
     whole = (server / "a.mkv").read_bytes()
     (server / "a.mkv").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadResult, match=r"nothing of it was kept"):
-        keep_pictures(server_with(server), VIDEO, files, 9, range(9), SIZE, place)
+        list(keep_pictures(server_with(server), VIDEO, files, 9, range(9), SIZE, place))
 
 
 def test_two_videos_are_no_result(server: Path, place: Path) -> None:
     with pytest.raises(BadResult, match="gave 2 videos for a window, not one"):
-        keep_pictures(server_with(server), VIDEO, on_the_server(["a.mkv", "b.mkv"]), 1, [0], SIZE, place)
+        list(keep_pictures(server_with(server), VIDEO, on_the_server(["a.mkv", "b.mkv"]), 1, [0], SIZE, place))
 
 
 @pytest.mark.parametrize(("name", "output"), [("wan_vace", PNG), ("wan_vace_vhs", VIDEO), ("draft", PNG)])

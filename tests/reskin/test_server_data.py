@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,6 +14,7 @@ import pytest
 
 from handoff.errors import PreserverError, UsageError
 from reskin.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
+from reskin.listen import ProgressSocket
 from reskin.server import ComfyServer, ServerFile, parse_address
 
 GRAPH = {"7": {"class_type": "LoadVideo", "inputs": {"file": ""}, "_meta": {"title": "source"}}}
@@ -76,6 +78,28 @@ def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ServerUnreachable):
         server(answer).version()
     assert set(asked) == {"127.0.0.1"}
+
+
+def test_a_redirect_of_the_socket_is_not_followed() -> None:
+    """Two real listeners: the one redirects to the other, which must hear nothing."""
+
+    class Redirect(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"ws://127.0.0.1:{elsewhere.getsockname()[1]}/ws")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere, HTTPServer(("127.0.0.1", 0), Redirect) as redirecting:
+        threading.Thread(target=redirecting.handle_request).start()
+        progress = ProgressSocket(ComfyServer(f"127.0.0.1:{redirecting.server_port}"), "me")
+        progress.open()
+        assert progress.mark() is None
+        elsewhere.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
 
 
 def test_a_proxy_of_the_environment_never_sees_a_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,12 @@ def test_what_cannot_be_is_refused_by_the_options_name(options: tuple[str, ...],
         read(*options)
 
 
+def test_a_reference_that_is_no_picture_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "drone.png").write_text("a drone")
+    with pytest.raises(InputError, match=r"drone\.png is not a picture that can be read"):
+        read("--reference", str(tmp_path / "drone.png"))
+
+
 def reskin(run: Run, *options: str) -> int:
     given = ["--run", str(run.dir), "--prompt", "drone, samurai", "--check", *options]
     code = CliRunner().invoke(command, given, catch_exceptions=False, standalone_mode=False).return_value

@@ -16,13 +16,14 @@ from handoff.stage import run_stage
 from handoff.video import ClipInfo, probe
 from reskin.download import ServerFile
 from reskin.inputs import find_inputs
+from reskin.objectinfo import find_problems
 from reskin.orchestrator import ComfyOrchestrator
 from reskin.paint import Request, paint_run
 from reskin.prompt import parse_prompt
 from reskin.settings import Settings
 from reskin.slots import has_two_passes, nodes_of
 from reskin.workflow import Graph, find_node, load_workflow, workflow_names
-from tests.reskin.schema import faults, read_nodes
+from tests.reskin.schema import faults, object_info, read_nodes
 from tests.reskin.test_results import write_ffv1
 
 NODES = read_nodes()[1]
@@ -39,7 +40,8 @@ class StandIn:
         self.folder, self.uploads = folder, dict[str, ClipInfo | None]()
         self.graph: Graph = {}
 
-    def check(self, graph: Graph, where_from: Any) -> str:
+    def check(self, graph: Graph, where_from: Any, later: Any) -> str:
+        assert find_problems(graph, lambda name: object_info(name, NODES), where_from, later) == []
         return "0.30.0"
 
     def upload(self, path: Path, name: str) -> str:
@@ -139,6 +141,7 @@ def test_each_region_has_its_own_prompt_where_the_template_has_regions(paint: Pa
     assert all("samurai" in said[each] for each in said.keys() & {"", "skater"})
 
 
-def test_what_a_template_has_no_slot_for_is_refused_by_the_options_name(paint: Paint) -> None:
-    with pytest.raises(UsageError, match="'cogvideox_fun' has no slot for --lora"):
-        paint("cogvideox_fun", lora=("look.safetensors", 0.8))
+@pytest.mark.parametrize(("option", "value"), [("lora", ("look.safetensors", 0.8)), ("reference", Path("drone.png"))])
+def test_what_a_template_has_no_slot_for_is_refused_by_the_options_name(paint: Paint, option: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"'cogvideox_fun' has no slot for --{option}; leave it out"):
+        paint("cogvideox_fun", **{option: value})

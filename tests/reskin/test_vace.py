@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from handoff.masks import Mask
 from handoff.run import Run
@@ -91,14 +93,48 @@ def test_a_killed_locked_reskin_goes_on_and_every_pixel_is_where_it_belongs(
     info = probe(run.path(f"{NAME}/output.mp4"))
     assert (info.width, info.height, info.fps, info.frames) == (WIDTH, HEIGHT, FPS, 33)
     assert record["size"] == {"model": [80, 64], "inner": [80, 60], "offset": [0, 2]}
-    check_pixels(run, written, record["pixels"])
+    told_apart = check_pixels(run, written, record["pixels"], passes=2)
+    single = sum(sum(int(mask.sum()) for mask in regions(index)) for index in range(33) if index not in range(16, 21))
+    assert told_apart > 0.9 * single, "the two passes differ, so that taking one for the other would be seen"
+    check_background(run)
 
 
-def check_pixels(run: Run, written: list[Frame], counted: dict[str, int]) -> None:
-    """Hold every frame against what the server gave for each pass and window."""
+def test_one_pass_is_as_exact(make_run: MakeRun, comfy_server: str) -> None:
+    run = make_run(33)
+    with kept_open() as written:
+        assert reskin(run, comfy_server, "--workflow", "wan_vace", *TWO).return_value == 0
+    record = json.loads(run.path(f"{NAME}/output.json").read_text())
+    assert record["windows"] == [[0, 20], [16, 32]] and record["windows_resumed"] == 0
+    info = probe(run.path(f"{NAME}/output.mp4"))
+    assert (info.width, info.height, info.fps, info.frames) == (WIDTH, HEIGHT, FPS, 33)
+    check_pixels(run, written, record["pixels"], passes=1)
+    check_background(run)
+
+
+def check_background(run: Run) -> None:
+    """Hold the background of output.mp4, as it is decoded, against the source's: what differs is the encoder's doing.
+
+    Measured, in levels of 255: 3.8 on average and 40 at the 99.9th percentile; more than 2 px from the masks, where no
+    colour of the model's noise bleeds to, 3.6 and 19. The source itself, encoded alike, gives 3.6 and 19.
+    """
+    near, far = list[NDArray[np.int16]](), list[NDArray[np.int16]]()
+    decoded = zip(read_frames(run.source), read_frames(run.path(f"{NAME}/output.mp4")), strict=True)
+    for index, (source, output) in enumerate(decoded):
+        error = np.abs(np.subtract(output, source, dtype=np.int16))
+        painted = np.logical_or(*regions(index))
+        near.append(error[~painted])
+        far.append(error[cv2.dilate(painted.astype(np.uint8), np.ones((5, 5))) == 0])
+    for errors, mean, most in ((near, 4.0, 44), (far, 3.8, 21)):
+        every = np.concatenate(errors)
+        assert every.mean() < mean
+        assert np.percentile(every, 99.9) <= most
+
+
+def check_pixels(run: Run, written: list[Frame], counted: dict[str, int], passes: int) -> int:
+    """Hold every frame against what the server gave; return how many pixels would differ with the passes exchanged."""
     lengths, starts = (21, 17), (0, 16)
     skaters = [pictures(run, window, 0, count) for window, count in enumerate(lengths)]
-    objects = [pictures(run, window, count, count) for window, count in enumerate(lengths)]
+    objects = [pictures(run, window, count * (passes - 1), count) for window, count in enumerate(lengths)]
     told_apart = 0
     for index, (source, output) in enumerate(zip(read_frames(run.source), written, strict=True)):
         thing, person = regions(index)
@@ -120,8 +156,7 @@ def check_pixels(run: Run, written: list[Frame], counted: dict[str, int]) -> Non
     assert [counted["object_px"], counted["skater_px"]] == list(np.sum(inside, axis=0))
     assert counted["object_changed_px"] > 0.99 * counted["object_px"]
     assert counted["skater_changed_px"] > 0.99 * counted["skater_px"]
-    single = sum(sum(inside[index]) for index in range(33) if index not in range(16, 21))
-    assert told_apart > 0.9 * single, "the two passes differ, so that taking one for the other would be seen"
+    return told_apart
 
 
 def test_anchored_windows_keep_the_earlier_windows_frames(make_run: MakeRun, comfy_server: str) -> None:

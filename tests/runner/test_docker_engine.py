@@ -129,6 +129,24 @@ def test_auto_is_docker_only_where_all_five_images_are(only: Only) -> None:
     assert runner(None) == runner("auto") == runner("") == "docker"
 
 
+def test_a_server_by_address_is_reached_without_a_container_unless_docker_was_asked_for(
+    only: Only, tmp_path: Path
+) -> None:
+    only({**WELL, "image": (0, '[{"Config": {"Labels": {}}}]'), "ps": (0, ""), "network": (0, "")})
+    for name in ("run.json", "mask.mp4", "pose.json"):
+        (tmp_path / name).write_text("{}")
+    code = (
+        "from runner import reskin, stages\n"
+        "reskin.run_stage = lambda *arguments, **options: print(stages.runner()) or 0\n"
+        f"files = ['--mask', '{tmp_path}/mask.mp4', '--pose', '{tmp_path}/pose.json']\n"
+        f"reskin.reskin(['--run', '{tmp_path}', *files, '--prompt', 'drone', '--server', 'gpu1:8188'])"
+    )
+    assert runner(None) == "docker"
+    for wish in (None, "", "auto", "local"):
+        assert ask(code, wish) == "local", wish
+    assert "--server gpu1:8188 cannot be reached from the reskin container" in ask(code, "docker")
+
+
 def test_an_unknown_runner_is_said_to_be(only: Only) -> None:
     only(None)
     assert runner("podman") == "2 RUNNER=podman is not known; use one of auto, local, docker."

@@ -1,0 +1,44 @@
+"""What is left of a reskin that did not end well is used by the next command, on a real ComfyUI server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from handoff.errors import StorageError
+from handoff.masks import frame_name
+from handoff.run import Run
+from reskin.keep import FOLDER
+from tests.reskin.backstage import history
+from tests.reskin.vacerun import NAME, reskin
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+MakeRun = Callable[..., Run]
+OPTIONS = ("--workflow", "wan_vace", "--window", "13", "--overlap", "5")
+
+
+def test_windows_outlive_a_manifest_that_cannot_be_written_and_one_that_is_spoilt_is_painted_again(
+    make_run: MakeRun, comfy_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(15)
+
+    def full(self: Run) -> None:
+        raise StorageError("cannot write run.json: no space left on the device")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match=r"run\.json"):
+        patch.setattr(Run, "save", full)
+        reskin(run, comfy_server, *OPTIONS)
+    assert "reskin/drone-samurai" not in Run.open(run.dir).manifest["stages"]
+    first, second = sorted(run.path(f"{NAME}/{FOLDER}").iterdir())
+    assert (len(list(first.iterdir())), len(list(second.iterdir()))) == (13, 7)
+
+    # as a power cut leaves a file that was never on the disk
+    (second / frame_name(3)).write_bytes(b"")
+    jobs = len(history(comfy_server))
+    assert reskin(run, comfy_server, *OPTIONS).return_value == 0
+    assert json.loads(run.path(f"{NAME}/output.json").read_text())["windows_resumed"] == 1
+    assert len(history(comfy_server)) - jobs == 1, "only the window that could not be read"
+    assert "reskin/drone-samurai" in Run.open(run.dir).manifest["stages"]
+    assert sorted(path.name for path in run.path(NAME).iterdir()) == ["output.json", "output.mp4"]
