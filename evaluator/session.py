@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from evaluator.chart import write_chart
@@ -79,6 +80,9 @@ class Session:
     def score(self, found: Iterator[Mask]) -> None:
         """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
         with contextlib.ExitStack() as stack:
+            # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
+            stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+            cv2.setNumThreads(1)
             sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED, nice=_NICE)))
             writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
 

@@ -72,7 +72,7 @@ def test_the_state_stops_growing_on_the_way_back_from_a_mask_on_the_last_frame(
 
 @pytest.mark.slow
 def test_resident_memory_is_flat_where_upstreams_grows() -> None:
-    command = [sys.executable, "-m", "bench.tracker", "--frames", "120", "--image-size", "256"]
+    command = [sys.executable, "-m", "bench.tracker", "--frames", "240", "--image-size", "256"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=dict(os.environ), check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
