@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from handoff.errors import PreserverError
+from handoff.interrupt import interruptible
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it: 128 + SIGINT."""
@@ -22,7 +23,8 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
     "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
     """
     try:
-        code = command.main(args=arguments, standalone_mode=False)
+        with interruptible():
+            code = command.main(args=arguments, standalone_mode=False)
     except PreserverError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
