@@ -15,7 +15,6 @@ from evaluator.result import Result
 from evaluator.retrack import choose_setup
 from handoff.box import BOX, Box
 from handoff.errors import InputError, UsageError
-from handoff.interrupt import interruptible
 from handoff.options import FiniteRange
 from tracker.choice import BACKENDS, Wanted
 from tracker.sam2.backend import DEVICES, MODELS
@@ -86,24 +85,23 @@ def evaluate(
     if generated is not None and generated_mask is not None:
         raise UsageError("give either -generated VIDEO or --generated-mask MASK, not both.")
     wishes = Wishes(threshold, frozenset({"json", *(formats or FILES)}), calibrate, force)
-    with interruptible():
-        if generated is not None:
-            run = run_of(original)
-            material = gather(original, generated, run, pose, generated_pose)
-            setup = choose_setup(run, original, material.info, bbox, frame, Wanted(backend, model, device))
-            job = Job(material, setup, output or generated.parent / "report", wishes, click.echo)
-            job.check()
-            if check:
-                return 0
-            click.echo(setup.line())
-            return _close(job.result(), job.report)
-        if generated_mask is None:
-            raise UsageError("give either -generated VIDEO or --generated-mask MASK.")
-        only_for_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check}
-        _refuse_with_masks(**only_for_clips, pose=pose, generated_pose=generated_pose)
-        if OVERLAY in formats:
-            raise UsageError("overlay.mp4 shows clips, and two masks have none; leave out --format overlay.")
-        return _close(compare_masks(original, generated_mask, wishes, output, click.echo), output)
+    if generated is not None:
+        run = run_of(original)
+        material = gather(original, generated, run, pose, generated_pose)
+        setup = choose_setup(run, original, material.info, bbox, frame, Wanted(backend, model, device))
+        job = Job(material, setup, output or generated.parent / "report", wishes, click.echo)
+        job.check()
+        if check:
+            return 0
+        click.echo(setup.line())
+        return _close(job.result(), job.report)
+    if generated_mask is None:
+        raise UsageError("give either -generated VIDEO or --generated-mask MASK.")
+    only_for_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check}
+    _refuse_with_masks(**only_for_clips, pose=pose, generated_pose=generated_pose)
+    if OVERLAY in formats:
+        raise UsageError("overlay.mp4 shows clips, and two masks have none; leave out --format overlay.")
+    return _close(compare_masks(original, generated_mask, wishes, output, click.echo), output)
 
 
 def _refuse_with_masks(**options: object) -> None:

@@ -11,7 +11,6 @@ import click
 
 from handoff.atomic import write_text
 from handoff.errors import UsageError
-from handoff.interrupt import interruptible
 from handoff.run import Run
 from handoff.stage import Stage, run_stage, tool_versions
 from reskin.choice import DRAFT, choose_workflow
@@ -59,7 +58,6 @@ class _Planned(Exception):
 @click.option("--force", is_flag=True, help="Do it again even when nothing has changed.")
 @click.option("--check", is_flag=True, help=f"Only say whether there is work: exit 0 for no, {WORK_TO_DO} for yes.")
 @painting_options
-@interruptible()
 def command(
     run_dir: Path,
     prompt: str | None,

@@ -103,8 +103,7 @@ def load(file: Path) -> list[str]:
     if not beside.is_file():
         raise RunnerError(f"{beside} is missing, so {file.name} cannot be checked; carry both files here.", 2)
     expected = beside.read_text().split()[0] if beside.read_text().split() else ""
-    with file.open("rb") as opened:
-        actual = hashlib.file_digest(opened, "sha256").hexdigest()
+    actual = runs.sha256(file)
     if actual != expected:
         raise RunnerError(
             f"{file} is damaged: its SHA-256 is {actual}, {beside.name} says {expected}; copy it again.", 2

@@ -10,6 +10,7 @@ import subprocess
 from typing import Any
 
 from runner.errors import RunnerError
+from runner.version import numbers
 
 TIMEOUT_S = 60
 ENGINE_NEEDED = (25,)
@@ -29,11 +30,6 @@ def docker(*arguments: str, timeout_s: float = TIMEOUT_S) -> subprocess.Complete
         raise RunnerError(f"docker {arguments[0]} gave no answer for {timeout_s:.0f} s; is the engine well?") from None
 
 
-def _version(text: str) -> tuple[int, ...]:
-    numbers = text.strip().lstrip("v").split("-")[0].split("+")[0].split(".")
-    return tuple(int(each) for each in numbers if each.isdigit())
-
-
 @functools.cache
 def problem() -> str | None:
     """Say in one sentence why containers cannot be run here, or None when they can."""
@@ -50,7 +46,7 @@ def problem() -> str | None:
         return (
             f"the Docker engine does not answer ({said}); start it (sudo systemctl start docker), or use RUNNER=local."
         )
-    if _version(engine.stdout) < ENGINE_NEEDED:
+    if numbers(engine.stdout) < ENGINE_NEEDED:
         needed = ".".join(str(each) for each in ENGINE_NEEDED)
         return f"Docker Engine is {engine.stdout.strip()}, {needed} is needed; update it, or use RUNNER=local."
     if "userns" in security():
@@ -63,7 +59,7 @@ def problem() -> str | None:
         return (
             "Docker has no compose plugin; install docker-compose-plugin (or docker-compose-v2), or use RUNNER=local."
         )
-    if _version(compose.stdout) < COMPOSE_NEEDED:
+    if numbers(compose.stdout) < COMPOSE_NEEDED:
         needed = ".".join(str(each) for each in COMPOSE_NEEDED)
         return f"Docker Compose is {compose.stdout.strip()}, {needed} is needed; update it, or use RUNNER=local."
     return None

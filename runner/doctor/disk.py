@@ -19,7 +19,6 @@ ENVIRONMENTS_GB = 8.0
 """The stages' virtual environments, ComfyUI's PyTorch among them (README)."""
 RUN_GB = 1.0
 """A run's masks, pictures and windows; a long clip takes more."""
-_STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 
 
 def _free_gb(folder: Path) -> float:
@@ -53,8 +52,8 @@ def engine_line(needed: bool) -> Line | None:
 def local_lines(weights_gb: float, local: bool) -> Iterator[Line]:
     """Yield the room for environments and for data/. weights_gb: model files that are still to be fetched."""
     if local:
-        there = [stage for stage in _STAGES if any(ENVS.glob(f"{stage}-*/.complete"))]
-        need = 0.0 if len(there) == len(_STAGES) else ENVIRONMENTS_GB
+        there = [stage for stage in images.STAGES if any(ENVS.glob(f"{stage}-*/.complete"))]
+        need = 0.0 if len(there) == len(images.STAGES) else ENVIRONMENTS_GB
         yield _line("disk: .envs", ENVS, need, "the environments still take", "free some room", True)
     mend = "free some room, or DATA_DIR=/a/larger/disk"
     yield _line("disk: data", runs.data_dir(), RUN_GB, "a run takes about", mend, True)

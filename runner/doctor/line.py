@@ -36,14 +36,3 @@ def ask(*command: str) -> tuple[int, str]:
     except subprocess.TimeoutExpired:
         return 124, f"no answer for {TIMEOUT_S:.0f} s"
     return done.returncode, f"{done.stdout}{done.stderr}".strip()
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version: "570.124.06" -> (570, 124, 6)."""
-    found = []
-    for part in version.strip().lstrip("v").split("."):
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        found.append(int(digits))
-    return tuple(found)

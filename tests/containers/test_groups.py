@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,18 +29,8 @@ def test_a_clip_and_a_data_folder_that_only_a_group_may_enter_are_used(
     shared.chmod(0o770)
     (shared / "clip.mp4").chmod(0o640)
     mine = again.elsewhere(shared / "data", MODELS_DIR=str(shared / "models"), HOME=str(shared))
-    done = subprocess.run(
-        [python, mine.root / "extract_physics.py", "-i", shared / "clip.mp4", *BOX],
-        user=CALLER,
-        group=CALLER,
-        extra_groups=[OTHER, socket],
-        env=mine.environment | {"PYTHONDONTWRITEBYTECODE": "1"},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    wanted = [CALLER, OTHER, socket]
+    done = mine.as_user(CALLER, wanted, python, "extract_physics.py", "-i", shared / "clip.mp4", *BOX)
     assert done.returncode == 0, done.stderr
     assert outputs(mine.run("clip")) == outputs(undisturbed)
     assert {path.lstat().st_uid for path in (shared / "data").rglob("*")} == {CALLER}

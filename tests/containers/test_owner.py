@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,19 +29,8 @@ def test_every_file_of_a_run_is_the_callers(
 ) -> None:
     os.chown(again.data, CALLER, group)
     home = again.data / "home"
-    settings = {"MODELS_DIR": str(again.data / "models"), "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [python, again.root / "extract_physics.py", "-i", clip, *BOX],
-        user=CALLER,
-        group=group,
-        extra_groups=[],
-        env=again.environment | settings,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    mine = again.elsewhere(again.data, MODELS_DIR=str(again.data / "models"), HOME=str(home))
+    done = mine.as_user(CALLER, [group], python, "extract_physics.py", "-i", clip, *BOX)
     assert done.returncode == 0, done.stderr
     made = [path for path in again.data.rglob("*") if path != home and home not in path.parents]
     assert len(made) > 100
