@@ -22,26 +22,26 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
 
     "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
     """
-    try:
-        with interruptible():
+    with interruptible():
+        try:
             code = command.main(args=arguments, standalone_mode=False)
-    except PreserverError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("error: interrupted; the run is left as it was, run the same command to go on.", err=True)
-        sys.exit(INTERRUPTED)
-    except SystemExit:
-        sys.exit(FAULT)
-    except Exception as error:
-        traceback.print_exc()
-        click.echo(
-            f"error: {type(error).__name__}, which nobody foresaw (above is where), stopped the work; nothing was "
-            "decided. Report it, or run the same command again.",
-            err=True,
-        )
-        sys.exit(FAULT)
-    sys.exit(code if isinstance(code, int) else 0)
+        except PreserverError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("error: interrupted; the run is left as it was, run the same command to go on.", err=True)
+            sys.exit(INTERRUPTED)
+        except SystemExit:
+            sys.exit(FAULT)
+        except Exception as error:
+            traceback.print_exc()
+            click.echo(
+                f"error: {type(error).__name__}, which nobody foresaw (above is where), stopped the work; nothing was "
+                "decided. Report it, or run the same command again.",
+                err=True,
+            )
+            sys.exit(FAULT)
+        sys.exit(code if isinstance(code, int) else 0)

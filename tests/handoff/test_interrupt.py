@@ -1,0 +1,92 @@
+"""Ctrl-C and SIGTERM, sent to a real process: what it tidies up is tidied up, however often they arrive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.process import ROOT
+
+COMMAND = """
+import pathlib, sys, time
+import click
+from handoff import cli, interrupt
+
+interrupt.GRACE_S = float(sys.argv[1])
+
+@click.command()
+def command():
+    pathlib.Path("at-work").touch()
+    try:
+        time.sleep(60)
+    finally:
+        pathlib.Path("tidying").touch()
+        time.sleep(float(sys.argv[2]))
+        pathlib.Path("tidied").touch()
+
+cli.main(command, [])
+"""
+
+
+def start(folder: Path, grace_s: float, tidying_s: float, *, ignoring: bool = False) -> subprocess.Popen[str]:
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ignoring else signal.SIG_DFL)
+
+    child = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(grace_s), str(tidying_s)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=ignore,
+    )
+    wait_for(folder / "at-work")
+    return child
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path.name}"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_end_the_tidying_up(
+    tmp_path: Path, first: signal.Signals, second: signal.Signals
+) -> None:
+    with start(tmp_path, 5, 1) as child:
+        child.send_signal(first)
+        wait_for(tmp_path / "tidying")
+        child.send_signal(second)
+        assert child.wait(30) == 130
+        assert (tmp_path / "tidied").exists()
+        assert child.stderr is not None
+        said = child.stderr.read()
+    assert said.strip() == "error: interrupted; the run is left as it was, run the same command to go on."
+
+
+def test_later_a_second_signal_ends_a_tidying_up_that_hangs(tmp_path: Path) -> None:
+    with start(tmp_path, 0.2, 60) as child:
+        child.send_signal(signal.SIGINT)
+        wait_for(tmp_path / "tidying")
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 130
+        assert not (tmp_path / "tidied").exists()
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    with start(tmp_path, 5, 0, ignoring=True) as child:
+        child.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(1)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(30) == 130
