@@ -18,6 +18,7 @@ from runner.process import ROOT, die_with_parent, passing_sigterm
 
 _NAME = "skate-physics-run"
 INTERRUPTED, KILLED = 130, 137
+_INTERRUPTED = "error: interrupted; run the same command to go on"
 REGISTRY = "WEIGHTS_TOML"
 _PASSED_ON = (REGISTRY, "TRACKER_SAM2_OVERRIDES")
 """What the stages read from their environment, beside the folders: another registry of models, another size of one."""
@@ -99,7 +100,7 @@ def _call(command: list[str], name: str) -> int:
         if status == "running" or (interrupted and status in ("none", "created")):
             if found:
                 engine.docker("stop", name)  # the client leaves it alone when it is ended
-            print("error: interrupted; run the same command to go on", file=sys.stderr)
+            print(_INTERRUPTED, file=sys.stderr)
             return INTERRUPTED if interrupted or code >= 0 else 128 - code
         if found is None or status == "created":
             said = (found or {}).get("State", {}).get("Error") or f"docker compose ended with {code}"
@@ -108,6 +109,8 @@ def _call(command: list[str], name: str) -> int:
             print("error: the container ran out of memory and was killed; free some, or ask for less", file=sys.stderr)
         elif found["State"]["ExitCode"] == KILLED:
             print("error: the container was killed from outside; run the same command to go on", file=sys.stderr)
+        elif found["State"]["ExitCode"] == INTERRUPTED:  # the client may have left before the stage's own sentence
+            print(_INTERRUPTED, file=sys.stderr)
         return int(found["State"]["ExitCode"])
 
 

@@ -95,6 +95,15 @@ def test_ctrl_c_ends_the_container_and_the_command_with_130(again: World, long_c
     finish(again, long_clip, long_run)
 
 
+def test_a_container_stopped_from_outside_was_interrupted(again: World, long_clip: Path, long_run: Path) -> None:
+    command, name = start_and_wait(again, long_clip, long_run)
+    assert docker("stop", name).returncode == 0
+    said, _ = command.communicate(timeout=60)
+    assert command.returncode == 130, said
+    assert said.strip().splitlines()[-1] == "error: interrupted; run the same command to go on"
+    assert not list(again.data.rglob("*.partial")), "an interrupted stage clears up after itself"
+
+
 def test_a_command_killed_outright_takes_its_container_with_it(again: World, long_clip: Path, long_run: Path) -> None:
     command, name = start_and_wait(again, long_clip, long_run)
     command.kill()
