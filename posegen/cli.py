@@ -129,6 +129,6 @@ def _prompt(notes: dict[str, Any]) -> Prompt | None:
 
 def _report(run: Run, notes: dict[str, Any]) -> None:
     found, frames = notes["frames_with_person"], notes["frames"]
-    click.echo(f"{STAGE}: a person in {found} of {frames} frames; pose.json and pose.mp4 are in {run.dir}")
+    click.echo(f"{STAGE}: a person in {found} of {frames} frames: pose.json, pose.mp4")
     if not found:
         click.echo(f"{STAGE}: warning: nobody was found, so every skeleton is empty", err=True)
