@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -15,6 +17,7 @@ import cv2
 import pytest
 
 from evaluator.cli import evaluate
+from evaluator.gate import FrameScore, Gate
 from evaluator.report import read_json
 from handoff.cli import FAULT, INTERRUPTED, main
 from handoff.run import Run
@@ -71,6 +74,49 @@ def test_an_error_at_frame_6_leaves_a_report_of_a_part_in_place_of_the_former_pa
         assert probe(report / "overlay.mp4").frames == len(result.scores)
     stages = json.loads(run.path("run.json").read_text())["stages"]
     assert "evaluator/drone" not in stages, "run.json does not call the former pass current"
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """What signals do to this process, put back after: a command that was interrupted leaves it as it is ending."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_cut_short_the_report_is_of_what_was_scored_and_says_so(
+    report: Path, run: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A signal to this very process, while the sixth frame is measured, and once more at once."""
+    feed = Gate.feed_frame
+    measured = []
+
+    def counting(self: Gate, *sight: object) -> FrameScore:
+        measured.append(1)
+        if len(measured) == 6:
+            try:
+                os.kill(os.getpid(), number)
+            finally:
+                os.kill(os.getpid(), number)
+        return feed(self, *sight)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Gate, "feed_frame", counting)
+    manifest = run.path("run.json").read_bytes()
+    assert end_of(run) == INTERRUPTED
+    result = read_json(report / "iou.json")
+    assert 5 <= len(result.scores) < FRAMES and result.expected == FRAMES
+    assert not result.complete and not result.passed
+    data = read_report(report)
+    assert data["summary"]["complete"] is False and data["summary"]["passed"] is False
+    assert f"cut short after {len(result.scores)} of {FRAMES} frames" in (report / "summary.md").read_text()
+    suite = ET.parse(report / "junit.xml").getroot().find("testsuite")
+    assert suite is not None and suite.get("errors") == "1"
+    assert probe(report / "overlay.mp4").frames == len(result.scores)
+    assert run.path("run.json").read_bytes() == manifest, "run.json does not call it done"
+    assert not list(report.glob(".*"))
 
 
 @pytest.mark.parametrize(("error", "code"), [(MemoryError(), 70), (KeyboardInterrupt(), INTERRUPTED)])

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
-import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import cv2
 import numpy as np
-import pytest
 from click.testing import CliRunner, Result
 
 from evaluator.cli import evaluate
-from evaluator.gate import FrameScore, Gate, Kept
+from evaluator.gate import Kept
 from evaluator.material import Material, Sight
-from evaluator.report import read_json
 from handoff.run import Run
 from handoff.video import probe, read_frames
 from tests.evaluator.conftest import FRAMES, REPORTS, read_report, stick_figure, write_poses
@@ -89,37 +84,6 @@ def test_nothing_is_done_twice_and_the_same_is_said(gate: Command, report: Path)
     assert "nothing has changed" in again.output
     assert {path: path.stat().st_mtime_ns for path in report.iterdir()} == before
     assert [line for line in again.output.splitlines() if "nothing has" not in line] == first.splitlines()
-
-
-def test_cut_short_the_report_is_of_what_was_scored_and_says_so(
-    gate: Command, report: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SIGTERM to this very process, while the sixth frame is measured."""
-    feed = Gate.feed_frame
-    measured = []
-
-    def counting(self: Gate, *sight: object) -> FrameScore:
-        measured.append(1)
-        if len(measured) == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return feed(self, *sight)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Gate, "feed_frame", counting)
-    manifest = run.path("run.json").read_bytes()
-    with pytest.raises(click.Abort):
-        gate()
-    result = read_json(report / "iou.json")
-    assert 5 <= len(result.scores) < FRAMES and result.expected == FRAMES
-    assert not result.complete and not result.passed
-    data = read_report(report)
-    assert data["summary"]["complete"] is False and data["summary"]["passed"] is False
-    assert f"cut short after {len(result.scores)} of {FRAMES} frames" in (report / "summary.md").read_text()
-    suite = ET.parse(report / "junit.xml").getroot().find("testsuite")
-    assert suite is not None and suite.get("errors") == "1"
-    assert probe(report / "overlay.mp4").frames == len(result.scores)
-    assert run.path("run.json").read_bytes() == manifest, "run.json does not call it done"
-    assert not list(report.glob(".*"))
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_the_skeletons_are_compared_where_both_are_given(gate: Command, report: Path, run: Run, tmp_path: Path) -> None:
