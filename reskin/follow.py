@@ -115,17 +115,17 @@ class Follower:
 
     def _gone(self, prompt_id: str, known_to_have_ended: bool, unbroken: bool) -> Exception:
         """Say why the server knows nothing of a job: only a restart can be mended by running it again."""
+        if not unbroken:
+            return JobLost(
+                f"the server at {self._server.address} no longer knows the job {prompt_id}: it was restarted; "
+                "run the same command again."
+            )
         if known_to_have_ended:
             return BadResult(
                 f"the job {prompt_id} ended on {self._server.address}, and its record was deleted from the history "
                 "before it was read; run the same command again."
             )
-        if unbroken:
-            return JobInterrupted(
-                f"somebody took the job {prompt_id} out of the queue of {self._server.address}; "
-                "run the same command to queue it again."
-            )
-        return JobLost(
-            f"the server at {self._server.address} no longer knows the job {prompt_id}: it was restarted; "
-            "run the same command again."
+        return JobInterrupted(
+            f"somebody took the job {prompt_id} out of the queue of {self._server.address}; "
+            "run the same command to queue it again."
         )

@@ -17,7 +17,7 @@ from handoff.run import Run
 from reskin.cli import command
 from runner.process import ROOT
 from tests.reskin.backstage import BackstageServer, backstage, history
-from tests.reskin.proxy import Fault, proxy_to
+from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.test_faults import arguments, nothing_written, reskin_fails
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -84,21 +84,62 @@ def test_a_server_killed_in_mid_job_and_started_again_gets_the_job_again(
     assert not list(run.dir.rglob("*.partial"))
 
 
+def done_first() -> Fault:
+    """The job has ended, and the socket has said so, before anybody asks for it."""
+    return Fault("POST", "/prompt", lag_s=8)
+
+
+def become(proxy: Proxy, address: str) -> Callable[[], None]:
+    """What makes of the server another one, as a restart does."""
+
+    def another() -> None:
+        proxy.upstream = address
+        proxy.cut_sockets()
+
+    return another
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["at work", "done"])
 def test_without_retries_a_lost_job_is_an_end_of_its_own(
-    make_run: MakeRun, comfy_server: str, successor: BackstageServer
+    make_run: MakeRun, comfy_server: str, successor: BackstageServer, done: bool
 ) -> None:
     run = make_run(40)
     with proxy_to(comfy_server) as proxy:
-
-        def become_another() -> None:
-            proxy.upstream = successor.address
-            proxy.cut_sockets()
-
-        proxy.faults = [Fault("GET", "/api/jobs", before=become_another)]
+        proxy.faults = [Fault("GET", "/api/jobs", before=become(proxy, successor.address))]
+        proxy.faults += [done_first()] if done else []
         code, line = reskin_fails(run, "--server", proxy.address, "--retries", "0")
     assert code == 9
     assert line.startswith(f"error: the server at {proxy.address} no longer knows the job ")
     assert line.endswith("it was restarted; run the same command again.")
+    assert nothing_written(run)
+
+
+def test_a_job_that_was_done_when_its_server_was_restarted_is_done_again(
+    make_run: MakeRun, comfy_server: str, successor: BackstageServer
+) -> None:
+    run = make_run(40)
+    with proxy_to(comfy_server) as proxy:
+        proxy.faults = [Fault("GET", "/api/jobs", before=become(proxy, successor.address)), done_first()]
+        with start(run, "--server", proxy.address) as process:
+            said, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "it was restarted" in said and "submitted again" in said
+    assert sha256_file(run.path("reskins/drone/output.mp4")) == undisturbed(run, comfy_server)
+
+
+def test_a_job_whose_record_somebody_deletes_is_not_done_again(make_run: MakeRun, comfy_server: str) -> None:
+    run = make_run(40)
+    with proxy_to(comfy_server) as proxy:
+
+        def delete() -> None:
+            ids = list(history(comfy_server))
+            httpx.post(f"http://{comfy_server}/history", json={"delete": ids}, trust_env=False, timeout=60)
+
+        proxy.faults = [Fault("GET", "/api/jobs", before=delete), done_first()]
+        code, line = reskin_fails(run, "--server", proxy.address)
+        assert proxy.count("POST", "/prompt") == 1
+    assert code == 12
+    assert "its record was deleted from the history before it was read" in line
     assert nothing_written(run)
 
 
