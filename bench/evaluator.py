@@ -37,6 +37,7 @@ from bench.end_to_end import REFERENCE, WHOLE, end_to_end
 from evaluator.boundary import boundary_f, crop_around, tolerance_px
 from evaluator.metrics import as_bytes, intersection_over_union
 from handoff.errors import GateFailed
+from handoff.threads import opencv_on_one_thread
 from handoff.video import VideoWriter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,16 +149,14 @@ def peak_mb(folder: Path, frames: int) -> float:
 @click.option("--only-ratios", is_flag=True, help="Leave out memory and the whole evaluation.")
 def main(only_ratios: bool) -> None:
     """Time and memory of the evaluator."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
     result = {}
-    for size, (height, width) in SIZES.items():
-        masks = [(board(height, width, share), share) for share in SHARES]
-        pairs = [(mask, board(height, width, share, 4.0, 1)) for mask, share in masks]
-        click.echo(f"{size}: IoU {', '.join(f'{our_iou(*pair)[0]:.3f}' for pair in pairs)}", err=True)
-        result[f"iou_ratio_{size}"] = round(ratio(plain_iou, our_iou, pairs), 2)
-        result[f"jf_ratio_{size}"] = round(ratio(plain_jf, our_jf, pairs), 2)
-    cv2.setNumThreads(threads)
+    with opencv_on_one_thread():
+        for size, (height, width) in SIZES.items():
+            masks = [(board(height, width, share), share) for share in SHARES]
+            pairs = [(mask, board(height, width, share, 4.0, 1)) for mask, share in masks]
+            click.echo(f"{size}: IoU {', '.join(f'{our_iou(*pair)[0]:.3f}' for pair in pairs)}", err=True)
+            result[f"iou_ratio_{size}"] = round(ratio(plain_iou, our_iou, pairs), 2)
+            result[f"jf_ratio_{size}"] = round(ratio(plain_jf, our_jf, pairs), 2)
     if not only_ratios:
         with tempfile.TemporaryDirectory() as scratch:
             peaks = [peak_mb(Path(scratch), length) for length in LENGTHS]

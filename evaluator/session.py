@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from evaluator.chart import write_chart
@@ -23,7 +22,7 @@ from evaluator.trust import Trust
 from evaluator.worst import WorstFrames
 from handoff.masks import Mask
 from handoff.progress import progress
-from handoff.threads import Ahead, Behind
+from handoff.threads import Ahead, Behind, opencv_on_one_thread
 from handoff.video import Frame
 
 _DECODED, _WAITING = 2, 4  # frames that are read ahead of the tracker, and that wait behind it to be scored
@@ -81,8 +80,7 @@ class Session:
         """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
         with contextlib.ExitStack() as stack:
             # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
-            stack.callback(cv2.setNumThreads, cv2.getNumThreads())
-            cv2.setNumThreads(1)
+            stack.enter_context(opencv_on_one_thread())
             sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED, nice=_NICE)))
             writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
 

@@ -1,4 +1,4 @@
-"""Decoding ahead and encoding behind the model, each on one thread, through a queue of bounded length."""
+"""Decoding ahead and encoding behind the model, each on one thread through a queue of bounded length; OpenCV on one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,22 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+import cv2
+
 T = TypeVar("T")
 
 _POLL_S = 0.1  # how soon a thread notices that nobody wants its work any more
+
+
+@contextlib.contextmanager
+def opencv_on_one_thread() -> Iterator[None]:
+    """Give OpenCV, in all of this process, one thread while the block (or the method that it decorates) runs."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _stand_back(nice: int) -> None:

@@ -87,7 +87,8 @@ class Follower:
         """Wait until the job has ended and return its history record. mark: the socket's before the job was sent.
 
         Raises JobLost when the server no longer knows the job, JobInterrupted when somebody took it out of the queue,
-        ServerWedged when it is not begun because the server works on nothing, and what `check` and `patiently` raise.
+        BadResult when somebody deleted its record, ServerWedged when it is not begun because the server works on
+        nothing, and what `check` and `patiently` raise.
         """
         next_poll, idle_since = 0.0, None
         while True:

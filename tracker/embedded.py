@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handoff.threads import opencv_on_one_thread
 from tracker.cues import Background, ColourModel, shade_and_hue
 from tracker.edges import settle_edge, snap_to_edges
-from tracker.motion import Motion, best_shift, one_thread
+from tracker.motion import Motion, best_shift
 from tracker.prompt import cut_out
 from tracker.shape import (
     Field,
@@ -58,7 +59,7 @@ class EmbeddedTracker:
     def __init__(self) -> None:
         self.lost = False
 
-    @one_thread
+    @opencv_on_one_thread()  # DIS cuts its work by thread, and so its result, to the last bit
     def start(self, frame: Frame, box: tuple[int, int, int, int], given: Mask | None = None) -> Mask:
         """Mask (H, W) of the object in `box` (x1, y1, x2, y2 px, inside the frame), or the `given` one (not empty)."""
         look = shade_and_hue(frame)
@@ -73,7 +74,7 @@ class EmbeddedTracker:
         self._speed, self._missing, self._last_box = np.zeros(2), 0, box_of(mask)
         return mask.copy()
 
-    @one_thread
+    @opencv_on_one_thread()  # DIS cuts its work by thread, and so its result, to the last bit
     def step(self, frame: Frame) -> Mask:
         """Mask (H, W) of the object on the next frame; all False while it is lost."""
         self._frame, self._look = frame, shade_and_hue(frame)

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.shape import Field, Window
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _FLOW_WIDTH = 320  # px; half of the demo's 640, where DIS costs about 8 ms of CPU
-
-
-def one_thread(method: Callable[P, T]) -> Callable[P, T]:
-    """Run a method with OpenCV on one thread: DIS cuts its work by thread, and so its result, to the last bit."""
-
-    @functools.wraps(method)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            return method(*args, **kwargs)
-        finally:
-            cv2.setNumThreads(threads)
-
-    return run
 
 
 class Motion:

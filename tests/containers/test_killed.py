@@ -22,8 +22,8 @@ from tests.containers.world import (
     lines,
     networks_of,
     outputs,
-    until,
 )
+from tests.waiting import until
 
 pytestmark = pytest.mark.container
 PARTIAL = ".mask_skateboard.*.partial"

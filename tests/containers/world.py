@@ -6,13 +6,10 @@ import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from handoff.hashing import sha256_path
 from handoff.run import Run
@@ -105,14 +102,6 @@ def containers_of(process: int) -> list[str]:
 
 def networks_of(process: int) -> list[str]:
     return lines("network", "ls", "--filter", f"name=-{process}_", "--format", "{{.Name}}")
-
-
-def until(what: str, holds: Callable[[], bool], timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {timeout_s:.0f} s")
-        time.sleep(0.05)
 
 
 def outputs(folder: Path) -> dict[str, str]:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from handoff.interrupt import interruptible
 from runner.process import ROOT
+from tests.waiting import until
 
 COMMAND = """
 import pathlib, sys, time
@@ -46,15 +48,8 @@ def start(folder: Path, grace_s: float, tidying_s: float, *, ignoring: bool = Fa
         text=True,
         preexec_fn=ignore,
     )
-    wait_for(folder / "at-work")
+    until("it is at work", (folder / "at-work").exists, 30)
     return child
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline, f"no {path.name}"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -64,7 +59,7 @@ def test_a_second_signal_does_not_end_the_tidying_up(
 ) -> None:
     with start(tmp_path, 5, 1) as child:
         child.send_signal(first)
-        wait_for(tmp_path / "tidying")
+        until("it tidies up", (tmp_path / "tidying").exists, 30)
         child.send_signal(second)
         assert child.wait(30) == 130
         assert (tmp_path / "tidied").exists()
@@ -76,7 +71,7 @@ def test_a_second_signal_does_not_end_the_tidying_up(
 def test_later_a_second_signal_ends_a_tidying_up_that_hangs(tmp_path: Path) -> None:
     with start(tmp_path, 0.2, 60) as child:
         child.send_signal(signal.SIGINT)
-        wait_for(tmp_path / "tidying")
+        until("it tidies up", (tmp_path / "tidying").exists, 30)
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)
         assert child.wait(30) == 130
@@ -90,3 +85,12 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
             child.wait(1)
         child.send_signal(signal.SIGTERM)
         assert child.wait(30) == 130
+
+
+def test_a_block_that_was_not_interrupted_puts_back_what_signals_do() -> None:
+    heard = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(each) for each in heard]
+    with interruptible():
+        assert all(signal.getsignal(each) not in before for each in heard)
+    assert [signal.getsignal(each) for each in heard] == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -19,6 +19,7 @@ from runner.process import ROOT
 from tests.reskin.backstage import BackstageServer, backstage, history
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.test_faults import arguments, nothing_written, reskin_fails
+from tests.waiting import until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
@@ -44,13 +45,6 @@ def start(run: Run, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(given, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def wait_until(true: Callable[[], bool], within_s: float = 90) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-
-
 def queue(address: str) -> dict[str, list[object]]:
     return dict(httpx.get(f"http://{address}/queue", trust_env=False, timeout=60).json())
 
@@ -69,7 +63,11 @@ def test_a_server_killed_in_mid_job_and_started_again_gets_the_job_again(
     with proxy_to(victim.address) as proxy:
         assert successor.address, "it has started"
         with start(run, "--server", proxy.address) as process:
-            wait_until(lambda: proxy.count("POST", "/prompt") == 2 and bool(queue(victim.address)["queue_running"]))
+            until(
+                "the second job is at work",
+                lambda: proxy.count("POST", "/prompt") == 2 and bool(queue(victim.address)["queue_running"]),
+                90,
+            )
             victim.kill()
             proxy.leave()
             time.sleep(1)
@@ -148,7 +146,11 @@ def test_three_seeds_on_two_servers_of_which_one_is_killed_are_all_there_each_on
 ) -> None:
     run, other = make_run(FRAMES), successor.address
     with start(run, "--seeds", "3", "--server", comfy_server, "--server", other) as process:
-        wait_until(lambda: bool(queue(other)["queue_running"]) and bool(queue(comfy_server)["queue_running"]))
+        until(
+            "both servers work",
+            lambda: bool(queue(other)["queue_running"]) and bool(queue(comfy_server)["queue_running"]),
+            90,
+        )
         successor.kill()
         said, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors

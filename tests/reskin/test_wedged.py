@@ -14,8 +14,9 @@ from handoff.run import Run
 from tests.reskin.backstage import backstage, history
 from tests.reskin.proxy import Proxy, proxy_to
 from tests.reskin.test_faults import new_jobs, nothing_written, reskin, reskin_fails, whole
-from tests.reskin.test_faults_kill import queue, wait_until
+from tests.reskin.test_faults_kill import queue
 from tests.reskin.test_jobs import slow_graph
+from tests.waiting import until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
@@ -34,12 +35,12 @@ def wedged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
     with backstage(tmp_path_factory.mktemp("wedged")) as server:
         post(server.address, "/prompt", prompt=slow_graph())
-        wait_until(lambda: bool(queue(server.address)["queue_running"]))
+        until("a job runs", lambda: bool(queue(server.address)["queue_running"]), 90)
         for _ in range(3):
             # the first of them is in the queue by itself; the others are put there and cannot be sorted
             post(server.address, "/prompt", prompt=slow_graph(1), prompt_id=str(uuid.UUID(int=1)), number=7)
         post(server.address, "/interrupt")
-        wait_until(lambda: not queue(server.address)["queue_running"])
+        until("no job runs", lambda: not queue(server.address)["queue_running"], 90)
         time.sleep(1)
         assert queue(server.address)["queue_pending"] and not queue(server.address)["queue_running"]
         assert "TypeError" in server.log.read_text(errors="replace")
