@@ -29,7 +29,7 @@ from handoff.ingest import ingest
 from handoff.masks import read_masks
 from handoff.prompts import Place
 from handoff.video import read_frames
-from tracker.backends import EmbeddedBackend
+from tracker.embedded.backend import EmbeddedBackend
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3

@@ -34,8 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.end_to_end import REFERENCE, WHOLE, end_to_end
-from evaluator.boundary import boundary_f, crop_around, tolerance_px
-from evaluator.metrics import as_bytes, intersection_over_union
+from evaluator.figures import as_bytes, boundary_f, crop_around, intersection_over_union, tolerance_px
 from handoff.errors import GateFailed
 from handoff.threads import opencv_on_one_thread
 from handoff.video import VideoWriter
@@ -95,7 +94,7 @@ def our_iou(original: Mask, generated: Mask) -> tuple[float, ...]:
 
 
 def our_jf(original: Mask, generated: Mask) -> tuple[float, ...]:
-    """The gate's, with the boundary measure on the same crop that `evaluator.metrics.shape` takes."""
+    """The gate's, with the boundary measure on the same crop that `evaluator.figures.shape` takes."""
     x, y, width, height = cv2.boundingRect(cv2.bitwise_or(as_bytes(original), as_bytes(generated)))
     crop = crop_around((x, y, width, height))
     first, second = np.ascontiguousarray(original[crop]), np.ascontiguousarray(generated[crop])

@@ -39,11 +39,10 @@ from handoff.errors import GateFailed, MissingError
 from handoff.ingest import ingest
 from handoff.run import Run
 from handoff.video import probe, read_frames
-from posegen.detect.find import find
-from posegen.detect.models import MODELS, open_detector
-from posegen.detect.stage import EVERY, detect_clip
 from posegen.extractor import SkaterPoseExtractor
-from posegen.rtmw.backend import RtmwBackend
+from posegen.models import DETECTORS, open_detector
+from posegen.rtmw_backend import RtmwBackend
+from posegen.stage import EVERY, detect_clip, find
 
 SHARED = ROOT.parent / "shared"
 NAMES = ("ours", "rtmlib")
@@ -59,7 +58,7 @@ def ours(folder: Path) -> dict[str, int]:
     backend = RtmwBackend()
     _ = backend.network  # loaded now
     begin()
-    detections, _ = detect_clip(run, MODELS["nano"], detector)
+    detections, _ = detect_clip(run, DETECTORS["nano"], detector)
     found = find(run, detections, "skateboard")
     backend.boxes = found.boxes
     poses = list(SkaterPoseExtractor(backend).extract(read_frames(run.source)))

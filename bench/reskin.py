@@ -41,14 +41,12 @@ from handoff.ingest import ingest
 from handoff.masks import Mask
 from handoff.run import Run
 from handoff.video import VideoWriter
-from reskin.clip import Clip
-from reskin.download import ServerFile
-from reskin.draft import DraftPainter, decide_look, fill_look
-from reskin.listen import Listener
-from reskin.loop import Joining, paint_clip
-from reskin.orchestrator import ComfyOrchestrator
-from reskin.prompt import parse_prompt
-from reskin.transfer import to_gray
+from reskin.comfy.client import ServerFile
+from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.comfy.progress import Listener
+from reskin.draft_painter import DraftPainter, decide_look, fill_look
+from reskin.nouns import parse_prompt
+from reskin.painting import Clip, Joining, paint_clip, to_gray
 from reskin.windows import plan_windows
 from reskin.workflow import Graph, load_workflow
 from runner.comfyserver import serve

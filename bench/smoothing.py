@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from handoff.poses import N_KEYPOINTS, Person, read_pose_header, read_poses
 from posegen.extractor import FramePose
-from posegen.people import KPT_THR
+from posegen.keypoints import KPT_THR
 from posegen.smooth import METHODS, smooth
 
 TRUNK = [5, 6, 11, 12]

@@ -38,12 +38,12 @@ from numpy.typing import NDArray
 from bench.turns import answer, start, take_turns
 from handoff.box import Box
 from handoff.errors import GateFailed
-from handoff.hashing import sha256_tree
+from handoff.files import sha256_tree
 from handoff.masks import MaskSequenceWriter
 from handoff.threads import Behind
 from handoff.video import ClipInfo, VideoWriter, probe, read_frames
 from tests.sam2.standin import moving_scene, small_predictor, write_checkpoint
-from tracker.sam2.lazy_frames import ClipFrames
+from tracker.sam2.frames import ClipFrames
 from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session
 

@@ -1,6 +1,6 @@
 """python -m evaluator"""
 
 from evaluator.cli import evaluate
-from handoff.cli import main
+from handoff.command import main
 
 main(evaluate)

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import click
 
-from evaluator.compare import compare_masks
 from evaluator.gate import THRESHOLD
-from evaluator.job import Job, Wishes, run_of
-from evaluator.material import gather
-from evaluator.report import FILES, OVERLAY
-from evaluator.result import Result
+from evaluator.inputs import gather
+from evaluator.report.result import Result
+from evaluator.report.texts import FILES, OVERLAY
 from evaluator.retrack import choose_setup
+from evaluator.stage import Evaluation, Wishes, compare_masks, run_of
 from handoff.box import BOX, Box
+from handoff.command import FiniteRange
 from handoff.errors import InputError, UsageError
-from handoff.options import FiniteRange
-from tracker.choice import BACKENDS, Wanted
 from tracker.sam2.backend import DEVICES, MODELS
+from tracker.selection import BACKENDS, TrackerChoice
 
 GATE_FAILED = 1
 _PATH = click.Path(path_type=Path)
@@ -88,8 +87,8 @@ def evaluate(
     if generated is not None:
         run = run_of(original)
         material = gather(original, generated, run, pose, generated_pose)
-        setup = choose_setup(run, original, material.info, bbox, frame, Wanted(backend, model, device))
-        job = Job(material, setup, output or generated.parent / "report", wishes, click.echo)
+        setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
+        job = Evaluation(material, setup, output or generated.parent / "report", wishes, click.echo)
         job.check()
         if check:
             return 0

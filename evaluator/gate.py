@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from evaluator.metrics import overlap, shape
+from evaluator.figures import overlap, shape
 from handoff.errors import InputError
 from handoff.masks import Mask
 

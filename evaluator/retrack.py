@@ -1,23 +1,32 @@
-"""P: the new object's mask, found by the tracker that made the original mask, from the same places."""
+"""P: the new object's mask, found by the tracker that made the original mask, from the same places.
+
+The noise floor: what IoU the second track gives on the source itself, encoded as the output was.
+
+A frame that fails here fails by the ruler. It informs; the verdict never looks at it.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluator.sequence import read_mask_sequence
+from evaluator.figures import intersection_over_union
+from evaluator.inputs import read_mask_sequence
 from handoff.box import Box, box_of_mask
-from handoff.errors import InputError, UsageError
+from handoff.command import progress
+from handoff.errors import InputError, UsageError, storage_errors
 from handoff.masks import Mask
-from handoff.prompts import Place
+from handoff.prompts import Place, check_places
 from handoff.run import Run
-from handoff.video import ClipInfo
-from tracker.backends import Backend
-from tracker.choice import Wanted, check_same, difference, make_backend, wanted_again
-from tracker.places import check_places
+from handoff.video import ClipInfo, VideoWriter, read_frames
+from tracker.interface import TrackerBackend
+from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
 from tracker.tracker import SkateboardTracker
 
 
@@ -32,7 +41,7 @@ class Setup:
     first frame where the original is not empty).
     """
 
-    backend: Backend
+    backend: TrackerBackend
     places: tuple[Place, ...]
     origin: str
     skater: tuple[Place, ...] = ()
@@ -70,7 +79,7 @@ def _first_box(original: Path) -> Place:
     raise InputError(f"{original} is empty in every frame, so there is no outline to hold the gate to.")
 
 
-def choose_backend(recorded: dict[str, Any], wanted: Wanted) -> Backend:
+def choose_backend(recorded: dict[str, Any], wanted: TrackerChoice) -> TrackerBackend:
     """The tracker that run.json names; another one only when it is asked for by name.
 
     Asked for by the name that run.json has, and without a model, it is that model; other weights are taken then.
@@ -86,7 +95,12 @@ def choose_backend(recorded: dict[str, Any], wanted: Wanted) -> Backend:
 
 
 def choose_setup(
-    run: Run | None, original: Path, info: ClipInfo, box: Box | None, frame: int | None, wanted: Wanted | None = None
+    run: Run | None,
+    original: Path,
+    info: ClipInfo,
+    box: Box | None,
+    frame: int | None,
+    wanted: TrackerChoice | None = None,
 ) -> Setup:
     """Decide tracker and places: what was asked for, else what run.json says, else the first non-empty mask.
 
@@ -112,7 +126,7 @@ def choose_setup(
     else:
         places, origin = (_first_box(original),), "mask"
     check_places(places, info)
-    backend = choose_backend(recorded, wanted or Wanted())
+    backend = choose_backend(recorded, wanted or TrackerChoice())
     backend.check(places)
     skater = tuple(Place.from_json(each) for each in notes.get("skater", ())) if backend.tracks_skater else ()
     tidy = str(recorded.get("keep", "all")), int(recorded.get("fill_holes", 0))
@@ -133,3 +147,39 @@ def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iter
     tracker.set_cleanup("largest" if setup.keep == "largest" else "all", setup.fill_px)
     for _, mask in tracker.propagate():
         yield mask
+
+
+USUAL_CRF = 12
+"""x264's quality where no output.json says what the generated clip was encoded with: that of the reskin stage."""
+
+
+def output_crf(generated: Path) -> int:
+    """Return the CRF that the generated clip was encoded with, from output.json beside it, else USUAL_CRF."""
+    record = generated.with_name("output.json")
+    if not record.is_file():
+        return USUAL_CRF
+    try:
+        encoder = json.loads(record.read_text(encoding="utf-8")).get("encoder", {})
+        return int(encoder.get("crf", USUAL_CRF))
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{record} cannot be read ({error}); make the reskin again.") from error
+
+
+def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: int, folder: Path) -> Iterator[float]:
+    """Encode the source again, track in it, and yield the IoU of each frame with the original mask.
+
+    folder: where the encoded clip lies meanwhile; it is removed at the end.
+    """
+    work = folder / f".floor.{os.getpid()}.partial"  # a killed process's is cleared away with the other partial files
+    try:
+        with storage_errors(work):
+            work.mkdir(parents=True, exist_ok=True)
+        clip = work / "source.mp4"
+        with VideoWriter(clip, info.fps, info.width, info.height, crf=crf) as writer:
+            for frame in read_frames(source):
+                writer.write(frame)
+        pairs = zip(read_mask_sequence(original), retrack(clip, setup), strict=True)
+        for truth, found in progress(pairs, total=info.frames, desc="calibrate"):
+            yield intersection_over_union(truth, found)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

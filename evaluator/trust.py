@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from handoff.command import Spans, span_text, spans_of
 from handoff.run import Run
-from handoff.spans import Spans, span_text, spans_of
 
 _SUSPICIOUS = "suspicious:"
 

@@ -6,9 +6,9 @@
     ├── UsageError      2  a command that asks for something impossible
     └── MissingError    3  something needed is not there: weights, server, GPU
         ├── StorageError 3  no space, no permission, a read-only folder
-        └── DigestError  3  a model file with another SHA-256 than the registry's (handoff/verify.py)
+        └── DigestError  3  a model file with another SHA-256 than the registry's (handoff/files.py)
 
-Libraries raise; only a stage's `cli.py` (through `handoff.cli.main`) turns an error into an exit code.
+Libraries raise; only a stage's `cli.py` (through `handoff.command.main`) turns an error into an exit code.
 A message is one sentence (or two): what was wrong, with the value seen, and what to do next.
 """
 

@@ -1,4 +1,6 @@
-"""source.mp4: the clip as every later stage sees it.
+"""Is a clip's frame rate constant, and which rate is it? Decided from the frames' own time stamps.
+
+source.mp4: the clip as every later stage sees it.
 
 Rotation applied, square pixels, constant rate, even size, 8-bit yuv420p H.264, no audio. A clip that already is all
 that is copied; one that only carries more streams (audio) has its picture copied without encoding it again.
@@ -7,6 +9,7 @@ that is copied; one that only carries more streams (audio) has its picture copie
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,14 +21,80 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from handoff.atomic import atomic_file
+from handoff.command import progress
 from handoff.errors import InputError, UsageError
-from handoff.hashing import sha256_file
-from handoff.progress import progress
-from handoff.run import MANIFEST, SCHEMA, SOURCE, Run, lock_run
-from handoff.stage import describe_output
-from handoff.timing import RateMeter
+from handoff.files import atomic_file, sha256_file
+from handoff.run import MANIFEST, SCHEMA, SOURCE, Run, describe_output, lock_run
 from handoff.video import ClipInfo, VideoWriter, check_is_file, decode, open_video, probe
+
+STANDARD_RATES = tuple(
+    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60", "120")
+)
+_MAX_DISTINCT_STEPS = 1000
+
+
+class _Grid:
+    """How far the time stamps are from a grid of one rate, in frames."""
+
+    def __init__(self, fps: Fraction, time_base: Fraction) -> None:
+        self.fps = fps
+        self.step = 1 / (fps * time_base)
+        self.worst = Fraction(0)
+
+    def feed(self, index: int, ticks: int) -> None:
+        self.worst = max(self.worst, abs(ticks / self.step - index))
+
+
+class RateMeter:
+    """Feed it every frame's time stamp in order; it keeps a few numbers, however long the clip.
+
+    time_base: seconds a tick. stated: the rates that the container states, best first.
+    """
+
+    def __init__(self, time_base: Fraction, stated: list[Fraction]) -> None:
+        self.time_base = time_base
+        rates = list(dict.fromkeys([*stated, *STANDARD_RATES]))
+        self._grids = [_Grid(rate, time_base) for rate in rates]
+        self._steps: Counter[int] = Counter()
+        self._first: int | None = None
+        self._last = 0
+        self.frames = 0
+
+    def feed(self, pts: int) -> None:
+        """Take the next frame's time stamp, in ticks."""
+        if self._first is None:
+            self._first = pts
+        elif pts - self._last in self._steps or len(self._steps) < _MAX_DISTINCT_STEPS:
+            self._steps[pts - self._last] += 1
+        self._last = pts
+        for grid in self._grids:
+            grid.feed(self.frames, pts - self._first)
+        self.frames += 1
+
+    def exact_rate(self) -> Fraction | None:
+        """Return the rate on whose grid every frame lies to within one tick, else None."""
+        for grid in self._grids:
+            if grid.worst * grid.step <= 1:
+                return grid.fps
+        return None
+
+    def nearly_exact_rate(self) -> Fraction | None:
+        """Return a rate at which every frame is nearest to its own place on the grid, else None.
+
+        At that rate no frame has to be repeated or dropped; only the time stamps are evened out.
+        """
+        best = min(self._grids, key=lambda grid: grid.worst)
+        return best.fps if best.worst < Fraction(1, 2) else None
+
+    def nominal_rate(self) -> Fraction:
+        """Return the rate of the commonest step between frames, as a standard rate where one is within 2 %."""
+        steps = [(count, -step) for step, count in self._steps.items() if step > 0]
+        if not steps:
+            return self._grids[0].fps
+        rate = 1 / (-max(steps)[1] * self.time_base)
+        nearest = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
+        return nearest if abs(nearest - rate) <= rate / 50 else rate.limit_denominator(1001)
+
 
 CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
@@ -35,7 +104,7 @@ _UNSPECIFIED = 2
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Facts:
     """What one pass over the input found."""
 
     width: int  # of the stored picture
@@ -54,7 +123,7 @@ def _stated_rates(stream: VideoStream) -> list[Fraction]:
     return [Fraction(rate) for rate in (stream.average_rate, stream.base_rate, stream.guessed_rate) if rate]
 
 
-def _look(path: Path) -> _Look:
+def _survey(path: Path) -> _Facts:
     with open_video(path) as (container, stream):
         if stream.time_base is None:
             raise InputError(f"{path} has no time base; convert it to an MP4 with a constant rate.")
@@ -85,7 +154,7 @@ def _look(path: Path) -> _Look:
             f"{codec.name} in {first.format.name}": (codec.name, first.format.name) != ("h264", "yuv420p"),
             f"container {container.format.name}": "mp4" not in container.format.name,
         }
-        return _Look(
+        return _Facts(
             first.width,
             first.height,
             rotation,
@@ -99,7 +168,7 @@ def _look(path: Path) -> _Look:
         )
 
 
-def _output_size(look: _Look) -> tuple[int, int]:
+def _output_size(look: _Facts) -> tuple[int, int]:
     """Return the size of source.mp4: turned, square pixels, even (an odd last row or column is cut off)."""
     width, height = look.width, look.height
     if look.pixel_aspect > 1:
@@ -111,7 +180,7 @@ def _output_size(look: _Look) -> tuple[int, int]:
     return width // 2 * 2, height // 2 * 2
 
 
-def _filters(look: _Look, width: int, height: int) -> list[tuple[str, str]]:
+def _filters(look: _Facts, width: int, height: int) -> list[tuple[str, str]]:
     """Return the filter chain (name, arguments) that makes the stored picture the displayed one."""
     turns = {
         0: [],
@@ -149,7 +218,7 @@ def _drain(graph: Graph) -> list[VideoFrame]:
             frames.append(frame)
 
 
-def _encode(path: Path, output: Path, look: _Look) -> None:
+def _encode(path: Path, output: Path, look: _Facts) -> None:
     """Decode, turn, square, even out and encode the picture; one frame in memory at a time."""
     width, height = _output_size(look)
     with (
@@ -182,7 +251,7 @@ def _copy_packets(path: Path, output: Path) -> None:
                 target.mux(packet)
 
 
-def _make_source(path: Path, output: Path, look: _Look) -> str:
+def _make_source(path: Path, output: Path, look: _Facts) -> str:
     """Make source.mp4 in the gentlest way that gives what later stages need; return what was done."""
     if not look.needs:
         if look.other_streams == 0:
@@ -197,7 +266,7 @@ def _make_source(path: Path, output: Path, look: _Look) -> str:
     return "encoded again: " + ", ".join(look.needs or ("hidden frames",))
 
 
-def _describe(path: Path, digest: str, look: _Look, info: ClipInfo, done: str) -> dict[str, Any]:
+def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) -> dict[str, Any]:
     return {
         "path": str(path.resolve()),
         "sha256": digest,
@@ -229,7 +298,7 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     run = _existing(path, digest, run_dir, force)
     if run:
         return run
-    look = _look(path)
+    look = _survey(path)
     if look.hdr:
         click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
     output = run_dir / SOURCE

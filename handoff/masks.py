@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.atomic import atomic_dir
 from handoff.errors import InputError, UsageError
+from handoff.files import atomic_dir
 from handoff.video import ClipInfo, Frame, VideoWriter, read_gray
 
 Mask = NDArray[np.bool_]
@@ -37,6 +37,14 @@ def write_png(path: Path, image: Frame) -> None:
     if not done:
         raise UsageError(f"{path.name}: an array of shape {image.shape} cannot be a PNG.")
     path.write_bytes(data.tobytes())
+
+
+def read_png(path: Path) -> Frame:
+    """Return a picture as (H, W, 3) uint8 RGB; raise InputError when it is none."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f"{path} is not a picture that can be read; make it again.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
 class FrameFolderWriter:

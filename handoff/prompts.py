@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from handoff.atomic import write_text
-from handoff.box import Box
-from handoff.errors import InputError
+from handoff.box import Box, check_box
+from handoff.errors import InputError, UsageError
+from handoff.files import write_text
 from handoff.run import Run
+from handoff.video import ClipInfo
 
 SCHEMA = 1
 FILE = "prompts.json"
@@ -111,6 +113,33 @@ class Prompt:
     def as_json(self) -> dict[str, Any]:
         """Return it for prompts.json."""
         return self.places_as_json() | {"from": self.origin} | (self.detected.as_json() if self.detected else {})
+
+
+def check_place(place: Place, info: ClipInfo) -> None:
+    """Raise InputError, with the values seen, for a frame, box or point that the clip does not have."""
+    if not 0 <= place.frame < info.frames:
+        raise InputError(
+            f"frame {place.frame} is not in the clip: it has {info.frames} frames, 0 to {info.frames - 1}."
+        )
+    if place.box is None and not place.points:
+        raise UsageError(f"where is the object on frame {place.frame}? Give a box or a point.")
+    if place.box is not None:
+        check_box(place.box, info.width, info.height)
+    for point in place.points:
+        if not (0 <= point.x < info.width and 0 <= point.y < info.height):
+            raise InputError(
+                f"the point {point.x:g},{point.y:g} does not lie inside the frame of {info.width}x{info.height} px."
+            )
+
+
+def check_places(places: Sequence[Place], info: ClipInfo) -> None:
+    """The same for all places of one thing; UsageError for two on one frame."""
+    for place in places:
+        check_place(place, info)
+    frames = [place.frame for place in places]
+    for frame in frames:
+        if frames.count(frame) > 1:
+            raise UsageError(f"frame {frame} is given twice; a correction goes on a frame of its own.")
 
 
 def _number(value: float) -> float:

@@ -1,6 +1,6 @@
 """Run the pose stage: python -m posegen."""
 
-from handoff.cli import main
+from handoff.command import main
 from posegen.cli import command
 
 main(command)

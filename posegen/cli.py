@@ -1,10 +1,13 @@
-"""The command: python -m posegen --run DIR [--object NAME]."""
+"""The options of python -m posegen, each with an example.
+
+The command: python -m posegen --run DIR [--object NAME].
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,22 +15,105 @@ from typing import Any, Protocol, runtime_checkable
 import click
 
 from handoff.box import Box
+from handoff.command import FORCE, INPUT, RUN, Option, progress, with_options
 from handoff.errors import InputError
 from handoff.ingest import ingest
-from handoff.progress import progress
 from handoff.prompts import Prompt, write_prompt
-from handoff.run import Run
-from handoff.stage import Stage, run_stage
+from handoff.run import Run, Stage, run_stage
 from handoff.video import read_frames
-from posegen.choice import Wanted, make_backend
-from posegen.detect.record import FILE as DETECTIONS
+from posegen.detect.detections import DETECTIONS
 from posegen.detect.skater import Where
+from posegen.draw import STYLES
 from posegen.extractor import SkaterPoseExtractor
-from posegen.looking import Look, look
-from posegen.options import posegen_options
+from posegen.keypoints import KPT_THR, MIN_VISIBLE
+from posegen.models import DEFAULT_DETECTOR, DEFAULT_MODEL, DETECTORS, MODELS
+from posegen.onnx_session import DEVICES
 from posegen.outputs import PoseOutputs
-from posegen.people import KPT_THR, MIN_VISIBLE
-from posegen.smooth import parameters, smooth
+from posegen.smooth import METHODS, parameters, smooth
+from posegen.stage import DEFAULT_OBJECT, EVERY, NAMES, DetectorChoice, PoseChoice, look, make_backend
+
+
+class _WhereType(click.ParamType[Where]):
+    name = "frame:x,y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Where:
+        return value if isinstance(value, Where) else Where.parse(value)
+
+
+_OPTIONS: tuple[Option, ...] = (
+    RUN,
+    INPUT,
+    (
+        ("--object", "thing"),
+        {"metavar": "NAME"},
+        "What to find, one of COCO's 80 classes; replaces a box given by hand, e.g. --object snowboard  "
+        f"[default: that of the last run, at first {DEFAULT_OBJECT}]",
+    ),
+    (
+        ("--person", "where"),
+        {"type": _WhereType()},
+        "Who the skater is: a point or a box on him in one frame, e.g. --person 40:310,200 or "
+        "--person 40:250,90,380,420  [default: who is nearest the object]",
+    ),
+    (
+        ("--every",),
+        {"type": click.IntRange(1), "metavar": "N"},
+        f"Detect in every Nth frame and interpolate between, e.g. --every 4  [default: {EVERY}]",
+    ),
+    (
+        ("--detector",),
+        {"type": click.Choice(list(DETECTORS))},
+        f"The size of the YOLOX detector, e.g. --detector s  [default: {DEFAULT_DETECTOR}]",
+    ),
+    (
+        ("--no-detector",),
+        {"is_flag": True},
+        "Look for the skater in the whole picture, even where a detector's weights are there, e.g. --no-detector",
+    ),
+    (
+        ("--backend",),
+        {"type": click.Choice(NAMES), "default": "auto", "show_default": True},
+        "What finds the skeleton. auto: RTMW where its weights and the detector's are, else MediaPipe, the embedded "
+        "one, e.g. --backend rtmw",
+    ),
+    (
+        ("--model",),
+        {"type": click.Choice(list(MODELS))},
+        f"Which RTMW, e.g. --model rtmw-m  [default: {DEFAULT_MODEL}]",
+    ),
+    (
+        ("--device",),
+        {"type": click.Choice(DEVICES), "default": "auto", "show_default": True},
+        "Where detector and RTMW run. auto: on the GPU where there is one that works, e.g. --device cpu",
+    ),
+    (
+        ("--smooth", "smoothing"),
+        {"type": click.Choice(METHODS), "default": METHODS[0], "show_default": True},
+        "How the skeleton is smoothed over time; the raw keypoints are kept beside, e.g. --smooth one-euro",
+    ),
+    (
+        ("--draw", "style"),
+        {"type": click.Choice(list(STYLES)), "default": "vace", "show_default": True},
+        "How skeletons are drawn, e.g. --draw openpose",
+    ),
+    (
+        ("--prompt-only",),
+        {"is_flag": True},
+        "Find the object, write prompts.json and stop, e.g. --object skateboard --prompt-only",
+    ),
+    (
+        ("--keep-detections",),
+        {"is_flag": True},
+        "With --force: do only the skeleton again, e.g. --run runs/demo --force --keep-detections",
+    ),
+    FORCE,
+)
+
+
+def posegen_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a click command all options of the pose stage."""
+    return with_options(*_OPTIONS)(function)
+
 
 STAGE = "posegen"
 Boxes = Sequence[Box | None]
@@ -67,9 +153,9 @@ def command(
     python -m posegen --run data/runs/demo -i demo.mp4
     python -m posegen --run data/runs/demo --object snowboard --person 40:310,200
     """
-    asked = Wanted(backend, model, device)
+    asked = PoseChoice(backend, model, device)
     needed = backend == "rtmw" or asked.rtmw_only is not None
-    wanted = Look(thing, where, every, detector, device, needed, no_detector)
+    wanted = DetectorChoice(thing, where, every, detector, device, needed, no_detector)
     run = ingest(clip, run_dir, force) if clip else Run.open(run_dir)
     found = look(run, wanted, prompt_only, force and not keep_detections)
     if prompt_only:

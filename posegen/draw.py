@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 
 from handoff.poses import Person
 from handoff.video import Frame
-from posegen.mapping import FACE, LEFT_HAND, RIGHT_HAND, Points, Scores
-from posegen.openpose import N_BODY, body_18
-from posegen.people import KPT_THR
+from posegen.keypoints import FACE, KPT_THR, LEFT_HAND, N_BODY, RIGHT_HAND, Points, Scores, body_18
 
 SHORT_SIDE = 1024
 STEP = 64

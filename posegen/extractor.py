@@ -41,7 +41,7 @@ class PoseModel:
         return f"{self.name} {self.version}" + (" (the embedded backend)" if self.embedded else "")
 
 
-class Backend(Protocol):
+class PoseBackend(Protocol):
     """What stands behind the extractor."""
 
     @property
@@ -54,32 +54,32 @@ class Backend(Protocol):
         ...
 
 
-def _embedded() -> Backend:
+def _embedded() -> PoseBackend:
     # here, not above: this module is used where mediapipe is not installed
     from posegen.mediapipe_backend import MediaPipeBackend
 
     return MediaPipeBackend()
 
 
-def _rtmw() -> Backend:
+def _rtmw() -> PoseBackend:
     # here, not above: this module is used where rtmlib is not installed
-    from posegen.rtmw.backend import RtmwBackend
+    from posegen.rtmw_backend import RtmwBackend
 
     return RtmwBackend()
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"embedded": _embedded, "rtmw": _rtmw}
+BACKENDS: dict[str, Callable[[], PoseBackend]] = {"embedded": _embedded, "rtmw": _rtmw}
 
 
 class SkaterPoseExtractor:
     """Find the skater's 133 COCO-WholeBody keypoints in every frame of a clip.
 
     backend: "embedded" (MediaPipe Holistic: no download, no GPU), "rtmw" (RTMW-l through ONNX Runtime), or a backend
-    that was made already (posegen.choice makes one of what a user asks for).
+    that was made already (posegen.stage makes one of what a user asks for).
     Raises UsageError for a backend that does not exist, MissingError where its package or weights are not there.
     """
 
-    def __init__(self, backend: str | Backend = "embedded") -> None:
+    def __init__(self, backend: str | PoseBackend = "embedded") -> None:
         if isinstance(backend, str):
             if backend not in BACKENDS:
                 raise UsageError(f"there is no pose backend '{backend}'; choose one of: {', '.join(BACKENDS)}.")

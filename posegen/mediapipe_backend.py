@@ -1,4 +1,6 @@
-"""The embedded backend: MediaPipe Holistic, whose wheel carries its weights. Runs on any CPU.
+"""Keep the chatter of native libraries off the terminal, and nothing else.
+
+The embedded backend: MediaPipe Holistic, whose wheel carries its weights. Runs on any CPU.
 
 The graph is run directly rather than through `mediapipe.solutions.holistic.Holistic`, because that class hands out no
 presence scores of hands and face; the graph has them (its thresholds, 0.5, decide whether a part is given at all).
@@ -8,6 +10,10 @@ Nothing is downloaded: the full pose model (complexity 1) is in the wheel, the l
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +22,61 @@ import numpy as np
 
 from handoff.box import Box
 from handoff.errors import InputError, MissingError
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.masks import Mask
 from handoff.poses import Person
 from handoff.video import Frame
 from posegen.extractor import FramePose, PoseModel
-from posegen.mapping import N_HAND, Landmarks, Part, Points, to_wholebody
-from posegen.native_log import NativeLog
-from posegen.people import box_around, is_person
+from posegen.keypoints import N_HAND, KeypointGroup, Landmarks, Points, box_around, is_person, to_wholebody
+
+_CHATTER = re.compile(
+    rb"^(?:[IW]\d{4} "  # glog's and absl's lines of severity info and warning; errors (E) and fatal (F) pass
+    rb"|INFO: "  # TensorFlow Lite's own
+    rb"|WARNING: All log messages before absl::InitializeLog)"
+)
+
+
+def without_chatter(text: bytes) -> bytes:
+    """Return the lines of `text` that are not a native library's info or warning."""
+    return b"".join(line for line in text.splitlines(keepends=True) if not _CHATTER.match(line))
+
+
+class NativeLog:
+    """Hold back what native code writes to file descriptor 2, and pass on all but its chatter.
+
+    mediapipe's library initialises no log, so that no environment variable reaches its threshold (tried:
+    GLOG_minloglevel, TF_CPP_MIN_LOG_LEVEL, ABSL_MIN_LOG_LEVEL, GLOG_stderrthreshold).
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object, see close
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Hold back descriptor 2 during the block; at its end, or on an error, write out what matters."""
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        os.dup2(self._file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        size = os.lseek(self._file.fileno(), 0, os.SEEK_END)
+        if size == 0:
+            return
+        text = os.pread(self._file.fileno(), size, 0)
+        os.ftruncate(self._file.fileno(), 0)
+        os.lseek(self._file.fileno(), 0, os.SEEK_SET)
+        os.write(2, without_chatter(text))
+
+    def close(self) -> None:
+        """Let go of the temporary file."""
+        self._file.close()
+
 
 VERSION = "0.10.21"
 """The one release this works with: later wheels carry no weights, and the streams below are named by its graph."""
@@ -61,12 +114,12 @@ def _points(landmarks: Any, width: int, height: int) -> Points:
     return np.array([(each.x * width, each.y * height) for each in landmarks.landmark], np.float32)
 
 
-def _part(results: Any, stream: str, n_points: int, width: int, height: int) -> Part | None:
+def _part(results: Any, stream: str, n_points: int, width: int, height: int) -> KeypointGroup | None:
     landmarks = getattr(results, stream)
     if landmarks is None:
         return None
     points = _points(landmarks, width, height)[:n_points]
-    return Part(points, float(getattr(results, _PRESENCE[stream])))
+    return KeypointGroup(points, float(getattr(results, _PRESENCE[stream])))
 
 
 def _landmarks(results: Any, width: int, height: int) -> Landmarks:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.device import asked_by, asked_device
+from handoff.command import asked_by, asked_device
 from handoff.errors import InputError, MissingError, UsageError
 
 DEVICES = ("auto", "cuda", "cpu")
@@ -38,7 +38,7 @@ class Tensor:
         return f"{self.name} [{sizes}] {self.type.removeprefix('tensor(').removesuffix(')')}"
 
 
-class Session:
+class OnnxSession:
     """A loaded network.
 
     device: "cuda" or "cpu", what it really runs on. problem: why a GPU could not be used, or None.
@@ -74,11 +74,11 @@ class Session:
         return outputs
 
 
-def open_session(path: Path, device: str = "auto", threads: int | None = None) -> Session:
+def open_session(path: Path, device: str = "auto", threads: int | None = None) -> OnnxSession:
     """Load the ONNX file at `path`.
 
     device: "cuda": the GPU or MissingError, never the CPU; "auto": the GPU where there is one that works, else the
-    CPU (see handoff.device); "cpu". threads: of one operation on the CPU; None leaves it to ONNX Runtime (the number
+    CPU (see handoff.command); "cpu". threads: of one operation on the CPU; None leaves it to ONNX Runtime (the number
     of cores).
     Raises InputError for a file that is no network, MissingError for a missing file, package or GPU.
     """
@@ -101,7 +101,7 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
         loaded = _open(runtime, path, options, cuda=False)
     if device != "cpu" and _CUDA not in loaded.get_providers():
         problem = problem or "ONNX Runtime could not load its CUDA libraries"
-    session = Session(path, loaded, problem)
+    session = OnnxSession(path, loaded, problem)
     if asked_device(device) == "cuda" and session.device != "cuda":
         raise MissingError(
             f"{asked_by(device)}: {problem}; it needs an NVIDIA driver for CUDA 12 (nvidia-smi shows it) and the CUDA "

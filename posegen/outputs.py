@@ -1,27 +1,113 @@
-"""The stage's files, written side by side in one pass over the clip. The same for every backend."""
+"""OpenPose's JSON: body 18, face 70 and hands of 21, one file a frame, as ComfyUI's POSE_KEYPOINT has it too.
+
+OpenPose's 18 body points are COCO's 17 in another order and a neck between the shoulders; its 70 face points are the
+68 of iBUG and the two pupils, for which the eyes of the body are taken. It has no feet in this form,
+so they do not come back. A point that was not seen is 0, 0, 0.
+
+ComfyUI's POSE_KEYPOINT: one JSON list for the whole clip, a frame of OpenPose's lists each.
+
+That type comes from the pose nodes of comfyui_controlnet_aux. It differs from OpenPose's own files in its confidence,
+which is 1 for a keypoint that is there and 0 for one that is not: its nodes take anything below 1 as not there, so that
+an OpenPose file with true confidences would be drawn as an empty picture without a word.
+
+The stage's files, written side by side in one pass over the clip. The same for every backend.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handoff.box import Box
+from handoff.files import atomic_file
 from handoff.masks import FrameFolderWriter
-from handoff.poses import N_KEYPOINTS, PoseWriter
+from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.prompts import Prompt
 from handoff.run import Run
 from handoff.video import VideoWriter
 from posegen.draw import draw_skeletons
 from posegen.extractor import FramePose, PoseModel
-from posegen.openpose import frame_to_openpose
-from posegen.people import KPT_THR, certainty, is_whole
-from posegen.pose_keypoint import PoseKeypointWriter
+from posegen.keypoints import (
+    FACE,
+    KPT_THR,
+    LEFT_HAND,
+    RIGHT_HAND,
+    Triples,
+    body_18,
+    certainty,
+    is_whole,
+)
 from posegen.smooth import parameters
+
+VERSION = 1.3
+"""The version that OpenPose writes into its files."""
+
+N_FACE = 70
+_PUPILS = (2, 1)  # right, then left, as OpenPose's face points 68 and 69; COCO's eyes
+
+
+def _flat(triples: Triples) -> list[float]:
+    kept = np.where(triples[:, 2:] > 0, triples, 0)
+    return [round(float(value), 4) for value in kept.ravel()]
+
+
+def frame_to_openpose(people: list[Person], width: int, height: int) -> dict[str, Any]:
+    """Return one frame's people as the object that an OpenPose file holds; the canvas is width x height px."""
+    records = []
+    for person in people:
+        triples = np.column_stack([person.keypoints, person.scores]).astype(np.float32)
+        records.append(
+            {
+                "person_id": [-1],
+                "pose_keypoints_2d": _flat(body_18(person.keypoints, person.scores)),
+                "face_keypoints_2d": _flat(np.concatenate([triples[FACE], triples[list(_PUPILS)]])),
+                "hand_left_keypoints_2d": _flat(triples[LEFT_HAND]),
+                "hand_right_keypoints_2d": _flat(triples[RIGHT_HAND]),
+            }
+        )
+    return {"version": VERSION, "people": records, "canvas_width": width, "canvas_height": height}
+
+
+def frame_to_pose_keypoint(people: list[Person], width: int, height: int) -> dict[str, Any]:
+    """Return one frame of a POSE_KEYPOINT; what scores KPT_THR or less is 0, 0, 0. The canvas is width x height px."""
+    sure = [replace(person, scores=(person.scores > KPT_THR).astype(np.float32)) for person in people]
+    frame = frame_to_openpose(sure, width, height)
+    return {key: frame[key] for key in ("people", "canvas_height", "canvas_width")}
+
+
+class PoseKeypointWriter:
+    """Write a POSE_KEYPOINT frame by frame, one a line; the file gets its name only when it is complete."""
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        self._atomic = atomic_file(path)
+        self._size = width, height
+        self._separator = "[\n"
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> PoseKeypointWriter:
+        with contextlib.ExitStack() as stack:
+            partial = stack.enter_context(self._atomic)
+            self._file = stack.enter_context(partial.open("w", encoding="utf-8"))
+            self._stack = stack.pop_all()
+        return self
+
+    def write(self, people: list[Person]) -> None:
+        """Add the next frame's people; an empty list where nobody was found."""
+        frame = frame_to_pose_keypoint(people, *self._size)
+        self._file.write(self._separator + json.dumps(frame, separators=(",", ":")))
+        self._separator = ",\n"
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool | None:
+        if kind is None:
+            # a clip has at least one frame; nothing written at all is still a list
+            self._file.write("\n]\n" if self._separator == ",\n" else "[]\n")
+        return self._stack.__exit__(kind, error, None)
+
 
 POSE = "pose.json"
 OPENPOSE = "pose_json"

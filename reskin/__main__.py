@@ -1,6 +1,6 @@
 """`python -m reskin`."""
 
-from handoff.cli import main
+from handoff.command import main
 from reskin.cli import command
 
 if __name__ == "__main__":

@@ -9,21 +9,17 @@ from typing import Any
 
 import click
 
-from handoff.atomic import write_text
 from handoff.errors import UsageError
-from handoff.run import Run
-from handoff.stage import Stage, run_stage, tool_versions
-from reskin.choice import DRAFT, choose_workflow
-from reskin.errorlog import error_log
-from reskin.inputs import find_inputs
-from reskin.keep import KeptWindows
-from reskin.nouns import old_object
-from reskin.orchestrator import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, ComfyOrchestrator, JobLimits
-from reskin.paint import Request, paint_run
-from reskin.prompt import Prompt, parse_prompt
-from reskin.queue import Job, plan_jobs, read_prompts, run_queue
-from reskin.server import parse_address
+from handoff.files import write_text
+from handoff.run import Run, Stage, run_stage, tool_versions
+from reskin.comfy.client import parse_address
+from reskin.comfy.orchestrator import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, ComfyOrchestrator, JobLimits
+from reskin.jobs import Job, plan_jobs, read_prompts_file, run_queue
+from reskin.nouns import Nouns, old_object, parse_prompt
 from reskin.settings import painting_options, read_settings
+from reskin.stage import PaintRequest, error_log, find_inputs, paint_run
+from reskin.windows import KeptWindows
+from reskin.workflow import DRAFT, choose_workflow
 
 WORK_TO_DO = 4
 """Exit code of --check when a server is needed."""
@@ -114,7 +110,9 @@ def command(
             ComfyOrchestrator(server, limits=limits, stop=stop, say=click.echo) as orchestrator,
         ):
             orchestrator.server.version()  # nobody there is said before the clip is looked through
-            request = Request(job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, replaces, force)
+            request = PaintRequest(
+                job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, replaces, force
+            )
             paint_run(own, stage, orchestrator, request)
         kept_of(job).clear()  # only now does run.json have the reskin
 
@@ -140,10 +138,10 @@ def command(
     return 0
 
 
-def _prompts(prompt: str | None, prompts_file: Path | None) -> list[Prompt]:
+def _prompts(prompt: str | None, prompts_file: Path | None) -> list[Nouns]:
     if (prompt is None) == (prompts_file is None):
         raise UsageError('give --prompt "object, skater", or --prompts-file FILE with one a line.')
-    return [parse_prompt(prompt)] if prompt is not None else read_prompts(prompts_file or Path())
+    return [parse_prompt(prompt)] if prompt is not None else read_prompts_file(prompts_file or Path())
 
 
 def _has_work(stage_of: contextlib.AbstractContextManager[Stage]) -> bool:

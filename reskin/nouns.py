@@ -1,13 +1,67 @@
-"""From two nouns to what the model is told: full sentences, and a negative prompt that names what is replaced."""
+"""The prompt: "cyberpunk drone, samurai" is the object's new look, then the skater's.
+
+From two nouns to what the model is told: full sentences, and a negative prompt that names what is replaced.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from handoff.errors import UsageError
 from handoff.prompts import read_prompts
 from handoff.run import Run
-from reskin.prompt import Prompt
+
+MAX_LENGTH = 200
+"""Longest noun, in characters: it becomes a folder's name and a line in a report."""
+
+_SLUG_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Nouns:
+    """What the object becomes, and the skater; None leaves the skater as she is."""
+
+    object: str
+    skater: str | None
+
+    def __str__(self) -> str:
+        return self.object if self.skater is None else f"{self.object}, {self.skater}"
+
+
+def parse_prompt(text: str) -> Nouns:
+    """Split "object, skater" at the comma; one noun alone is the object's.
+
+    Raises UsageError for an empty noun, more than two, control characters or a noun over MAX_LENGTH characters.
+    """
+    if any(unicodedata.category(letter).startswith("C") for letter in text):
+        raise UsageError(f"the prompt {text!r} has control characters; write plain words.")
+    nouns = [" ".join(part.split()) for part in text.split(",")]
+    if len(nouns) > 2 or not all(nouns):
+        raise UsageError(
+            f"the prompt '{text}' is not one or two nouns; write \"cyberpunk drone, samurai\" "
+            'for object and skater, or "cyberpunk drone" for the object alone.'
+        )
+    longest = max(nouns, key=len)
+    if len(longest) > MAX_LENGTH:
+        raise UsageError(f"the prompt has a noun of {len(longest)} characters; {MAX_LENGTH} is the most.")
+    return Nouns(nouns[0], nouns[1] if len(nouns) == 2 else None)
+
+
+def slug(text: str) -> str:
+    """Return a folder name for a prompt: "cyberpunk drone, samurai" gives "cyberpunk-drone-samurai"."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:_SLUG_LENGTH].strip("-") or "reskin"
+
+
+def check_name(name: str) -> str:
+    """Return `name` when it can be a folder below reskins/; raise UsageError when it cannot."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UsageError(f"the name '{name}' cannot be a folder's; use letters, digits, '.', '-' and '_'.")
+    return name
+
 
 _SCENE = "photorealistic video, sharp details, the light and the shadows of the scene, steady motion"
 _FLAWS = "blurred, flickering, melted shapes, extra limbs, text, watermark, low quality"
@@ -29,7 +83,7 @@ class Texts:
     both_negative: str
 
     def positive_of(self) -> dict[str, str]:
-        """Return the prompts by pass, as `reskin.slots` names passes."""
+        """Return the prompts by pass, as `reskin.workflow` names passes."""
         return {"": self.both, "object": self.object, "skater": self.skater}
 
     def negative_of(self) -> dict[str, str]:
@@ -51,7 +105,7 @@ def old_object(run: Run, mask: Path | None, said: str | None) -> str | None:
 
 
 def write_texts(
-    prompt: Prompt, old: str | None, object_text: str | None = None, skater_text: str | None = None
+    prompt: Nouns, old: str | None, object_text: str | None = None, skater_text: str | None = None
 ) -> Texts:
     """Return the prompts for "object, skater"; `object_text` and `skater_text` stand in place of the sentences.
 

@@ -12,11 +12,10 @@ from typing import Any
 import click
 
 from handoff.errors import UsageError
-from reskin.clip import read_png
-from reskin.regions import GROW_PX
-from reskin.sizes import parse_size
-from reskin.slots import FILE_INPUTS, Choice
+from handoff.masks import read_png
+from reskin.regions import GROW_PX, parse_size
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP, check_model_windows, fitting_overlap
+from reskin.workflow import FILE_INPUTS, Choice
 
 OVERLAP_MODES = ("fade", "anchor")
 _MAX_TEXT = 2000

@@ -13,7 +13,7 @@ from runner.errors import RunnerError
 
 NEEDED = (3, 11)
 FAULT = 70
-"""Exit code of an error that nobody foresaw, as in handoff/cli.py: 1 means that the gate fails."""
+"""Exit code of an error that nobody foresaw, as in handoff/command.py: 1 means that the gate fails."""
 
 
 def _check_python() -> None:

@@ -2,7 +2,7 @@
 
     python -m selector <frame.png
 
-The tracker starts it (tracker/select.py), with the Python that `extract_physics.py --select` names to it.
+The tracker starts it (tracker/grid.py), with the Python that `extract_physics.py --select` names to it.
 """
 
 from __future__ import annotations

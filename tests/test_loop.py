@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handoff.hashing import sha256_path
+from handoff.files import sha256_path
 from handoff.masks import read_masks
 from handoff.poses import read_poses
 from handoff.run import Run

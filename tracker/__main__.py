@@ -1,6 +1,6 @@
 """Run the stage: python -m tracker --run DIR."""
 
-from handoff.cli import main
+from handoff.command import main
 from tracker.cli import command
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from handoff.errors import UsageError
+from handoff.masks import Mask
 
-Mask = NDArray[np.bool_]  # (H, W)
 Keep = Literal["largest", "all"]
 
 

@@ -1,26 +1,140 @@
-"""The command: python -m tracker --run DIR [--bbox x1,y1,x2,y2 --frame N]."""
+"""The options of python -m tracker, each with an example, and the types of what a user writes for them.
+
+The command: python -m tracker --run DIR [--bbox x1,y1,x2,y2 --frame N].
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from handoff.box import Box
+from handoff.box import BOX, Box, parse_box
+from handoff.command import FORCE, INPUT, RUN, Option, with_options
 from handoff.errors import UsageError
 from handoff.ingest import ingest
 from handoff.prompts import Place, Point, read_prompts, write_prompt
-from handoff.run import Run
-from handoff.stage import run_stage, tool_versions
-from tracker.choice import Wanted, make_backend
+from handoff.run import Run, run_stage, tool_versions
 from tracker.cleanup import Keep
-from tracker.grid import frame_at
-from tracker.human import PERSON_VIDEO
-from tracker.options import tracker_options
-from tracker.places import choose_prompt
-from tracker.select import select_box, selector_python
-from tracker.skater import POSES
-from tracker.work import Task, track
+from tracker.grid import frame_at, select_box, selector_python
+from tracker.sam2.backend import DEVICES, MODELS
+from tracker.selection import BACKENDS, DEFAULT_MODEL, TrackerChoice, make_backend
+from tracker.stage import PERSON_VIDEO, POSES, Task, choose_prompt, track
+
+
+class _PointType(click.ParamType[Point]):
+    name = "x,y[,0|1]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Point:
+        return value if isinstance(value, Point) else parse_point(value)
+
+
+class _CorrectionType(click.ParamType[Place]):
+    name = "frame:x1,y1,x2,y2"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        return value if isinstance(value, Place) else parse_correction(value)
+
+
+def parse_point(text: str) -> Point:
+    """Parse "190,220" (on the object), "190,220,1" (the same) or "190,260,0" (not on it); UsageError otherwise."""
+    parts = re.split(r"[,\s]+", text.strip())
+    try:
+        x, y, *label = (float(part) for part in parts)
+    except ValueError:
+        x, y, label = math.nan, math.nan, []
+    if not (math.isfinite(x) and math.isfinite(y) and len(label) <= 1 and set(label) <= {0.0, 1.0}):
+        raise UsageError(f"the point '{text}' is not x,y or x,y,0 or x,y,1 in pixels, such as 190,220.")
+    return Point(x, y, int(label[0]) if label else 1)
+
+
+def parse_correction(text: str) -> Place:
+    """Parse "50:120,200,260,240", the object's box on frame 50; UsageError otherwise."""
+    frame, colon, box = text.partition(":")
+    if not colon or not frame.strip().isdigit():
+        raise UsageError(f"the correction '{text}' is not frame:x1,y1,x2,y2, such as 50:310,190,420,230.")
+    return Place(int(frame), parse_box(box))
+
+
+_OPTIONS: tuple[Option, ...] = (
+    RUN,
+    INPUT,
+    (("-bbox", "--bbox", "box"), {"type": BOX}, "The object's box in pixels, e.g. --bbox 120,200,260,240"),
+    (("--frame",), {"type": int}, "The frame of box or points, counted from 0, e.g. --frame 4  [default: 0]"),
+    (
+        ("--point", "points"),
+        {"type": _PointType(), "multiple": True},
+        "A point on the object, or with ,0 one beside it; repeatable; SAM 2.1 only, e.g. --point 190,220 "
+        "--point 190,260,0",
+    ),
+    (
+        ("--select",),
+        {"is_flag": True},
+        "Draw the box with the mouse in a window: of extract_physics.py only, where there is a display, e.g. --select "
+        "--frame 4",
+    ),
+    (
+        ("--correct", "corrections"),
+        {"type": _CorrectionType(), "multiple": True},
+        "The object's box on another frame; repeatable, e.g. --correct 50:310,190,420,230",
+    ),
+    (
+        ("--cuts",),
+        {"default": "auto", "show_default": True},
+        "Where shots begin: auto looks for cuts, none, or frames. Nothing is carried over a cut; a shot without a box "
+        "of its own (--bbox or --correct) is black, e.g. --cuts 50,120",
+    ),
+    (
+        ("--backend",),
+        {"type": click.Choice(BACKENDS), "default": "auto", "show_default": True},
+        "What tracks. auto: SAM 2.1 where its weights are, else the embedded tracker, e.g. --backend sam2",
+    ),
+    (
+        ("--model",),
+        {"type": click.Choice(list(MODELS))},
+        f"The size of SAM 2.1, e.g. --model tiny  [default: {DEFAULT_MODEL}]",
+    ),
+    (
+        ("--device",),
+        {"type": click.Choice(DEVICES), "default": "auto", "show_default": True},
+        "Where SAM 2.1 runs. auto: on the GPU where there is one, e.g. --device cpu",
+    ),
+    (
+        ("--compile", "compiled"),
+        {"is_flag": True},
+        "Compile SAM 2.1 first: minutes, then faster, more GPU memory, e.g. --model tiny --compile",
+    ),
+    (
+        ("--keep",),
+        {"type": click.Choice(["all", "largest"]), "default": "all", "show_default": True},
+        "Which parts of a mask to keep, e.g. --keep largest",
+    ),
+    (
+        ("--fill-holes", "fill_px"),
+        {"type": click.IntRange(0), "default": 0, "show_default": True},
+        "Fill holes of at most so many pixels, e.g. --fill-holes 30",
+    ),
+    (
+        ("--verify", "verified"),
+        {"is_flag": True},
+        "Track back from the last good mask and compare: a sign of drift, e.g. --run runs/demo --verify",
+    ),
+    FORCE,
+    (
+        ("--prompt-only",),
+        {"is_flag": True},
+        "Check the prompt against the clip, write prompts.json and stop, e.g. --bbox 120,200,260,240 --prompt-only",
+    ),
+)
+
+
+def tracker_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a click command all options of the tracker."""
+    return with_options(*_OPTIONS)(function)
 
 
 @click.command("tracker")
@@ -61,7 +175,7 @@ def command(
         click.echo("tracker: drag a box around the object in the window; Enter takes it, Esc or c gives up")
         box = select_box(frame_at(run.source, frame or 0)[0])
     prompt = choose_prompt(run, box, points, frame, corrections, "drawn" if select else "flag")
-    tracker = make_backend(Wanted(backend, model, device, compiled), quiet=prompt_only)
+    tracker = make_backend(TrackerChoice(backend, model, device, compiled), quiet=prompt_only)
     tracker.check(prompt.places)
     if prompt_only:
         with run.lock():

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handoff.errors import InputError, UsageError
+from handoff.video import Frame
 
-Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Small = NDArray[np.float32]
 Window = tuple[slice, slice]  # rows, columns of the reduced frame
 

@@ -4,24 +4,29 @@
 
 Lines every 50 px, stronger ones every 100 px, each labelled on all four sides in pixels of the clip. The labels stand
 in a margin beside the picture, and small clips are enlarged, so the PNG's own pixels are not the clip's.
+
+Have the object's box drawn with the mouse (`--select`): a frame goes to the window, the box comes back.
+
+The stage's own OpenCV is the headless one, which runs on any machine and opens no window. The window is a process in an
+environment of its own (`selector/`), whose Python `extract_physics.py --select` makes and names in $SELECTOR_PYTHON.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import click
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from handoff.atomic import atomic_file
-from handoff.cli import main
-from handoff.errors import InputError
+from handoff.box import Box, check_box, parse_box
+from handoff.command import main
+from handoff.errors import InputError, MissingError, UsageError
+from handoff.files import atomic_file
 from handoff.masks import write_png
-from handoff.video import read_frames
-
-Frame = NDArray[np.uint8]  # (H, W, 3) RGB
+from handoff.video import Frame, read_frames
 
 STEP_PX = 50  # of the clip
 _STRONG_PX = 100
@@ -121,3 +126,50 @@ def command(clip: Path, index: int, output: Path | None) -> None:
 
 if __name__ == "__main__":
     main(command)
+
+
+SELECTOR = "SELECTOR_PYTHON"
+_INSTEAD = (
+    "write the frame with a grid instead and read the box from it: make frame VIDEO=clip.mp4 FRAME=n, "
+    "then give --bbox x1,y1,x2,y2 --frame n."
+)
+
+
+def selector_python() -> str:
+    """The Python of the window's environment; MissingError where nobody named one, as in a container."""
+    python = os.environ.get(SELECTOR)
+    if not python:
+        raise MissingError(
+            "--select needs the window that extract_physics.py --select opens, on a machine with a display, and this "
+            f"command was not started by it; {_INSTEAD}"
+        )
+    return python
+
+
+def select_box(frame: Frame) -> Box:
+    """Show `frame` (H, W, 3) RGB in a window and return the box (px of the frame) that the user drags.
+
+    Raises MissingError where no window can be opened and UsageError when the user gave up.
+    """
+    _, png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    command = [selector_python(), "-m", "selector"]
+    try:
+        done = subprocess.run(command, input=png.tobytes(), capture_output=True, check=False)
+    except OSError as error:
+        raise MissingError(f"the Python of --select's window, {command[0]}, cannot be run; {_INSTEAD}") from error
+    if done.returncode != 0:
+        raise MissingError(
+            f"--select could not open its window ({_why(done.stderr.decode(errors='replace'))}); check the display and "
+            "install what OpenCV's windows need (Debian and Ubuntu: apt install libgl1 libglib2.0-0 libsm6 libxext6), "
+            f"or {_INSTEAD}"
+        )
+    drawn = done.stdout.decode().strip()
+    if not drawn:
+        raise UsageError("no box was drawn; run the command again, drag one around the object and press Enter.")
+    return check_box(parse_box(drawn), frame.shape[1], frame.shape[0])
+
+
+def _why(said: str) -> str:
+    """The line of a failed window's stderr that names the reason: Python's error or Qt's, else the last one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
+    return next((line for line in lines if "Error: " in line or line.startswith("qt.qpa.")), lines[-1])

@@ -7,26 +7,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handoff.box import Box
+from handoff.command import progress
 from handoff.errors import InputError, UsageError
-from handoff.masks import MaskSequenceWriter
-from handoff.progress import progress
-from handoff.prompts import Place, Point
+from handoff.masks import Mask, MaskSequenceWriter
+from handoff.prompts import Place, Point, check_place, check_places
 from handoff.threads import Behind
 from handoff.video import ClipInfo, probe
-from tracker.backends import Backend, Found
-from tracker.choice import Wanted, make_backend
 from tracker.cleanup import Keep, clean
-from tracker.human import HUMAN_FOLDER, HUMAN_VIDEO
-from tracker.places import check_place, check_places
-from tracker.status import StatusLog
-
-Mask = NDArray[np.bool_]  # (H, W), True on the object
+from tracker.interface import Found, TrackerBackend
+from tracker.quality import StatusLog
+from tracker.selection import TrackerChoice, make_backend
 
 MASK_VIDEO = "mask.mp4"
 MASK_FOLDER = "mask_skateboard"
+HUMAN_VIDEO = "human_mask.mp4"
+HUMAN_FOLDER = "mask_human"
 _WAITING = 4  # masks that wait to be written
 
 
@@ -43,8 +40,8 @@ class SkateboardTracker:
     `lost_frames` lists the frames in which the last propagation found no object, `status` says what to think of each.
     """
 
-    def __init__(self, backend: str | Wanted | Backend = "auto") -> None:
-        self.backend = make_backend(backend) if isinstance(backend, str | Wanted) else backend
+    def __init__(self, backend: str | TrackerChoice | TrackerBackend = "auto") -> None:
+        self.backend = make_backend(backend) if isinstance(backend, str | TrackerChoice) else backend
         self._path: Path | None = None
         self._info: ClipInfo | None = None
         self._forget()

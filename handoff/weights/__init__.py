@@ -6,8 +6,8 @@
 `python -m handoff.weights` fetches and checks them.
 """
 
-from handoff.verify import DigestError
-from handoff.weights.places import find_weight, find_with_digest, models_dir
+from handoff.files import DigestError
 from handoff.weights.registry import Registry, Weight, load_registry
+from handoff.weights.store import find_weight, find_with_digest, models_dir
 
 __all__ = ["DigestError", "Registry", "Weight", "find_weight", "find_with_digest", "load_registry", "models_dir"]

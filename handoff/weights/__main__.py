@@ -1,4 +1,4 @@
-from handoff.cli import main
+from handoff.command import main
 from handoff.weights.cli import command
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from handoff.download import download
 from handoff.errors import MissingError
-from handoff.verify import DigestError, settle
-from handoff.weights.places import models_dir, place_of, present, verify
+from handoff.files import DigestError, settle
+from handoff.weights.download import download
 from handoff.weights.registry import Registry, Weight, load_registry
+from handoff.weights.store import models_dir, place_of, present, verify
 
 
 @click.command()

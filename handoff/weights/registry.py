@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from handoff.errors import InputError, MissingError, UsageError
-from handoff.http_get import check_url
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMA = 1
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TEXTS = ("file", "url", "sha256", "licence", "licence_url")
 _OPTIONAL = {"bytes", "also", "onnx_sha256"}
 _KEYS = {*_TEXTS, "profiles", *_OPTIONAL}
@@ -131,3 +132,18 @@ def _weight(name: str, entry: Any) -> Weight:
     texts = {key: entry[key] for key in _TEXTS}
     texts["file"] = file.as_posix()
     return Weight(name=name, size_bytes=size, profiles=tuple(profiles), also=tuple(also), onnx_sha256=inner, **texts)
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether a URL names this machine."""
+    return urlsplit(url).hostname in _LOOPBACK
+
+
+def check_url(url: str, redirected_from: str | None = None) -> None:
+    """Raise MissingError unless `url` is https; http passes within this machine only (a mirror, the tests)."""
+    parts = urlsplit(url)
+    local = is_loopback(url) and (redirected_from is None or is_loopback(redirected_from))
+    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        return
+    where = f"{redirected_from} redirects to {parts.scheme}://{parts.netloc}" if redirected_from else url
+    raise MissingError(f"{where}, which is not https: it is not asked for anything.")

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 from handoff.box import Box
 from handoff.errors import InputError, UsageError
-from posegen.detect.follow import Tracklet, overlap
-from posegen.detect.look import alike
+from posegen.detect.appearance import alike
+from posegen.detect.tracklets import Tracklet, overlap
 
 BRIDGE_S = 0.5
 """The longest gap between two detections over which a box is interpolated (or --every, where that is longer)."""

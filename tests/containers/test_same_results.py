@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from tests.conftest import DemoRun, Product
 from tests.containers.world import DRAFT, Done, World, files, outputs
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from handoff.hashing import sha256_path
+from handoff.files import sha256_path
 from handoff.run import Run
 from runner.process import ROOT
 from tests.conftest import Product

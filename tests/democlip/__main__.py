@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from handoff.atomic import atomic_file
 from handoff.box import box_of_mask
-from handoff.cli import main as run_command
+from handoff.command import main as run_command
+from handoff.command import progress
 from handoff.errors import InputError, storage_errors
+from handoff.files import atomic_file
 from handoff.masks import MaskSequenceWriter
-from handoff.progress import progress
 from handoff.video import VideoWriter
 
 from .clip import PROMPT_FRAME, make_clip

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from evaluator.gate import Gate, Verdict
-from handoff.cli import main
+from handoff.command import main
 from handoff.masks import read_masks
 
 

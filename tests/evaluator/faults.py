@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from evaluator.cli import evaluate
-from evaluator.material import gather
+from evaluator.inputs import gather
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluator.chart import draw_chart
 from evaluator.gate import FrameScore
-from evaluator.result import Result
-from evaluator.worst import HEIGHT, WIDTH, Thumbnail, WorstFrames, cut_out
+from evaluator.report.chart import draw_chart
+from evaluator.report.pictures import HEIGHT, WIDTH, Thumbnail, WorstFrames, thumbnail_of
+from evaluator.report.result import Result
 from handoff.masks import Mask
 from handoff.video import Frame
 
@@ -108,6 +108,6 @@ def test_the_worst_frames_are_the_lowest_of_their_surroundings_four_at_most_in_t
 def test_a_thumbnail_is_the_surroundings_of_both_outlines(square: Mask) -> None:
     picture = np.full((90, 160, 3), 50, np.uint8)
     picture[:, :20] = picture[:, 140:] = (255, 0, 0)
-    found = cut_out(picture, square, np.roll(square, 3, axis=1))
+    found = thumbnail_of(picture, square, np.roll(square, 3, axis=1))
     assert found.shape == (HEIGHT, WIDTH, 3) and not (found == (255, 0, 0)).all(axis=2).any()
     assert (found == (0, 255, 0)).all(axis=2).any() and (found == (255, 255, 255)).all(axis=2).any()

@@ -18,15 +18,16 @@ import pytest
 
 from evaluator.cli import evaluate
 from evaluator.gate import FrameScore, Gate
-from evaluator.report import read_json
-from handoff.cli import FAULT, INTERRUPTED, main
+from evaluator.report.texts import read_json
+from handoff.command import FAULT, INTERRUPTED, main
 from handoff.run import Run
 from handoff.video import probe
 from runner.main import FAULT as RUNNER_FAULT
 from runner.main import run as run_command
 from runner.process import ROOT, stage_environment
 from tests.evaluator.conftest import FRAMES, read_report
-from tracker.backends import EmbeddedBackend, Found
+from tracker.embedded.backend import EmbeddedBackend
+from tracker.interface import Found
 
 FAULTS = [
     cv2.error("resize.cpp: assertion failed"),
@@ -45,7 +46,7 @@ def break_tracker(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException
                     raise error
                 yield found
 
-    monkeypatch.setattr("tracker.choice.EmbeddedBackend", Breaking)
+    monkeypatch.setattr("tracker.selection.EmbeddedBackend", Breaking)
 
 
 def end_of(run: Run, *options: str) -> object:

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from click.testing import Result as Called
 
-from evaluator.floor import USUAL_CRF, floor_ious, output_crf
 from evaluator.gate import Gate
-from evaluator.result import Result
-from evaluator.retrack import choose_setup, retrack
-from evaluator.summary import summary_md
+from evaluator.report.result import Result
+from evaluator.report.texts import summary_md
+from evaluator.retrack import USUAL_CRF, choose_setup, floor_ious, output_crf, retrack
 from handoff.errors import InputError, UsageError
 from handoff.masks import read_masks
 from handoff.run import Run
@@ -95,7 +94,7 @@ def test_cut_short_while_calibrating_the_gates_own_part_stands(
                 raise KeyboardInterrupt
             yield value
 
-    monkeypatch.setattr("evaluator.job.floor_ious", interrupted)
+    monkeypatch.setattr("evaluator.stage.floor_ious", interrupted)
     with pytest.raises(click.Abort):
         gate("--calibrate", "--format", "summary")
     data = read_report(report)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from evaluator.figures import intersection_over_union
 from evaluator.gate import FrameScore, Gate, judge
-from evaluator.metrics import intersection_over_union
-from evaluator.result import Result
-from evaluator.summary import summary_md
+from evaluator.report.result import Result
+from evaluator.report.texts import summary_md
 from handoff.errors import InputError
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))

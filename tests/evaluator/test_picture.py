@@ -10,7 +10,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from evaluator.picture import psnr_db, ssim, ssim_map
+from evaluator.figures import psnr_db, ssim, ssim_map
 from tests.clips import textured
 
 Picture = NDArray[np.uint8]
@@ -60,7 +60,7 @@ def test_ssim_is_the_papers_in_pictures_of_many_strips_bright_dark_and_flat(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More rows than are taken at once, and very bright against very dark, which single precision likes least."""
-    monkeypatch.setattr("evaluator.picture._CACHED_PX", 2000)
+    monkeypatch.setattr("evaluator.figures._CACHED_PX", 2000)
     height, width = 110, 90
     first = np.asarray(np.clip(textured(height, width, 2) * 0.2 + 200, 0, 255), np.uint8)
     first[:40] = 250

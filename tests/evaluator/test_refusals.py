@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from evaluator.cli import evaluate
 from handoff.errors import InputError, PreserverError, StorageError, UsageError
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.masks import read_masks
 from handoff.run import Run
 from handoff.video import VideoWriter

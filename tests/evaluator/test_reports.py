@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from evaluator.cli import evaluate
 from evaluator.gate import Kept
-from evaluator.material import Material, Sight
+from evaluator.inputs import Material, Sight
 from handoff.run import Run
 from handoff.video import probe, read_frames
 from tests.evaluator.conftest import FRAMES, REPORTS, read_report, stick_figure, write_poses

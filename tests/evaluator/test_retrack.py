@@ -19,7 +19,7 @@ from handoff.run import Run
 from handoff.video import probe
 from tests.tracker.command import invoke, text
 from tests.tracker.scenes import Scene, bouncing_board, make_scene
-from tracker.choice import Wanted
+from tracker.selection import TrackerChoice
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def run(scene: Scene, tmp_path: Path) -> Run:
     return Run.open(run.dir)
 
 
-def setup_of(run: Run, box: Box | None = None, frame: int | None = None, wanted: Wanted | None = None) -> Setup:
+def setup_of(run: Run, box: Box | None = None, frame: int | None = None, wanted: TrackerChoice | None = None) -> Setup:
     return choose_setup(run, run.path("mask.mp4"), run.info, box, frame, wanted)
 
 
@@ -84,9 +84,9 @@ def test_another_tracker_must_be_named_and_must_be_there(
     monkeypatch.setenv("MODELS_DIR", str(tmp_path))
     assert setup_of(run).backend.name == "embedded"
     with pytest.raises(MissingError, match="make weights PROFILE=tracker-tiny"):
-        setup_of(run, wanted=Wanted("sam2", "tiny"))
+        setup_of(run, wanted=TrackerChoice("sam2", "tiny"))
     with pytest.raises(UsageError, match="--device cuda is for SAM"):
-        setup_of(run, wanted=Wanted(device="cuda"))
+        setup_of(run, wanted=TrackerChoice(device="cuda"))
 
 
 def test_the_first_box_is_read_from_the_masks_that_other_people_have(scene: Scene, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_first_box_is_read_from_the_masks_that_other_people_have(scene: Scen
         picture = Image.fromarray((mask & (index > 1)).astype(np.uint8), mode="P")
         picture.putpalette([0, 0, 0, 64, 0, 0])
         picture.save(folder / f"{index:05d}.png")
-    setup = choose_setup(None, folder, probe(clip), None, None, Wanted("embedded"))
+    setup = choose_setup(None, folder, probe(clip), None, None, TrackerChoice("embedded"))
     (place,) = setup.places
     assert setup.origin == "mask" and place == Place(2, box_of_mask(scene.truth[2]))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from handoff.errors import UsageError
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.poses import read_pose_header, read_poses
-from posegen.looking import Look
+from posegen.stage import DetectorChoice
 from runner.secondpose import pose_again
 from tests.clips import write_clip
 from tests.conftest import Product
@@ -95,9 +95,9 @@ def test_a_detector_that_came_after_the_first_skeleton_is_not_used_for_the_secon
 ) -> None:
     for name, value in write_models(tmp_path / "models").items():
         monkeypatch.setenv(name, value)
-    assert Look().possible and not Look(unwanted=True).possible
+    assert DetectorChoice().possible and not DetectorChoice(unwanted=True).possible
     with pytest.raises(UsageError, match="--no-detector leaves nothing that could answer"):
-        Look(unwanted=True, thing="skateboard")
+        DetectorChoice(unwanted=True, thing="skateboard")
 
 
 def test_each_option_is_that_of_run_json() -> None:

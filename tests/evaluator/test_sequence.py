@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluator.sequence import read_mask_sequence, scan
+from evaluator.inputs import read_mask_sequence, scan
 from handoff.errors import InputError
 from handoff.masks import write_png
 from handoff.video import Frame, VideoWriter

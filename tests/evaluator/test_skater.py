@@ -8,13 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluator.body import body_mask
-from evaluator.skeleton import SIGMAS, compare, oks, pck
+from evaluator.figures import SIGMAS, body_mask, compare_skeletons, oks, pck
 from tests.evaluator.conftest import stick_figure
 
 
 def test_the_same_skeleton_is_wholly_alike() -> None:
-    assert compare([stick_figure()], [stick_figure()]) == (1.0, 1.0)
+    assert compare_skeletons([stick_figure()], [stick_figure()]) == (1.0, 1.0)
 
 
 def test_oks_is_cocos_formula_over_the_body() -> None:
@@ -35,18 +34,18 @@ def test_only_keypoints_of_the_source_count_and_one_that_is_gone_is_wrong() -> N
     source, generated = stick_figure(), stick_figure()
     scores = source.scores.copy()
     scores[5:17] = 0.0
-    assert compare([replace(source, scores=scores)], [generated]) == (1.0, 1.0)
-    found = compare([source], [replace(generated, scores=scores)])
+    assert compare_skeletons([replace(source, scores=scores)], [generated]) == (1.0, 1.0)
+    found = compare_skeletons([source], [replace(generated, scores=scores)])
     assert found == (pytest.approx(5 / 17), pytest.approx(5 / 17))
 
 
 def test_where_the_source_shows_nobody_nothing_is_said_and_where_the_new_clip_does_it_is_zero() -> None:
-    assert compare([], [stick_figure()]) == (None, None)
-    assert compare([stick_figure()], []) == (0.0, 0.0)
+    assert compare_skeletons([], [stick_figure()]) == (None, None)
+    assert compare_skeletons([stick_figure()], []) == (0.0, 0.0)
 
 
 def test_a_passer_by_in_the_new_clip_is_not_taken_for_the_skater() -> None:
-    assert compare([stick_figure()], [stick_figure(80.0), stick_figure(1.0)])[1] == 1.0
+    assert compare_skeletons([stick_figure()], [stick_figure(80.0), stick_figure(1.0)])[1] == 1.0
 
 
 def test_the_body_covers_trunk_and_limbs_and_nothing_far_from_them() -> None:

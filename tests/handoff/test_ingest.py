@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from handoff.errors import InputError, UsageError
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.ingest import ingest
 from handoff.run import Run
-from handoff.truncation import missing_bytes
-from handoff.video import probe, read_frames
+from handoff.video import missing_bytes, probe, read_frames
 from tests.clips import moving_square, set_rotation, write_clip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from handoff.interrupt import interruptible
+from handoff.command import interruptible
 from runner.process import ROOT
 from tests.waiting import until
 

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from handoff.atomic import atomic_dir, atomic_file
 from handoff.errors import InputError, UsageError
-from handoff.hashing import sha256_tree
+from handoff.files import atomic_dir, atomic_file, sha256_tree
 from handoff.ingest import ingest
-from handoff.run import Run
-from handoff.stage import run_stage
+from handoff.run import Run, run_stage
 from tests.clips import moving_square, write_clip
 
 

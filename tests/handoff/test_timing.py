@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handoff.timing import STANDARD_RATES, RateMeter
+from handoff.ingest import STANDARD_RATES, RateMeter
 
 
 def fed(pts: list[int], time_base: Fraction, stated: Fraction = Fraction(25)) -> RateMeter:

@@ -14,9 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.video import Frame
-from posegen.detect.coco import CLASSES
+from posegen.detect.yolox import CLASSES
 from tests.clips import textured
 
 INPUT, SIDE, CELLS = 128, 32, 16 * 16 + 8 * 8 + 4 * 4

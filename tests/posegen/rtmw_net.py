@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from posegen.rtmw.crops import MEAN, STD
+from posegen.rtmw_backend import MEAN, STD
 
 N_KEYPOINTS = 133
 GAIN = 60.0

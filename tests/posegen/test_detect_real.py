@@ -15,8 +15,8 @@ from handoff.prompts import Prompt, read_prompts
 from handoff.run import Run
 from handoff.video import Frame, read_frames
 from posegen.cli import command
-from posegen.detect.find import find
-from posegen.detect.follow import overlap
+from posegen.detect.tracklets import overlap
+from posegen.stage import find
 from tests.clips import write_clip
 from tests.posegen.crossing import FRAMES, crossing
 

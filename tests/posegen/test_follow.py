@@ -10,13 +10,11 @@ import pytest
 
 from handoff.box import Box
 from handoff.errors import InputError, UsageError
-from posegen.detect.assign import IMPOSSIBLE, assign
-from posegen.detect.coco import PERSON
-from posegen.detect.follow import Tracklet, follow, overlap
-from posegen.detect.look import SIZE, alike, as_shares, look_of
-from posegen.detect.record import Sample
+from posegen.detect.appearance import SIZE, alike, as_shares, look_of
+from posegen.detect.detections import Sample
 from posegen.detect.skater import Where, choose_skater, nearness, skater_boxes
-from posegen.detect.yolox import Detection
+from posegen.detect.tracklets import IMPOSSIBLE, Tracklet, assign, follow, overlap
+from posegen.detect.yolox import PERSON, Detection
 from tests.posegen.colour_net import scene
 
 FPS = Fraction(24)

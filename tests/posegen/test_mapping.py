@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from posegen.mapping import FACE, FACE_FROM_MESH, LEFT_HAND, RIGHT_HAND, Landmarks, Part, to_wholebody
+from posegen.keypoints import FACE, FACE_FROM_MESH, LEFT_HAND, RIGHT_HAND, KeypointGroup, Landmarks, to_wholebody
 
 WIDTH, HEIGHT = 640, 480
 
@@ -24,19 +24,19 @@ MEDIAPIPE_NAMES = [
 ]
 
 
-def landmarks(**parts: Part) -> Landmarks:
+def landmarks(**parts: KeypointGroup) -> Landmarks:
     """A body whose landmark i stands at (10 + i, 100 + 2 i) with visibility (50 + i) / 100."""
     index = np.arange(33, dtype=np.float32)
     return Landmarks(np.column_stack([10 + index, 100 + 2 * index]), (50 + index) / 100, **parts)
 
 
-def hand(x: float, presence: float = 0.6) -> Part:
-    return Part(np.column_stack([x + np.arange(21), np.full(21, 40)]).astype(np.float32), presence)
+def hand(x: float, presence: float = 0.6) -> KeypointGroup:
+    return KeypointGroup(np.column_stack([x + np.arange(21), np.full(21, 40)]).astype(np.float32), presence)
 
 
-def face(presence: float = 0.8, vertices: int = 468) -> Part:
+def face(presence: float = 0.8, vertices: int = 468) -> KeypointGroup:
     index = np.arange(vertices, dtype=np.float32)
-    return Part(np.column_stack([index, index / 2]), presence)
+    return KeypointGroup(np.column_stack([index, index / 2]), presence)
 
 
 def test_every_body_and_foot_point_keeps_its_name() -> None:

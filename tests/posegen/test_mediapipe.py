@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handoff.hashing import sha256_path
+from handoff.files import sha256_path
 from handoff.poses import read_pose_header, read_poses
 from handoff.run import Run
 from handoff.video import read_frames, read_gray
-from posegen.people import KPT_THR
+from posegen.keypoints import KPT_THR
 from tests.clips import textured, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]

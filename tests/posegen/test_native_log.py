@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from posegen.native_log import NativeLog, without_chatter
+from posegen.mediapipe_backend import NativeLog, without_chatter
 
 
 def test_native_chatter_is_held_back_and_errors_pass() -> None:

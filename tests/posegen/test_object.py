@@ -12,17 +12,16 @@ import pytest
 
 from handoff.box import Box
 from handoff.errors import InputError, MissingError, UsageError
+from handoff.files import DigestError
 from handoff.prompts import Prompt, read_prompts, write_prompt
 from handoff.run import Run
-from handoff.verify import DigestError
 from handoff.video import ClipInfo
 from posegen.cli import command
-from posegen.detect.coco import CLASSES
-from posegen.detect.find import find
-from posegen.detect.record import DetectionWriter, Header, Sample, read_header, read_samples
+from posegen.detect.detections import DetectionWriter, Header, Sample, read_detections_header, read_samples
+from posegen.detect.object import choose_thing, outward
 from posegen.detect.skater import Where
-from posegen.detect.thing import choose_thing, outward
-from posegen.detect.yolox import Detection
+from posegen.detect.yolox import CLASSES, Detection
+from posegen.stage import find
 from tests.clips import write_clip
 from tests.posegen.colour_net import scene, write_models
 
@@ -84,7 +83,7 @@ def test_detections_are_a_stage_of_their_own_done_once(
 ) -> None:
     stage = look(rides, "--every", "4").manifest["stages"]["detect"]
     assert stage["notes"] == {"frames_looked_at": 7, "frames_with_person": 7}
-    header = read_header(look(None, "--every", "4").path("detections.json"))
+    header = read_detections_header(look(None, "--every", "4").path("detections.json"))
     assert (header.every, header.frame_count, header.sha256) == (4, FRAMES, stage["tools"]["weights"])
     assert "detect: nothing has changed" in capsys.readouterr().out
     run = look(None, "--every", "4", "--object", "person")  # another object needs no new pass
@@ -173,7 +172,7 @@ def test_detections_of_another_clip_are_refused(look: Callable[..., Run], tmp_pa
     for text in ("", "{}", '{"schema": 1, "frames": []}', "[1"):
         path.write_text(text)
         with pytest.raises(InputError, match=r"other\.json"):
-            read_header(path)
+            read_detections_header(path)
 
 
 def rated(*boards: tuple[int, float, Box], skater: Box | None = None) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from handoff.box import Box
-from posegen.people import MIN_VISIBLE, box_around, certainty, is_person, is_whole
+from posegen.keypoints import MIN_VISIBLE, box_around, certainty, is_person, is_whole
 from tests.posegen.people import line_of, person
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import posegen.extractor
 from handoff.errors import MissingError, UsageError
-from posegen.choice import Wanted, make_backend
-from posegen.rtmw.backend import RtmwBackend
+from posegen.rtmw_backend import RtmwBackend
+from posegen.stage import PoseChoice, make_backend
 from tests.posegen.rtmw_weights import install
 
 
@@ -21,7 +21,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_default_is_rtmw_where_its_weights_and_the_detectors_are(
     network: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert make_backend(Wanted(), detector=True).model.name == "RTMW-l"
+    assert make_backend(PoseChoice(), detector=True).model.name == "RTMW-l"
     assert capsys.readouterr().out == ""
 
 
@@ -45,30 +45,30 @@ def test_without_one_of_them_the_default_is_mediapipe_and_says_so_in_one_line(
     monkeypatch.setitem(posegen.extractor.BACKENDS, "embedded", lambda: embedded)
     if not weights:
         (tmp_path / "models" / "pose" / "rtmw-l.zip").unlink()
-    assert make_backend(Wanted(), detector=detector) is embedded
+    assert make_backend(PoseChoice(), detector=detector) is embedded
     line = f'posegen: {why.format(models=tmp_path / "models")}; make weights PROFILE="pose detect" gets RTMW\n'
     assert capsys.readouterr().out == line
-    assert make_backend(Wanted(), detector=detector, quiet=True) is embedded
+    assert make_backend(PoseChoice(), detector=detector, quiet=True) is embedded
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("model", ["rtmw-x", "rtmw-m"])
 def test_a_model_that_the_registry_has_no_digest_of_says_so(model: str) -> None:
     with pytest.raises(MissingError, match=rf"has no file for {model}, .*use --model rtmw-l, or add an entry"):
-        make_backend(Wanted(model=model), detector=True)
+        make_backend(PoseChoice(model=model), detector=True)
 
 
 @pytest.mark.parametrize(
     ("wanted", "why"),
     [
-        (Wanted("rtmpose"), "no pose backend 'rtmpose'.*auto, embedded, rtmw"),
-        (Wanted(device="gpu"), "on device 'gpu'.*auto, cuda, cpu"),
-        (Wanted("rtmw", "rtmw-s"), "no pose model 'rtmw-s'; there are: rtmw-l, rtmw-x, rtmw-m"),
-        (Wanted("embedded", "rtmw-l"), "--model rtmw-l is for RTMW"),
-        (Wanted("embedded", device="cuda"), "--device cuda is for RTMW"),
+        (PoseChoice("rtmpose"), "no pose backend 'rtmpose'.*auto, embedded, rtmw"),
+        (PoseChoice(device="gpu"), "on device 'gpu'.*auto, cuda, cpu"),
+        (PoseChoice("rtmw", "rtmw-s"), "no pose model 'rtmw-s'; there are: rtmw-l, rtmw-x, rtmw-m"),
+        (PoseChoice("embedded", "rtmw-l"), "--model rtmw-l is for RTMW"),
+        (PoseChoice("embedded", device="cuda"), "--device cuda is for RTMW"),
     ],
 )
-def test_what_does_not_exist_or_does_not_go_together_is_refused(wanted: Wanted, why: str) -> None:
+def test_what_does_not_exist_or_does_not_go_together_is_refused(wanted: PoseChoice, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         make_backend(wanted, detector=True)
 
@@ -77,7 +77,7 @@ def test_rtmw_by_name_without_its_weights_never_falls_back(
     network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "models" / "pose" / "rtmw-l.zip").unlink()
-    for wanted in (Wanted("rtmw"), Wanted(model="rtmw-l"), Wanted(device="cuda")):
+    for wanted in (PoseChoice("rtmw"), PoseChoice(model="rtmw-l"), PoseChoice(device="cuda")):
         with pytest.raises(MissingError, match="run make weights PROFILE=pose"):
             make_backend(wanted, detector=True)
     assert capsys.readouterr().out == ""

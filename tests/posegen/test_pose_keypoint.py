@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handoff.poses import Person
-from posegen.openpose import openpose_to_people
-from posegen.people import KPT_THR
-from posegen.pose_keypoint import PoseKeypointWriter, frame_to_pose_keypoint
+from posegen.keypoints import KPT_THR
+from posegen.outputs import PoseKeypointWriter, frame_to_pose_keypoint, openpose_to_people
 from tests.posegen.people import person, standing
 
 FEET = slice(17, 23)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from handoff.errors import InputError
-from handoff.verify import DigestError
-from posegen.rtmw.archive import unpacked
+from handoff.files import DigestError
+from posegen.models import unpacked
 from runner.process import ROOT
 
 NETWORK = bytes(range(256)) * 400
@@ -102,7 +102,7 @@ def test_where_the_models_folder_cannot_be_written_it_is_unpacked_into_the_calle
     if not shutil.which("unshare") or subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine does not let a test mount a folder read-only (unshare --map-root-user --mount)")
     code = (
-        "import sys; from pathlib import Path; from posegen.rtmw.archive import unpacked\n"
+        "import sys; from pathlib import Path; from posegen.models import unpacked\n"
         "print(unpacked(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]) if sys.argv[3:] else None))"
     )
     command = [*prefix, sys.executable, "-c", code, str(zipped), DIGEST]

@@ -17,7 +17,7 @@ from handoff.video import Frame, read_frames
 from handoff.weights import DigestError
 from posegen.extractor import SkaterPoseExtractor
 from posegen.onnx_session import gpu_problem
-from posegen.rtmw.backend import BATCH, WAITING, RtmwBackend
+from posegen.rtmw_backend import BATCH, WAITING, RtmwBackend
 from tests.posegen.rtmw_weights import install
 
 WIDTH, HEIGHT = 320, 240

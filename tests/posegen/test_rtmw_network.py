@@ -13,8 +13,7 @@ from rtmlib import RTMPose
 from handoff.box import Box
 from handoff.errors import InputError
 from handoff.video import Frame, read_frames
-from posegen.rtmw.crops import Crop, crop
-from posegen.rtmw.network import PoseNetwork
+from posegen.rtmw_backend import Crop, PoseNetwork, crop
 from tests.posegen.rtmw_net import write_network
 
 WIDTH, HEIGHT = 288, 384

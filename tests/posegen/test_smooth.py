@@ -18,9 +18,8 @@ from handoff.box import Box
 from handoff.errors import UsageError
 from handoff.poses import N_KEYPOINTS, Person
 from posegen.extractor import FramePose
-from posegen.filters import BETA, D_CUTOFF_HZ, MIN_CUTOFF_HZ, REACH
-from posegen.people import KPT_THR
-from posegen.smooth import METHODS, parameters, smooth
+from posegen.keypoints import KPT_THR
+from posegen.smooth import BETA, D_CUTOFF_HZ, METHODS, MIN_CUTOFF_HZ, REACH, parameters, smooth
 
 FPS = Fraction(24)
 Floats = NDArray[np.float64]

@@ -16,7 +16,7 @@ from handoff.ingest import ingest
 from handoff.masks import FrameFolderWriter, Mask
 from handoff.run import Run
 from handoff.video import VideoWriter
-from reskin.orchestrator import ComfyOrchestrator, JobLimits
+from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from runner.comfyserver import serve
 from runner.comfysource import ensure_source
 from runner.envs import ensure_env

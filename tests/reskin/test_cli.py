@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from handoff.errors import InputError, PreserverError, UsageError
 from handoff.run import Run
 from reskin.cli import WORK_TO_DO, command
-from reskin.errors import ServerUnreachable
+from reskin.comfy.errors import ServerUnreachable
 from tests.reskin.conftest import HEIGHT, WIDTH, square_mask, write_masks
 
 MakeRun = Callable[..., Run]

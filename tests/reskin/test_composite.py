@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from handoff.errors import InputError
-from reskin.composite import Changes, Layers, compose, fade
+from reskin.painting import Changes, Layers, compose, fade
 
 SHAPE = (6, 8)
 frames = hnp.arrays(np.uint8, (*SHAPE, 3))

@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handoff.masks import frame_name
+from handoff.masks import frame_name, read_png
 from handoff.run import Run
 from handoff.video import Frame, read_frames, read_gray
-from reskin.clip import Clip, read_png, read_windows
-from reskin.keep import KeptWindows
-from reskin.orchestrator import ComfyOrchestrator
-from reskin.results import find_output, keep_pictures
-from reskin.sizes import fit_into
-from reskin.slots import fill_window, settle
-from reskin.vace import VacePainter
-from reskin.windows import plan_overlapping
-from reskin.workflow import Graph, find_node, load_workflow
+from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.comfy.results import find_output, keep_pictures
+from reskin.model_painter import VacePainter
+from reskin.painting import Clip, read_windows
+from reskin.regions import fit_into
+from reskin.windows import KeptWindows, plan_overlapping
+from reskin.workflow import Graph, fill_window, find_node, load_workflow, settle
 from tests.reskin.conftest import HEIGHT, WIDTH
 
 pytestmark = pytest.mark.server

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.run import Run
 from reskin.cli import command
-from reskin.errors import ServerUnreachable
-from reskin.http import TRIES
+from reskin.comfy.client import TRIES
+from reskin.comfy.errors import ServerUnreachable
 from runner.process import ROOT
 from tests.reskin.backstage import history, output_folder, processes_of
 from tests.reskin.proxy import Fault, Proxy
@@ -104,7 +104,7 @@ def test_a_fault_that_passes_costs_nothing(make_run: MakeRun, proxy: Proxy, faul
 def test_a_socket_that_is_cut_again_and_again_costs_nothing(
     make_run: MakeRun, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reskin.listen._RECONNECT_S", 0.1)
+    monkeypatch.setattr("reskin.comfy.progress._RECONNECT_S", 0.1)
     run, before, over = make_run(40), set(history(proxy.upstream)), threading.Event()
 
     def cut() -> None:
@@ -188,7 +188,7 @@ def test_a_server_that_stays_frozen_has_gone_away(
             monkeypatch.context() as patch,
             pytest.raises(ServerUnreachable, match=r"went away in mid-job and did not come back within 10 s") as caught,
         ):
-            patch.setattr("reskin.http._TIMEOUT", httpx.Timeout(5))  # three times, else it is three minutes
+            patch.setattr("reskin.comfy.client._TIMEOUT", httpx.Timeout(5))  # three times, else it is three minutes
             reskin(run, "--server", proxy.address, "--patience", "10")
     finally:
         send(frozen, signal.SIGCONT)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.run import Run
 from reskin.cli import command
 from runner.process import ROOT

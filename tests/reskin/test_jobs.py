@@ -17,11 +17,11 @@ import httpx
 import pytest
 
 from handoff.run import Run
-from reskin.download import ServerFile
-from reskin.errorlog import error_log
-from reskin.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, WorkflowRefused
-from reskin.listen import Progress
-from reskin.orchestrator import ComfyOrchestrator, JobLimits
+from reskin.comfy.client import ServerFile
+from reskin.comfy.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, WorkflowRefused
+from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
+from reskin.comfy.progress import Progress
+from reskin.stage import error_log
 from reskin.workflow import Graph
 from runner.process import ROOT
 from tests.reskin.proxy import proxy_to
@@ -154,7 +154,7 @@ def test_a_silent_socket_costs_the_progress_bar_and_nothing_else(
         time.sleep(seconds)
         return iter(())
 
-    monkeypatch.setattr("reskin.listen.ProgressSocket.messages", silent)
+    monkeypatch.setattr("reskin.comfy.progress.ProgressSocket.messages", silent)
     assert len(comfy.run(slow_graph(2), OUTPUT)) == 4
 
 

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from handoff.masks import Mask
-from reskin.anchor import lay_texture, locate
-from reskin.palette import choose_palette, make_tile
-from reskin.prompt import parse_prompt
-from reskin.surroundings import BINS, surrounding_hues
+from reskin.draft_painter import BINS, choose_palette, lay_texture, locate, make_tile, surrounding_hues
+from reskin.nouns import parse_prompt
 
 GRAY_WORLD = np.zeros(BINS)
 PROMPT = parse_prompt("cyberpunk drone, samurai")

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from handoff.errors import InputError
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter, probe, read_frames
-from reskin.clip import Clip, WindowFrames, read_windows
-from reskin.composite import Changes, Layers, compose
-from reskin.loop import Joining, paint_clip
+from reskin.painting import Changes, Clip, Joining, Layers, WindowFrames, compose, paint_clip, read_windows
 from reskin.windows import Window, later_weight, plan_overlapping
 from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask, write_masks
 

@@ -9,12 +9,11 @@ import pytest
 
 from handoff.box import Box
 from handoff.prompts import Detected, write_prompt
-from handoff.prompts import Prompt as Place
+from handoff.prompts import Nouns as Place
 from handoff.run import Run
-from reskin.nouns import old_object, write_texts
-from reskin.prompt import Prompt
+from reskin.nouns import Nouns, old_object, write_texts
 
-BOTH = Prompt("cyberpunk drone", "samurai")
+BOTH = Nouns("cyberpunk drone", "samurai")
 
 
 def test_each_pass_says_its_own_noun_and_rejects_the_old_thing() -> None:
@@ -48,8 +47,8 @@ def test_the_old_thing_is_in_no_positive_prompt_because_what_is_named_is_painted
     assert not any("skateboard" in each for each in texts.positive_of().values())
 
 
-@pytest.mark.parametrize("words", [(Prompt("golden Skateboard", None),), (BOTH, "a matte black skateboard")])
-def test_a_new_object_of_the_old_ones_kind_is_not_rejected(words: tuple[Prompt] | tuple[Prompt, str]) -> None:
+@pytest.mark.parametrize("words", [(Nouns("golden Skateboard", None),), (BOTH, "a matte black skateboard")])
+def test_a_new_object_of_the_old_ones_kind_is_not_rejected(words: tuple[Nouns] | tuple[Nouns, str]) -> None:
     prompt, *own = words
     assert "skateboard" not in write_texts(prompt, "skateboard", *own).object_negative
 
@@ -70,7 +69,7 @@ def test_what_the_object_was_is_what_the_user_says_else_what_the_detector_called
 
 
 def test_a_single_noun_leaves_the_skater_out_of_the_prompt_and_of_the_negative_one() -> None:
-    texts = write_texts(Prompt("hoverboard", None), "skateboard")
+    texts = write_texts(Nouns("hoverboard", None), "skateboard")
     assert "hoverboard" in texts.both
     assert "skeleton" not in texts.both
     assert "street clothes" not in texts.both_negative

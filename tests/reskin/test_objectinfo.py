@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from handoff.weights.registry import load_registry
-from reskin.errors import ServerLacks
-from reskin.objectinfo import find_problems
-from reskin.orchestrator import ComfyOrchestrator
-from reskin.weightnames import where_from
-from reskin.workflow import Graph, load_workflow
+from reskin.comfy.errors import ServerLacks
+from reskin.comfy.graph_check import find_problems
+from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.workflow import Graph, load_workflow, where_from
 
 SAMPLER: Graph = {
     "1": {"class_type": "Sample", "inputs": {"steps": 4, "model": ["2", 0]}, "_meta": {"title": "the sampler"}},

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from handoff.run import Run
-from reskin.errors import JobFailed, JobInterrupted, JobTimeout
-from reskin.listen import Progress
-from reskin.orchestrator import ComfyOrchestrator, JobLimits
+from reskin.comfy.errors import JobFailed, JobInterrupted, JobTimeout
+from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
+from reskin.comfy.progress import Progress
 from tests.reskin.backstage import history
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.test_faults import new_jobs, reskin, whole

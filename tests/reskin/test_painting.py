@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.run import Run
 from handoff.video import probe, read_frames
 from reskin.cli import command
-from reskin.clip import Clip, read_windows
-from reskin.draft import DraftPainter, decide_look, fill_look
-from reskin.orchestrator import ComfyOrchestrator
-from reskin.prompt import parse_prompt
+from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.draft_painter import DraftPainter, decide_look, fill_look
+from reskin.nouns import parse_prompt
+from reskin.painting import Clip, read_windows
 from reskin.windows import plan_windows
 from reskin.workflow import load_workflow
 from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask

@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handoff.errors import UsageError
-from reskin.prompt import MAX_LENGTH, Prompt, check_name, parse_prompt, slug
+from reskin.nouns import MAX_LENGTH, Nouns, check_name, parse_prompt, slug
 
 
 def test_two_nouns_are_the_object_and_the_skater() -> None:
-    assert parse_prompt("cyberpunk drone, samurai") == Prompt("cyberpunk drone", "samurai")
+    assert parse_prompt("cyberpunk drone, samurai") == Nouns("cyberpunk drone", "samurai")
 
 
 def test_one_noun_is_the_object_alone() -> None:
-    assert parse_prompt("cyberpunk drone") == Prompt("cyberpunk drone", None)
+    assert parse_prompt("cyberpunk drone") == Nouns("cyberpunk drone", None)
 
 
 def test_spaces_do_not_count() -> None:
-    assert parse_prompt("  cyberpunk   drone ,samurai ") == Prompt("cyberpunk drone", "samurai")
+    assert parse_prompt("  cyberpunk   drone ,samurai ") == Nouns("cyberpunk drone", "samurai")
 
 
 @pytest.mark.parametrize("text", ["", " ", ",", "drone,", ", samurai", "a, b, c", "drone\nsamurai", "drone\x1b[31m"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from handoff.errors import InputError, StorageError, UsageError
-from reskin.errors import (
+from reskin.comfy.errors import (
     JobFailed,
     JobsFailed,
     JobTimeout,
@@ -22,8 +22,8 @@ from reskin.errors import (
     ServerUnreachable,
     UploadTooLarge,
 )
-from reskin.prompt import parse_prompt
-from reskin.queue import Job, plan_jobs, read_prompts, run_queue
+from reskin.jobs import Job, plan_jobs, read_prompts_file, run_queue
+from reskin.nouns import parse_prompt
 
 DRONE, CAR = parse_prompt("drone, samurai"), parse_prompt("toy car")
 JOBS = [Job(f"job{index}", DRONE, index) for index in range(4)]
@@ -65,7 +65,7 @@ def test_two_prompts_that_would_have_one_folder_are_refused() -> None:
 
 def test_a_prompts_file_has_one_a_line(tmp_path: Path) -> None:
     (tmp_path / "variations.txt").write_text("# variations\ndrone, samurai\n\n  toy car  \r\n", encoding="utf-8")
-    assert read_prompts(tmp_path / "variations.txt") == [DRONE, CAR]
+    assert read_prompts_file(tmp_path / "variations.txt") == [DRONE, CAR]
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,15 @@ def test_a_prompts_file_that_cannot_be_used(content: bytes | None, words: str, t
     if content is not None:
         (tmp_path / "variations.txt").write_bytes(content)
     with pytest.raises(InputError, match=words):
-        read_prompts(tmp_path / "variations.txt")
+        read_prompts_file(tmp_path / "variations.txt")
 
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """What the servers say of their queues, other people's jobs included."""
     given = {"a:1": 0, "b:1": 0}
-    monkeypatch.setattr("reskin.queue.load", lambda address: given[address])
-    monkeypatch.setattr("reskin.queue._LOOK_S", 0.02)
+    monkeypatch.setattr("reskin.jobs.load", lambda address: given[address])
+    monkeypatch.setattr("reskin.jobs._LOOK_S", 0.02)
     return given
 
 
@@ -184,7 +184,7 @@ class Idle(BaseHTTPRequestHandler):
 def test_a_frozen_server_holds_up_no_other_and_is_left_out_when_it_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes connections and answers nothing: the kernel does that for a stopped process."""
     for name, seconds in (("_LOOK_S", 0.05), ("_ANSWER_S", 0.3), ("_SILENT_S", 1.0)):
-        monkeypatch.setattr(f"reskin.queue.{name}", seconds)
+        monkeypatch.setattr(f"reskin.jobs.{name}", seconds)
     with socket.create_server(("127.0.0.1", 0)) as frozen, HTTPServer(("127.0.0.1", 0), Idle) as idle:
         threading.Thread(target=idle.serve_forever, daemon=True).start()
         servers = [f"127.0.0.1:{port}" for port in (frozen.getsockname()[1], idle.server_port)]

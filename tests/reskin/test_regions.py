@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from reskin.regions import grow, join_over_time, object_regions, skater_regions
+from reskin.regions import grow_region, join_over_time, object_regions, skater_regions
 
 SHAPE = (24, 32)
 Masks = NDArray[np.bool_]
@@ -39,7 +39,7 @@ def test_growth_is_by_so_many_px_and_no_more(px: int, x: int, y: int) -> None:
     mask = np.zeros(SHAPE, bool)
     mask[y, x] = True
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    grown = grow(mask, px)
+    grown = grow_region(mask, px)
     assert grown[distance <= max(px - 1, 0)].all()
     assert not grown[distance > px + 1].any()
     row = grown[y]

@@ -13,9 +13,9 @@ import pytest
 from handoff.errors import InputError
 from handoff.masks import frame_name, write_png
 from handoff.video import Frame
-from reskin.download import ServerFile
-from reskin.errors import BadResult
-from reskin.results import Fetch, find_output, keep_pictures
+from reskin.comfy.client import ServerFile
+from reskin.comfy.errors import BadResult
+from reskin.comfy.results import Fetch, find_output, keep_pictures
 from reskin.workflow import Graph, load_workflow
 
 SIZE = (48, 32)
@@ -128,7 +128,7 @@ def test_the_pictures_of_a_video_are_on_the_disk_before_they_count_as_kept(
 ) -> None:
     """As a PNG file is when it has been fetched."""
     synced: list[Path] = []
-    monkeypatch.setattr("reskin.results.fsync", synced.append)
+    monkeypatch.setattr("reskin.comfy.results.fsync", synced.append)
     list(keep_pictures(server_with(server), VIDEO, put(server, VIDEO, noise(3)), 3, range(3), SIZE, place))
     assert synced == [place / frame_name(index) for index in range(3)]
 

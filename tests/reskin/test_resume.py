@@ -10,7 +10,7 @@ import pytest
 from handoff.errors import StorageError
 from handoff.masks import frame_name
 from handoff.run import Run
-from reskin.keep import FOLDER
+from reskin.windows import FOLDER
 from tests.reskin.backstage import history
 from tests.reskin.vacerun import NAME, reskin
 

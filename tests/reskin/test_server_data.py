@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from handoff.errors import PreserverError, UsageError
-from reskin.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
-from reskin.listen import ProgressSocket
-from reskin.server import ComfyServer, ServerFile, parse_address
+from reskin.comfy.client import ComfyServer, ServerFile, parse_address
+from reskin.comfy.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
+from reskin.comfy.progress import ProgressSocket
 
 GRAPH = {"7": {"class_type": "LoadVideo", "inputs": {"file": ""}, "_meta": {"title": "source"}}}
 
@@ -68,7 +68,7 @@ def test_another_program_at_the_address_is_not_taken_for_comfyui() -> None:
 
 
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("reskin.comfy.client.RETRY_PAUSE_S", 0.0)
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -119,7 +119,7 @@ def test_a_proxy_of_the_environment_never_sees_a_request(monkeypatch: pytest.Mon
 
 
 def test_a_dropped_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("reskin.comfy.client.RETRY_PAUSE_S", 0.0)
     answers = [httpx.ReadError("cut"), httpx.Response(500), httpx.Response(200, json={"status": "pending"})]
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -209,7 +209,7 @@ def test_a_result_that_is_no_file_is_refused(record: Any) -> None:
 def test_a_missing_endless_or_torn_result_leaves_no_file(
     response: httpx.Response, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reskin.http.RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("reskin.comfy.client.RETRY_PAUSE_S", 0.0)
     with pytest.raises(BadResult, match=words):
         server(lambda request: response).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)
     assert list(tmp_path.iterdir()) == []
@@ -257,8 +257,8 @@ def test_a_refused_workflow_lists_every_error_of_every_node(status: int) -> None
 
 
 def test_every_error_has_an_exit_code_of_the_product() -> None:
-    import reskin.errors
+    import reskin.comfy.errors
 
-    kinds = [each for each in vars(reskin.errors).values() if isinstance(each, type)]
+    kinds = [each for each in vars(reskin.comfy.errors).values() if isinstance(each, type)]
     codes = [each.exit_code for each in kinds if issubclass(each, PreserverError)]
     assert set(codes) == {2, 3, *range(5, 13)} and 4 not in codes, "4 is --check's, 1 the gate's"

@@ -12,11 +12,9 @@ from click.testing import CliRunner
 
 from handoff.errors import InputError, PreserverError, UsageError
 from handoff.run import Run
-from reskin.choice import choose_workflow, weights_of
 from reskin.cli import command
 from reskin.settings import Settings, painting_options, read_settings
-from reskin.slots import drop, nodes_of, settle, value_of
-from reskin.workflow import load_workflow
+from reskin.workflow import choose_workflow, drop, load_workflow, nodes_of, settle, value_of, weights_of
 
 MakeRun = Callable[..., Run]
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handoff.errors import UsageError
-from reskin.sizes import AREA_SMALL, fit_into, fit_to_area, parse_size
+from reskin.regions import AREA_SMALL, fit_into, fit_to_area, parse_size
 
 sides = st.integers(16, 2000).map(lambda half: 2 * half)
 small = st.integers(16, 90).map(lambda half: 2 * half)

@@ -14,8 +14,7 @@ from click.testing import CliRunner
 from handoff.errors import InputError
 from handoff.run import Run
 from reskin.cli import command
-from reskin.slots import check_slots, nodes_of
-from reskin.workflow import Graph, Workflow, load_workflow, workflow_names
+from reskin.workflow import Graph, Workflow, check_slots, load_workflow, nodes_of, workflow_names
 
 WITH_MODEL = [name for name in workflow_names() if name != "draft"]
 

@@ -11,18 +11,15 @@ import pytest
 
 from handoff.errors import UsageError
 from handoff.masks import write_png
-from handoff.run import Run
-from handoff.stage import run_stage
+from handoff.run import Run, run_stage
 from handoff.video import ClipInfo, probe
-from reskin.download import ServerFile
-from reskin.inputs import find_inputs
-from reskin.objectinfo import find_problems
-from reskin.orchestrator import ComfyOrchestrator
-from reskin.paint import Request, paint_run
-from reskin.prompt import parse_prompt
+from reskin.comfy.client import ServerFile
+from reskin.comfy.graph_check import find_problems
+from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.nouns import parse_prompt
 from reskin.settings import Settings
-from reskin.slots import has_two_passes, nodes_of
-from reskin.workflow import Graph, find_node, load_workflow, workflow_names
+from reskin.stage import PaintRequest, find_inputs, paint_run
+from reskin.workflow import Graph, find_node, has_two_passes, load_workflow, nodes_of, workflow_names
 from tests.reskin.schema import faults, object_info, read_nodes
 from tests.reskin.test_results import write_ffv1
 
@@ -71,7 +68,7 @@ def paint(tmp_path: Path, make_run: Callable[..., Run]) -> Paint:
         """Paint a clip of one window with the template, and return what the server got."""
         run, comfy, workflow, nouns = make_run(FRAMES), StandIn(tmp_path), load_workflow(name), parse_prompt(prompt)
         chosen = Settings(size=MODEL, **settings)
-        request = Request("new", workflow, find_inputs(run, nouns, None, None, workflow), nouns, SEED, chosen)
+        request = PaintRequest("new", workflow, find_inputs(run, nouns, None, None, workflow), nouns, SEED, chosen)
         with run_stage(run, "reskin/new", params={}, inputs=[run.source], tools={}) as stage:
             paint_run(run, stage, cast(ComfyOrchestrator, comfy), request)
         assert probe(run.path("reskins") / "new" / "output.mp4").frames == FRAMES

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from handoff.masks import Mask
 from handoff.run import Run
 from handoff.video import Frame, probe, read_frames
-from reskin.keep import FOLDER
-from reskin.server import ComfyServer
-from reskin.windows import later_weight
+from reskin.comfy.client import ComfyServer
+from reskin.windows import FOLDER, later_weight
 from runner.process import ROOT
 from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask
 from tests.reskin.vacerun import NAME, TWO, arguments, kept_open, pictures, reskin

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from handoff.masks import write_png
 from handoff.run import Run
 from handoff.video import Frame, read_frames, read_gray
-from reskin.clip import Clip, WindowFrames, read_windows
-from reskin.keep import KeptWindows
-from reskin.orchestrator import ComfyOrchestrator
-from reskin.sizes import fit_into
-from reskin.slots import settle
-from reskin.vace import VacePainter, on_white
-from reskin.windows import plan_overlapping
-from reskin.workflow import load_workflow
+from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.model_painter import VacePainter, on_white
+from reskin.painting import Clip, WindowFrames, read_windows
+from reskin.regions import fit_into
+from reskin.windows import KeptWindows, plan_overlapping
+from reskin.workflow import load_workflow, settle
 from tests.reskin.conftest import HEIGHT, WIDTH, disc_mask, square_mask
 
 MakeRun = Callable[..., Run]

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner, Result
 
-from handoff.masks import frame_name
+from handoff.masks import frame_name, read_png
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter
 from reskin.cli import command
-from reskin.clip import read_png
-from reskin.keep import FOLDER, KeptWindows
-from reskin.sizes import fit_into
+from reskin.regions import fit_into
+from reskin.windows import FOLDER, KeptWindows
 from tests.reskin.conftest import HEIGHT, WIDTH
 
 MODEL = (80, 64)

@@ -21,10 +21,9 @@ from handoff.video import probe
 from tests.sam2.conftest import IMAGE_SIZE
 from tests.sam2.standin import SMALL
 from tracker.cli import command
-from tracker.sam2.lazy_frames import ClipFrames
-from tracker.sam2.overlap import exclusive_masks
+from tracker.sam2.frames import ClipFrames
 from tracker.sam2.predictor import Predictor
-from tracker.sam2.session import Sam2Session
+from tracker.sam2.session import Sam2Session, exclusive_masks
 
 Masks = NDArray[np.bool_]  # (frames, H, W)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from sam2.build_sam import build_sam2_video_predictor
 
-from handoff.hashing import sha256_file
+from handoff.files import sha256_file
 from handoff.video import Frame
 from tests.clips import textured
 from tracker.sam2.predictor import CONFIGS, Predictor, load_predictor

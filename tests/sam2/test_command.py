@@ -14,13 +14,13 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 import torch
 
 from handoff.errors import MissingError
+from handoff.files import DigestError
 from handoff.run import Run
-from handoff.verify import DigestError
 from tests.sam2.command import BOX, BOXED, CLIP_FRAMES, TINY, expected, invoke, masks_of, stage_of
-from tracker.choice import make_backend
 from tracker.sam2 import predictor as predictor_module
 from tracker.sam2.backend import MODELS
 from tracker.sam2.predictor import CONFIGS, Predictor
+from tracker.selection import make_backend
 
 
 def models(run: Run) -> Path:

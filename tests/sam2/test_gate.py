@@ -25,8 +25,8 @@ from handoff.run import Run
 from tests.clips import write_clip
 from tests.sam2.command import BOX, OTHER, TINY, environment, invoke, masks_of, write_pose
 from tests.sam2.standin import moving_scene
-from tracker.choice import Wanted
 from tracker.sam2.session import Sam2Session, TrackedFrame
+from tracker.selection import TrackerChoice
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def gate(run: Run, *options: str) -> Result:
     return CliRunner().invoke(evaluate, [*files, *options], catch_exceptions=False, standalone_mode=False)
 
 
-def again(run: Run, wanted: Wanted | None = None) -> list[Mask]:
+def again(run: Run, wanted: TrackerChoice | None = None) -> list[Mask]:
     setup = choose_setup(run, run.path("mask.mp4"), run.info, None, None, wanted)
     return list(retrack(run.path("reskins/same/output.mp4"), setup))
 

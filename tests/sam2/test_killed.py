@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
 pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not installed here")
 
-from handoff.hashing import sha256_path
+from handoff.files import sha256_path
 from handoff.ingest import ingest
 from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run

@@ -18,8 +18,8 @@ from handoff.errors import InputError
 from handoff.video import Frame, probe, read_frames
 from tests.clips import moving_square, write_clip
 from tests.sam2.standin import ArrayFrames, write_frame_folder
-from tracker.sam2 import lazy_frames
-from tracker.sam2.lazy_frames import ClipFrames, LazyFrames
+from tracker.sam2 import frames as lazy_frames
+from tracker.sam2.frames import ClipFrames, LazyFrames
 from tracker.sam2.memory import lazy_state
 from tracker.sam2.predictor import Predictor
 

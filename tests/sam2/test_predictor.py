@@ -16,8 +16,7 @@ import torch
 from handoff.errors import InputError, MissingError, UsageError
 from tests.sam2.conftest import IMAGE_SIZE
 from tests.sam2.standin import SMALL
-from tracker.sam2.numerics import fast_numerics, weights_cast_once
-from tracker.sam2.predictor import load_predictor
+from tracker.sam2.predictor import fast_numerics, load_predictor, weights_cast_once
 
 
 def load(path: Path, sha256: str, **changes: object) -> object:

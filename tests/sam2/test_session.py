@@ -18,10 +18,9 @@ from handoff.errors import InputError, StorageError, UsageError
 from handoff.threads import Ahead, Behind
 from handoff.video import Frame
 from tests.sam2.standin import ArrayFrames
-from tracker.sam2.overlap import exclusive_masks
+from tracker.sam2.memory import LogitSpool
 from tracker.sam2.predictor import Predictor
-from tracker.sam2.session import Sam2Session
-from tracker.sam2.spool import LogitSpool
+from tracker.sam2.session import Sam2Session, exclusive_masks
 
 BOX = Box(10, 15, 40, 50)
 

@@ -10,14 +10,15 @@ import pytest
 pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
 pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not installed here")
 
+from handoff.masks import Mask
 from handoff.run import Run
 from handoff.video import read_frames
 from tests.sam2.command import BOXED, CLIP_FRAMES, TINY, invoke, masks_of, stage_of
 from tests.sam2.standin import upstream_logits, write_frame_folder
 from tests.tracker.scenes import iou
-from tracker.choice import Wanted, make_backend
-from tracker.cleanup import Mask, keep_largest
+from tracker.cleanup import keep_largest
 from tracker.sam2.predictor import Predictor
+from tracker.selection import TrackerChoice, make_backend
 
 START = np.zeros((72, 96), bool)
 START[22:48, 24:51] = True
@@ -36,7 +37,7 @@ def upstream(predictor: Predictor, run: Run, start: int, mask: Mask, frames: ran
 def test_the_second_pass_is_upstreams_from_the_mask(
     run: Run, predictor: Predictor, tmp_path: Path, start: int, frames: range
 ) -> None:
-    backend = make_backend(Wanted("sam2", "tiny", "cpu"))
+    backend = make_backend(TrackerChoice("sam2", "tiny", "cpu"))
     found = list(backend.retrack(run.source, run.info, start, START, frames))
     assert [index for index, _ in found] == list(frames)
     masks = np.array([mask for _, mask in found])

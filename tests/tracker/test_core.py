@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from tests.tracker.scenes import make_scene
-from tracker.cues import Background, ColourModel, shade_and_hue
-from tracker.edges import settle_edge
-from tracker.embedded import EmbeddedTracker
-from tracker.motion import Motion, best_shift
-from tracker.shape import fill_holes, grow, grow_within, keep_parts, signed_distance
-from tracker.spool import MaskSpool
+from tracker.embedded.backend import MaskSpool
+from tracker.embedded.cues import Background, ColourModel, shade_and_hue
+from tracker.embedded.motion import Motion, best_shift
+from tracker.embedded.outline import fill_holes, grow, grow_within, keep_parts, settle_edge, signed_distance
+from tracker.embedded.tracker import EmbeddedTracker
 
 
 def square(size: int, start: int, stop: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

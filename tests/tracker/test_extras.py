@@ -17,7 +17,8 @@ from tests.tracker.command import invoke, masks_of, notes, text
 from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, bouncing_board, make_scene
 from tracker import cli
 from tracker import tracker as tracker_module
-from tracker.backends import Backend, EmbeddedBackend, Found
+from tracker.embedded.backend import EmbeddedBackend
+from tracker.interface import Found, TrackerBackend
 
 CUT = 12
 
@@ -69,7 +70,7 @@ class Patchy(EmbeddedBackend):
 
 @pytest.fixture
 def patchy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def make(*_: object, **__: object) -> Backend:
+    def make(*_: object, **__: object) -> TrackerBackend:
         return Patchy()
 
     monkeypatch.setattr(cli, "make_backend", make)

@@ -19,9 +19,8 @@ from runner.process import ROOT
 from tests.tracker.command import invoke, masks_of, text
 from tests.tracker.scenes import Scene, iou, make_scene
 from tracker import SkateboardTracker
-from tracker.choice import make_backend
-from tracker.cli import command
-from tracker.options import parse_correction, parse_point
+from tracker.cli import command, parse_correction, parse_point
+from tracker.selection import make_backend
 
 
 def test_help_shows_every_option_with_an_example() -> None:

@@ -18,7 +18,7 @@ from handoff.run import Run
 from tests.tracker.command import invoke, text
 from tests.tracker.scenes import Scene
 from tracker.cli import command
-from tracker.select import SELECTOR, select_box
+from tracker.grid import SELECTOR, select_box
 
 FRAME = np.full((90, 160, 3), (250, 120, 10), np.uint8)
 Window = Callable[[str], None]

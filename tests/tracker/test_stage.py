@@ -17,7 +17,7 @@ from handoff.run import Run
 from tests.tracker.command import invoke, text
 from tests.tracker.scenes import Scene
 from tracker.cli import command
-from tracker.work import ranges
+from tracker.stage import ranges
 
 
 def test_the_box_of_the_flag_is_kept_for_the_next_time(run: Run, scene: Scene) -> None:

@@ -13,7 +13,7 @@ from handoff.masks import read_masks
 from tests.clips import write_clip
 from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, board, iou, make_scene, repaint
 from tracker import SkateboardTracker
-from tracker.backends import read_backward
+from tracker.embedded.backend import read_backward
 
 
 def follow(path: Path, scene: Scene, prompt: int) -> tuple[SkateboardTracker, list[Mask]]:
@@ -150,7 +150,7 @@ def test_the_files_hold_the_masks_that_propagate_gives(clip: Path, rolling: Scen
 
 
 def test_reading_backward_gives_the_frames_of_reading_forward(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracker.backends._CHUNK_BYTES", 7 * WIDTH * HEIGHT * 3)
+    monkeypatch.setattr("tracker.embedded.backend._CHUNK_BYTES", 7 * WIDTH * HEIGHT * 3)
     tracker = SkateboardTracker()
     info = tracker.init_video(clip)
     pairs = list(read_backward(clip, 20, info))

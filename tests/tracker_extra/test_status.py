@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from handoff.masks import read_masks
-from tracker.status import StatusLog
+from tracker.quality import StatusLog
 
 Mask = NDArray[np.bool_]
 

@@ -15,9 +15,9 @@ from handoff.errors import InputError
 from handoff.masks import MaskSequenceWriter
 from handoff.video import probe
 from tests.tracker.scenes import bouncing_board, iou, make_scene
-from tracker.backends import EmbeddedBackend
-from tracker.embedded import EmbeddedTracker
-from tracker.verify import Retrack, verify
+from tracker.embedded.backend import EmbeddedBackend
+from tracker.embedded.tracker import EmbeddedTracker
+from tracker.quality import Retrack, verify
 
 Mask = NDArray[np.bool_]
 

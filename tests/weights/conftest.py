@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from handoff.download import Patience, download
+from handoff.weights.download import Patience, download
 from tests.weights.server import FileServer, serve
 
 CONTENT = random.Random(7).randbytes(3_000_000)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from handoff.download import download
 from handoff.errors import MissingError
-from handoff.verify import DigestError
+from handoff.files import DigestError
+from handoff.weights.download import download
 from tests.weights.conftest import CONTENT, QUICK, Get, left
 from tests.weights.server import Fault, FileServer
 

@@ -18,7 +18,7 @@ from tests.weights.server import Fault, FileServer
 
 def start(server: FileServer, target: Path, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     code = (
-        "import sys; from pathlib import Path; from handoff.download import download\n"
+        "import sys; from pathlib import Path; from handoff.weights.download import download\n"
         "download(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3], size_bytes=int(sys.argv[4]))"
     )
     arguments = [server.url, str(target), server.sha256, str(len(server.content))]

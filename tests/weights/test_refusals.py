@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from handoff.download import Patience, download
 from handoff.errors import MissingError, StorageError
-from handoff.verify import DigestError
+from handoff.files import DigestError
+from handoff.weights.download import Patience, download
 from tests.weights.conftest import CONTENT, QUICK, Get, left
 from tests.weights.server import Fault, FileServer
 
@@ -31,7 +31,7 @@ def test_retry_after_is_heeded(
     server: FileServer, get: Get, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("handoff.download.time.sleep", waited.append)
+    monkeypatch.setattr("handoff.weights.download.time.sleep", waited.append)
     server.faults = [Fault(status=503, retry_after="7")]
     get()
     assert waited == [7.0]

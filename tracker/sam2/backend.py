@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handoff.device import asked_by, asked_device
+from handoff.command import asked_by, asked_device
 from handoff.errors import MissingError, UsageError
+from handoff.masks import Mask
 from handoff.prompts import Place
 from handoff.video import ClipInfo
 from handoff.weights import find_weight, load_registry
-from tracker.backends import Found, Mask
+from tracker.interface import Found
 
 if TYPE_CHECKING:
     from tracker.sam2.predictor import Predictor
@@ -61,7 +62,7 @@ class Sam2Backend:
         self._model, self._compiled, self._overrides = model, compiled, tuple(overrides)
         self._device = choose_device(device)
         if compiled:
-            from tracker.sam2.compiling import check_compiler
+            from tracker.sam2.predictor import check_compiler
 
             check_compiler(self._device)
         self._predictor: Predictor | None = None
@@ -92,9 +93,8 @@ class Sam2Backend:
         self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
     ) -> Iterator[Found]:
         """See `Backend.track`. A pixel that object and skater both claim is given to the higher logit."""
-        from tracker.sam2.lazy_frames import ClipFrames
-        from tracker.sam2.overlap import exclusive_masks
-        from tracker.sam2.session import Sam2Session
+        from tracker.sam2.frames import ClipFrames
+        from tracker.sam2.session import Sam2Session, exclusive_masks
 
         source = ClipFrames(path, info, shot.start, shot.stop)
         with self._errors(), Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
@@ -115,7 +115,7 @@ class Sam2Backend:
 
     def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
         """See `Backend.retrack`: the mask itself is the prompt, which upstream takes as it is; the object alone."""
-        from tracker.sam2.lazy_frames import ClipFrames
+        from tracker.sam2.frames import ClipFrames
         from tracker.sam2.session import Sam2Session
 
         source = ClipFrames(path, info, frames.start, frames.stop)
@@ -126,8 +126,7 @@ class Sam2Backend:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        from tracker.sam2.compiling import compile_errors
-        from tracker.sam2.exhausted import memory_errors
+        from tracker.sam2.predictor import compile_errors, memory_errors
 
         with compile_errors() if self._compiled else contextlib.nullcontext(), memory_errors(self._model, self._device):
             yield
@@ -148,7 +147,7 @@ class Sam2Backend:
 
 
 def choose_device(device: str) -> str:
-    """ "cuda" or "cpu": what is asked for, or with "auto" the GPU where there is one (see handoff.device).
+    """ "cuda" or "cpu": what is asked for, or with "auto" the GPU where there is one (see handoff.command).
 
     Raises MissingError for a GPU that is asked for and not there, and for an environment without SAM 2.1.
     """

@@ -5,14 +5,22 @@ with a prompt), the memory features of the num_maskmem - 1 = 6 frames before it 
 max_obj_ptrs_in_encoder - 1 = 15 frames before it, where "before" is after in a backward pass. Upstream keeps the
 outputs of every frame for ever. `tests/sam2/test_exact.py` shows that these reaches are exact: nothing changes with
 them, and one frame less changes the logits.
+
+Low-resolution logits on disk, for frames that are tracked before it is their turn to be handed out.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
-from tracker.sam2.lazy_frames import LazyFrames
+import numpy as np
+from numpy.typing import NDArray
+
+from handoff.errors import storage_errors
+from tracker.sam2.frames import LazyFrames
 from tracker.sam2.predictor import Predictor, State
 
 
@@ -76,3 +84,34 @@ def prune(state: State, reach: Reach, next_forward: int | None, next_backward: i
                 frames[index].update(maskmem_features=None, maskmem_pos_enc=None)
     for tracked in state["frames_tracked_per_obj"].values():
         tracked.clear()  # only a prompt after tracking would read it
+
+
+class LogitSpool:
+    """Frame number to (logits, object score), exact, in an unnamed file that goes with the process however it ends.
+
+    The logits are the model's own, (S/4, S/4) float32, before they are resized to the clip: 262 kB a frame for
+    S = 1024. Nothing is held in memory. StorageError when the disk is full.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder, self._size = folder, size
+        self._record_bytes = 4 * (size * size + 1)
+        with storage_errors(folder):
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in close()
+
+    def put(self, index: int, logits: NDArray[np.float32], score: float) -> None:
+        """Keep a frame's logits (S/4, S/4) and score."""
+        with storage_errors(self._folder):
+            self._file.seek(index * self._record_bytes)
+            self._file.write(np.append(logits.ravel(), np.float32(score)).tobytes())
+            self._file.flush()
+
+    def get(self, index: int) -> tuple[NDArray[np.float32], float]:
+        """What was put for that frame."""
+        self._file.seek(index * self._record_bytes)
+        record = np.frombuffer(self._file.read(self._record_bytes), np.float32).copy()
+        return record[:-1].reshape(self._size, self._size), float(record[-1])
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._file.close()

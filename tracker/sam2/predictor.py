@@ -1,7 +1,15 @@
-"""Loading SAM 2.1: upstream's own builder, and weights that were verified first."""
+"""Loading SAM 2.1: upstream's own builder, and weights that were verified first.
+
+What torch.compile needs of the machine, and what is said where it fails (`--compile`).
+
+What is said where the memory of the GPU, or of the machine, does not hold SAM 2.1.
+
+bfloat16 and TF32 on CUDA, only while the model runs; plain float32 on the CPU.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 from collections.abc import Iterator, Sequence
@@ -114,3 +122,93 @@ def open_verified(checkpoint: Path, sha256: str) -> BinaryIO:
         )
     file.seek(0)
     return file
+
+
+def check_compiler(device: str) -> None:
+    """Raise MissingError where torch.compile cannot work: on the CPU it makes C++ and needs a compiler for it.
+
+    Also keeps it from printing its timings of every kernel, hundreds of lines.
+    """
+    import torch._inductor.config
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    torch._inductor.config.autotune_num_choices_displayed = 0
+    torch._inductor.config.max_autotune_report_choices_stats = False
+    if device != "cpu":
+        return
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:
+        raise MissingError(
+            "--compile on the CPU needs a C++ compiler and there is none ($CXX, else g++); "
+            "install one (Debian and Ubuntu: apt install g++), or leave out --compile."
+        ) from error
+
+
+@contextlib.contextmanager
+def compile_errors() -> Iterator[None]:
+    """Turn a failed compilation within the block into a MissingError."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        raise MissingError(f"SAM 2.1 cannot be compiled here ({first_line(error)}); leave out --compile.") from error
+
+
+def _is_exhaustion(error: Exception) -> bool:
+    """Say whether it is; the allocator of the CPU raises a plain RuntimeError with these words."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("not enough memory" in said or "can't allocate memory" in said)
+    )
+
+
+@contextlib.contextmanager
+def memory_errors(model: str, device: str) -> Iterator[None]:
+    """Turn memory that runs out within the block into a MissingError that says what to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_exhaustion(error):
+            raise
+        elsewhere = "end what else uses the GPU, or use --device cpu" if device == "cuda" else "end what else runs"
+        raise MissingError(
+            f"SAM 2.1 {model} found no memory on {device} ({first_line(error)}); {elsewhere}, or a smaller --model "
+            f"(tiny, small, base_plus), or a clip of fewer pixels."
+        ) from error
+
+
+@contextlib.contextmanager
+def fast_numerics(device: torch.device) -> Iterator[None]:
+    """Run the block with bfloat16 autocast and TF32 where `device` is a GPU that has them in hardware.
+
+    On leaving, the process-wide TF32 switches are what they were. On the CPU nothing changes: results there are
+    those of upstream's predictor, bit for bit.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    matmul.allow_tf32 = convolution.allow_tf32 = True
+    try:
+        with torch.autocast("cuda", torch.bfloat16, enabled=torch.cuda.is_bf16_supported(including_emulation=False)):
+            yield
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before
+
+
+@contextlib.contextmanager
+def weights_cast_once() -> Iterator[None]:
+    """Until the block ends, keep the bfloat16 copies of weights that autocast makes within it.
+
+    Autocast forgets them when its outermost block is left; `fast_numerics` is left after every frame, so that a
+    caller's own code between two frames runs in its own precision.
+    """
+    torch.autocast_increment_nesting()
+    try:
+        yield
+    finally:
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()

@@ -1,0 +1,399 @@
+"""What a frame's two masks say beside the gate's IoU: G, the original outline, and P, the new object's.
+
+Masks are (H, W) bool. Where a figure is not defined (nothing to divide by), it is None.
+
+Boundary F of DAVIS: how well two outlines agree, within a tolerance of 0.8 % of the frame's diagonal.
+
+The definition is that of davis2017-evaluation, `db_eval_boundary` (Perazzi et al., CVPR 2016): a pixel is boundary
+where the mask differs from its neighbour to the right, below, or below right; it is matched where the other boundary
+has a pixel within a disk around it; F is the harmonic mean of the two matched shares. The values are the same, only
+sooner: nothing but the box around both masks is looked at, and the disk is looked through only where two squares
+cannot tell.
+
+The skater kept: how near the skeleton found in the generated clip is to the one found in the source.
+
+OKS is COCO's object keypoint similarity, cocodataset.org/#keypoints-eval: the mean over keypoints of exp(-d^2 / (2
+s^2 k^2)) with k = 2 sigma, here over the 17 body keypoints, with s^2 the area of the person's box. PCK@0.2 is the
+share of them that lie within 0.2 of the box's longer side (Yang and Ramanan, 2013). Only keypoints that the source
+shows count; one that the generated clip does not show is wrong.
+
+The background kept: PSNR and SSIM of two pictures where neither object nor skater is.
+
+The skater's body from the skeleton, where there is no mask of him: limbs as capsules, the trunk filled.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handoff.errors import InputError
+from handoff.masks import Mask
+from handoff.poses import Person
+from handoff.video import Frame
+
+_CACHED_BYTES = 700_000
+
+
+def as_bytes(mask: Mask) -> NDArray[np.uint8]:
+    """Return the same memory as uint8, 0 or 1, for OpenCV."""
+    return mask.view(np.uint8)
+
+
+def count(mask: Mask) -> int:
+    """Return the number of True pixels of a mask (H, W) bool.
+
+    The L1 norm of bytes that are 0 or 1 is their number: a whole number, summed as such, and OpenCV's quickest count.
+    """
+    return int(cv2.norm(as_bytes(mask), cv2.NORM_L1)) if mask.size else 0
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The areas of G and P, and of G xor P, px. Everything that the gate needs."""
+
+    original_px: int
+    generated_px: int
+    differing_px: int
+
+    @property
+    def union_px(self) -> int:
+        """|G or P|."""
+        return (self.original_px + self.generated_px + self.differing_px) // 2
+
+    @property
+    def common_px(self) -> int:
+        """|G and P|."""
+        return (self.original_px + self.generated_px - self.differing_px) // 2
+
+    @property
+    def iou(self) -> float:
+        """|G and P| / |G or P|; 1.0 when both are empty (DAVIS's convention)."""
+        return self.common_px / self.union_px if self.union_px else 1.0
+
+    @property
+    def leak(self) -> float:
+        """The share of P that lies outside G; 0 where P is empty."""
+        return (self.generated_px - self.common_px) / self.generated_px if self.generated_px else 0.0
+
+    @property
+    def gap(self) -> float:
+        """The share of G that P does not cover; 0 where G is empty."""
+        return (self.original_px - self.common_px) / self.original_px if self.original_px else 0.0
+
+    @property
+    def area_ratio(self) -> float | None:
+        """|P| / |G|."""
+        return self.generated_px / self.original_px if self.original_px else None
+
+
+def overlap(original: Mask, generated: Mask) -> Overlap:
+    """Count the pixels of two masks (H, W) bool; raise InputError when the sizes differ.
+
+    G xor P is counted in one pass over both, with no third mask; rows above both objects are skipped, and the rest is
+    taken in pieces that stay in the processor's cache while they are counted.
+    """
+    if original.shape != generated.shape:
+        raise InputError(f"masks of {original.shape} and {generated.shape} (H, W) px cannot be compared.")
+    height, width = original.shape
+    if not original.size:
+        return Overlap(0, 0, 0)
+    start = min(int(original.argmax()), int(generated.argmax())) // width
+    rows = max(1, _CACHED_BYTES // width)
+    first_px = second_px = differing_px = 0
+    for top in range(start, height, rows):
+        first, second = as_bytes(original[top : top + rows]), as_bytes(generated[top : top + rows])
+        differing = int(cv2.norm(first, second, cv2.NORM_L1))
+        here = int(cv2.norm(first, cv2.NORM_L1))
+        first_px, differing_px = first_px + here, differing_px + differing
+        second_px += int(cv2.norm(second, cv2.NORM_L1)) if differing else here
+    return Overlap(first_px, second_px, differing_px)
+
+
+def intersection_over_union(original: Mask, generated: Mask) -> float:
+    """Return |G and P| / |G or P| of two masks (H, W) bool; 1.0 when both are empty. InputError when sizes differ."""
+    return overlap(original, generated).iou
+
+
+def _centroid(mask: Mask) -> tuple[float, float]:
+    moments = cv2.moments(as_bytes(mask), binaryImage=True)
+    return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+
+
+def _shifted_iou(mask: Mask) -> float:
+    """Return the lowest IoU of a mask with itself moved by one pixel, of the four directions.
+
+    mask: with an empty row and column on every side. Left and right lose the same pixels, and so do up and down.
+    """
+    pairs = ((mask[:, 1:], mask[:, :-1]), (mask[1:], mask[:-1]))
+    area = count(mask)
+    shared = min(count(here & there) for here, there in pairs)
+    return shared / (2 * area - shared)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What outlines say.
+
+    boundary_f: DAVIS's boundary measure, 0..1. drift_px: from G's centroid to P's. one_px_iou: the IoU that G itself
+    has after a move by one pixel (the worst of four directions): what one pixel of error costs in this frame.
+    clip: the share of P that lies on the skater.
+    """
+
+    boundary_f: float
+    drift_px: float | None
+    one_px_iou: float | None
+    clip: float | None
+
+
+def shape(original: Mask, generated: Mask, skater: Mask | None) -> Shape:
+    """Measure two masks, and a mask of the skater where there is one, all (H, W) bool of one size."""
+    box = cv2.boundingRect(cv2.bitwise_or(as_bytes(original), as_bytes(generated)))
+    crop = crop_around((box[0], box[1], box[2], box[3]))
+    first, second = np.ascontiguousarray(original[crop]), np.ascontiguousarray(generated[crop])
+    seen, found = count(first), count(second)
+    drift = None
+    if seen and found:
+        (ax, ay), (bx, by) = _centroid(first), _centroid(second)
+        drift = float(np.hypot(ax - bx, ay - by))
+    clip = None
+    if skater is not None:
+        clip = count(second & skater[crop]) / found if found else 0.0
+    return Shape(
+        boundary_f=boundary_f(first, second, tolerance_px(*original.shape)),
+        drift_px=drift,
+        one_px_iou=_shifted_iou(np.pad(first, 1)) if seen else None,
+        clip=clip,
+    )
+
+
+TOLERANCE = 0.008
+"""Of the frame's diagonal (davis2017-evaluation, bound_th)."""
+
+_Bytes = NDArray[np.uint8]
+
+
+def tolerance_px(height: int, width: int) -> int:
+    """Return how far two outlines may lie apart in a frame of that size, px."""
+    return math.ceil(TOLERANCE * math.hypot(height, width))
+
+
+def boundary(mask: Mask) -> Mask:
+    """Return the boundary pixels of a mask (H, W) bool: those unlike their right, lower or lower right neighbour.
+
+    A neighbour outside the frame counts as alike.
+    """
+    height, width = mask.shape
+    padded = np.empty((height + 1, width + 1), bool)
+    padded[:-1, :-1] = mask
+    padded[-1], padded[:, -1] = padded[-2], padded[:, -2]
+    here, right, below, both = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    return np.asarray((here ^ right) | (here ^ below) | (here ^ both))
+
+
+def crop_around(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns that hold every boundary pixel of masks inside a box x, y, width, height.
+
+    One empty row and column on each side, where the frame has one: the boundary lies partly outside the mask.
+    """
+    x, y, width, height = box
+    return slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1)
+
+
+@functools.cache
+def _rectangles(reach: int) -> tuple[tuple[int, int], ...]:
+    """Return half widths and half heights of the rectangles that together are the disk of `reach` px, largest first."""
+    tallest: dict[int, int] = {}
+    for half_height in range(reach + 1):
+        tallest[math.isqrt(reach * reach - half_height * half_height)] = half_height
+    return tuple(sorted(tallest.items(), key=lambda each: -(2 * each[0] + 1) * (2 * each[1] + 1)))
+
+
+def _matched(points: _Bytes, other: _Bytes, reach: int) -> float:
+    """Return the share of `points` that have a pixel of `other` within `reach` px; both have at least one.
+
+    Rectangles are quick to dilate with, and after the first one few points are left.
+    """
+    total = undecided = cv2.countNonZero(points)
+    for half_width, half_height in _rectangles(reach):
+        rectangle = np.ones((2 * half_height + 1, 2 * half_width + 1), np.uint8)
+        points = np.asarray(cv2.bitwise_and(points, 1 - np.asarray(cv2.dilate(other, rectangle))), np.uint8)
+        undecided = cv2.countNonZero(points)
+        if not undecided:
+            break
+    return (total - undecided) / total
+
+
+def boundary_f(original: Mask, generated: Mask, reach: int) -> float:
+    """Return the boundary F, 0..1, of two masks (h, w) bool.
+
+    reach: `tolerance_px` of the whole frame. The masks may be cut out of the frame with `crop_around`. Two masks
+    without a boundary agree (1.0); one without and one with do not (0.0).
+    """
+    first, second = boundary(generated).view(np.uint8), boundary(original).view(np.uint8)
+    some = bool(cv2.countNonZero(first)), bool(cv2.countNonZero(second))
+    if some != (True, True):
+        return 1.0 if some == (False, False) else 0.0
+    precision, recall = _matched(first, second, reach), _matched(second, first, reach)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+N_BODY = 17
+SIGMAS = np.array(
+    [26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89], np.float64
+) / 1000  # fmt: skip
+"""Per-keypoint spread of human annotators: COCO's, which COCO-WholeBody takes over for the body."""
+SEEN = 0.3
+"""A keypoint of the source with a score above this counts: the threshold that DWPose and VACE draw by."""
+PCK_SHARE = 0.2
+
+Floats = NDArray[np.float64]
+
+
+def surest(people: Sequence[Person]) -> Person | None:
+    """Return the person with the highest mean body score, or None where nobody was found."""
+    return max(people, key=lambda person: float(person.scores[:N_BODY].mean()), default=None)
+
+
+def _distances(source: Person, generated: Person) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return how far each body keypoint moved, px, inf where it is gone; and which of them count."""
+    counts = source.scores[:N_BODY] > SEEN
+    moved = np.linalg.norm(source.keypoints[:N_BODY].astype(np.float64) - generated.keypoints[:N_BODY], axis=1)
+    return np.where(generated.scores[:N_BODY] > 0, moved, np.inf), counts
+
+
+def _size(person: Person) -> tuple[float, float]:
+    return max(person.box.x2 - person.box.x1, 1.0), max(person.box.y2 - person.box.y1, 1.0)
+
+
+def oks(source: Person, generated: Person) -> float:
+    """Return the object keypoint similarity of two skeletons, 0..1; `source` must show a keypoint."""
+    distances, counts = _distances(source, generated)
+    width, height = _size(source)
+    similarity = np.exp(-(distances**2) / (2 * width * height * (2 * SIGMAS) ** 2))
+    return float(similarity[counts].mean())
+
+
+def pck(source: Person, generated: Person) -> float:
+    """Return the share of keypoints within 0.2 of the box's longer side, 0..1; `source` must show a keypoint."""
+    distances, counts = _distances(source, generated)
+    return float((distances <= PCK_SHARE * max(_size(source)))[counts].mean())
+
+
+def compare_skeletons(source: Sequence[Person], generated: Sequence[Person]) -> tuple[float | None, float | None]:
+    """Return OKS and PCK@0.2 of a frame's skater; both None where the source shows no skater.
+
+    The skater is the source's surest person, and of the generated clip's people the one that is nearest to him by OKS;
+    0.0 where there is nobody.
+    """
+    skater = surest(source)
+    if skater is None or not (skater.scores[:N_BODY] > SEEN).any():
+        return None, None
+    if not generated:
+        return 0.0, 0.0
+    nearest = max(generated, key=lambda person: oks(skater, person))
+    return oks(skater, nearest), pck(skater, nearest)
+
+
+MOST_DB = 100.0
+"""What stands for the PSNR of two equal pictures, which is infinite."""
+WINDOW, SIGMA = 11, 1.5
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_GRAY = np.float32(128)
+_CACHED_PX = 120_000
+
+_Float32s = NDArray[np.float32]
+
+
+def psnr_db(first: Frame, second: Frame, where: Mask) -> float | None:
+    """Return the PSNR over the pixels `where` (H, W) of two pictures (H, W, 3) uint8, dB; None where there are none."""
+    pixels = cv2.countNonZero(where.view(np.uint8))
+    if not pixels:
+        return None
+    error = cv2.norm(first, second, cv2.NORM_L2SQR, where.view(np.uint8)) / (3 * pixels)
+    return min(MOST_DB, 10 * math.log10(255**2 / error)) if error else MOST_DB
+
+
+def _blur(image: _Float32s) -> _Float32s:
+    return np.asarray(cv2.GaussianBlur(image, (WINDOW, WINDOW), SIGMA), np.float32)
+
+
+def ssim_map(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> _Float32s:
+    """Return the SSIM at every pixel of two gray pictures (h, w) uint8, (h, w) float32.
+
+    Wang, Bovik, Sheikh and Simoncelli (2004): a Gaussian window of 11x11 px with sigma 1.5, K1 = 0.01, K2 = 0.03.
+    Within 5 px of the edge the window reaches outside, and the values mean little.
+    """
+    # with d = x - y the formula's two factors are 1 - var d / (var x + var y + C2) and 1 - (mean d)^2 / (mean x^2 +
+    # mean y^2 + C1): what is subtracted is small where the pictures are alike, and single precision is enough
+    x, y = (np.subtract(image, _GRAY, dtype=np.float32) for image in (first, second))
+    difference = x - y
+    mean_x, mean_difference = _blur(x), _blur(difference)
+    mean_y = mean_x - mean_difference
+    between = _blur(difference * difference) - mean_difference * mean_difference
+    variances = _blur(x * x + y * y) - mean_x * mean_x - mean_y * mean_y
+    mean_x, mean_y = mean_x + _GRAY, mean_y + _GRAY
+    luminance = 1 - mean_difference * mean_difference / (mean_x * mean_x + mean_y * mean_y + _C1)
+    return np.asarray(luminance * (1 - between / (variances + _C2)))
+
+
+def ssim(first: Frame, second: Frame, where: Mask) -> float | None:
+    """Return the mean SSIM of the luma of two pictures (H, W, 3) uint8 RGB; see `ssim_map`.
+
+    The mean is over the pixels whose whole window lies in `where` and in the frame; None where there is none. Rows are
+    taken a few at a time, so that they stay in the processor's cache.
+    """
+    window = np.ones((WINDOW, WINDOW), np.uint8)
+    inside = cv2.erode(where.view(np.uint8), window, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
+    pixels = cv2.countNonZero(inside)
+    if not pixels:
+        return None
+    x, y = (np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) for image in (first, second))
+    height, width = inside.shape
+    reach, rows, total = WINDOW // 2, max(1, _CACHED_PX // width), 0.0
+    for top in range(reach, height - reach, rows):
+        bottom = min(top + rows, height - reach)
+        around = slice(top - reach, bottom + reach)
+        values = ssim_map(x[around], y[around])[reach:-reach]
+        total += float(values.sum(where=inside[top:bottom].view(bool), dtype=np.float64))
+    return total / pixels
+
+
+LIMBS = (
+    ((5, 7), (6, 8), 0.16),  # upper arms
+    ((7, 9), (8, 10), 0.14),  # forearms
+    ((11, 13), (12, 14), 0.19),  # thighs
+    ((13, 15), (14, 16), 0.13),  # shins
+    ((15, 17), (16, 20), 0.25),  # ankle to big toe
+    ((15, 19), (16, 22), 0.5),  # ankle to heel
+)
+"""COCO-WholeBody keypoints at a limb's ends, left and right, and its radius as a share of its length.
+
+An adult's, in round figures. The longer of the two sides is the length of both: a limb that points at the camera is
+short in the picture, but as thick as ever.
+"""
+_TRUNK = (5, 6, 12, 11)  # shoulders and hips, in a ring
+
+
+def body_mask(people: Sequence[Person], height: int, width: int) -> Mask:
+    """Return the mask (H, W) bool of the surest person's limbs and trunk; all False where nobody was found."""
+    canvas = np.zeros((height, width), np.uint8)
+    person = surest(people)
+    if person is None:
+        return canvas.view(bool)
+    points, seen = np.rint(person.keypoints).astype(int), person.scores > SEEN
+    for left, right, share in LIMBS:
+        there = [ends for ends in (left, right) if seen[list(ends)].all()]
+        length = max((float(np.linalg.norm(points[a] - points[b])) for a, b in there), default=0.0)
+        for a, b in there:
+            # a thick line has round ends in OpenCV
+            cv2.line(canvas, points[a].tolist(), points[b].tolist(), (1,), max(1, round(2 * share * length)))
+    if seen[list(_TRUNK)].all():
+        cv2.fillPoly(canvas, [points[list(_TRUNK)].astype(np.int32)], (1,))
+    return canvas.view(bool)

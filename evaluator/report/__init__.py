@@ -1,0 +1,1 @@
+"""The six report files of an evaluation."""

@@ -1,0 +1,191 @@
+"""junit.xml: one case a frame, so that any CI server shows the frames that fail.
+
+summary.md: the result on one screen, in the Markdown that CI servers show as a job's summary.
+
+iou.json and iou.csv, every frame's score and the verdict for programs; and the list of all report files.
+
+The schema of iou.json stands in docs/gate.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from evaluator.gate import FrameScore
+from evaluator.report.result import Result
+from evaluator.trust import Trust
+from handoff.errors import InputError, storage_errors
+from handoff.files import write_text
+
+
+def _why(score: FrameScore, threshold: float) -> str:
+    parts = [f"leak {score.leak:.3f}", f"gap {score.gap:.3f}", f"boundary F {score.boundary_f:.3f}"]
+    if score.drift_px is not None:
+        parts.append(f"drift {score.drift_px:.1f} px")
+    if score.floor_iou is not None:
+        parts.append(f"noise floor {score.floor_iou:.4f}")
+    return f"IoU {score.iou:.4f} is not above {threshold:g}: " + ", ".join(parts)
+
+
+def junit_xml(result: Result) -> str:
+    """Return the report in the JUnit form that Jenkins, GitLab and GitHub's reporters read.
+
+    An evaluation that was cut short has one more case, an error that says so. What limits the verdict's worth stands
+    in the suite's output.
+    """
+    failed = sum(not score.passed for score in result.scores)
+    cut = 0 if result.complete else 1
+    counts = {"tests": len(result.scores) + cut, "failures": failed, "errors": cut, "skipped": 0}
+    suite = ET.Element("testsuite", {"name": "gate"} | {key: str(value) for key, value in counts.items()})
+    for score in result.scores:
+        case = ET.SubElement(suite, "testcase", classname="gate", name=f"frame {score.frame:04d}", time="0")
+        if not score.passed:
+            why = _why(score, result.threshold)
+            ET.SubElement(case, "failure", message=why, type="IoU").text = why
+    if cut:
+        case = ET.SubElement(suite, "testcase", classname="gate", name="every frame scored", time="0")
+        ET.SubElement(case, "error", message=result.lines()[-1], type="CutShort")
+    ET.SubElement(suite, "system-out").text = "\n".join(result.limits())
+    root = ET.Element("testsuites", {"name": "gate"} | {key: str(value) for key, value in counts.items()})
+    root.append(suite)
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+MOST_ROWS = 20
+_NAMES = {
+    "boundary_f": ("boundary F", ".4f"),
+    "leak": ("leak (of P outside G)", ".4f"),
+    "gap": ("gap (of G not covered)", ".4f"),
+    "clip": ("clip (of P on the skater)", ".4f"),
+    "drift_px": ("drift of the centroid, px", ".2f"),
+    "area_ratio": ("area, P to G", ".3f"),
+    "one_px_iou": ("IoU that one pixel of error leaves", ".4f"),
+    "floor_iou": ("noise floor: IoU of the source itself", ".4f"),
+    "oks": ("skater: OKS", ".3f"),
+    "pck": ("skater: PCK@0.2", ".3f"),
+    "psnr_db": ("background: PSNR, dB", ".2f"),
+    "ssim": ("background: SSIM", ".4f"),
+}
+
+
+def _figures(result: Result) -> list[str]:
+    verdict = result.verdict
+    rows = [
+        "| figure | mean | worst | at frame |",
+        "| --- | ---: | ---: | ---: |",
+        f"| **IoU** | {verdict.mean:.4f} | {verdict.minimum:.4f} | {verdict.minimum_frame} |",
+    ]
+    if result.mean_seen is not None and result.mean_seen != verdict.mean:
+        rows.append(f"| IoU where there is an object | {result.mean_seen:.4f} | | |")
+    for key, found in result.figures().items():
+        name, form = _NAMES[key]
+        rows.append(f"| {name} | {found['mean']:{form}} | {found['worst']:{form}} | {found['frame']} |")
+    return rows
+
+
+def _failures(result: Result) -> list[str]:
+    failed = [score for score in result.scores if not score.passed]
+    if not failed:
+        return []
+    rows = ["", "| failing frame | IoU | floor | leak | gap | clip |", "| ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for score in failed[:MOST_ROWS]:
+        floor, clip = ("" if value is None else f"{value:.4f}" for value in (score.floor_iou, score.clip))
+        rows.append(f"| {score.frame} | {score.iou:.4f} | {floor} | {score.leak:.4f} | {score.gap:.4f} | {clip} |")
+    if len(failed) > MOST_ROWS:
+        rows.append(f"\n{len(failed) - MOST_ROWS} more failing frames are in iou.csv.")
+    return rows
+
+
+def summary_md(result: Result) -> str:
+    """Return the summary: the verdict first, and what limits its worth right under it."""
+    if not result.complete:
+        head = f"Gate: not decided, cut short after {len(result.scores)} of {result.expected} frames (partial report)"
+    elif result.passed:
+        head = f"Gate: PASS, IoU > {result.threshold:g} in every one of {result.expected} frames"
+    else:
+        head = f"Gate: FAIL, {result.verdict.failed} of {result.expected} frames at or below {result.threshold:g}"
+    how = f"{result.how['original']} against {result.how['generated']}"
+    if "description" in result.how:
+        how += f", tracked by: {result.how['description']}"
+    lines = [f"## {head}", "", how, "", *(f"- {line}" for line in result.limits())]
+    if not result.scores:
+        return "\n".join([*lines, ""])
+    verdict = result.verdict
+    spread = (
+        f"Recall at {result.threshold:g}: {verdict.recall:.4f}; decay: {verdict.decay:+.4f}; "
+        f"J&F over all frames: {verdict.j_and_f:.4f}"
+    )
+    return "\n".join([*lines, "", *_figures(result), "", spread, *_failures(result), ""])
+
+
+SCHEMA = 2
+JSON_FILE = "iou.json"
+CHART, OVERLAY = "chart", "overlay"
+FILES = {
+    "json": JSON_FILE,
+    "csv": "iou.csv",
+    "junit": "junit.xml",
+    "summary": "summary.md",
+    CHART: "iou.png",
+    OVERLAY: "overlay.mp4",
+}
+"""The formats and their files."""
+
+
+def to_json(result: Result) -> str:
+    """Return iou.json: "schema", "how", "summary", "frames"."""
+    frames = [asdict(score) for score in result.scores]
+    data = {"schema": SCHEMA, "how": result.how, "summary": result.summary(), "frames": frames}
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> Result:
+    """Read back what `to_json` gave; raise InputError when it is something else."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}")
+        summary, trust = data["summary"], dict(data["summary"]["trust"])
+        trust.pop("doubtful")
+        scores = [FrameScore(**each) for each in data["frames"]]
+        return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], Trust(**trust))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); evaluate again with --force.") from error
+
+
+def to_csv(result: Result) -> str:
+    """Return iou.csv, one line a frame; an empty cell where a figure is not defined or was not measured."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(FrameScore)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(score) for score in result.scores)
+    return text.getvalue()
+
+
+_TEXTS: dict[str, Callable[[Result], str]] = {
+    "json": to_json,
+    "csv": to_csv,
+    "junit": junit_xml,
+    "summary": summary_md,
+}
+
+
+def write_texts(folder: Path, result: Result, formats: frozenset[str]) -> None:
+    """Write the chosen text files."""
+    for name, make in _TEXTS.items():
+        if name in formats:
+            write_text(folder / FILES[name], make(result))
+
+
+def remove_reports(folder: Path) -> None:
+    """Remove the files of an earlier evaluation; StorageError where the folder cannot be written."""
+    with storage_errors(folder):
+        for name in FILES.values():
+            (folder / name).unlink(missing_ok=True)

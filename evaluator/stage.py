@@ -1,0 +1,304 @@
+"""One evaluation: every frame past the gate, the overlay and the worst frames, in one pass and constant memory.
+
+The evaluator's main job: track again in a generated clip, and score what was found.
+
+One mask sequence against another: no tracking, and no run needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluator.figures import compare_skeletons, psnr_db, ssim
+from evaluator.gate import FrameScore, Gate, Kept
+from evaluator.inputs import Material, Sight, check_original, check_run, read_mask_sequence, scan
+from evaluator.report.chart import write_chart
+from evaluator.report.pictures import OverlayWriter, WorstFrames
+from evaluator.report.result import Result
+from evaluator.report.texts import CHART, FILES, JSON_FILE, OVERLAY, read_json, remove_reports, write_texts
+from evaluator.retrack import Setup, floor_ious, output_crf, retrack
+from evaluator.trust import Trust, trust_of
+from handoff.command import progress
+from handoff.errors import InputError, StorageError, UsageError
+from handoff.masks import Mask
+from handoff.run import MANIFEST, Run, run_stage, tool_versions
+from handoff.threads import Ahead, Behind, opencv_on_one_thread
+from handoff.video import ClipInfo, Frame
+
+_DECODED, _WAITING = 2, 4  # frames that are read ahead of the tracker, and that wait behind it to be scored
+# the tracker goes first; by a little only: it waits for what is scored, and behind others' work on a busy machine that
+# takes twice as long with 10 (measured on two cores, with two other processes on them)
+_NICE = 2
+
+Say = Callable[[str], object]
+
+
+def kept(sight: Sight) -> Kept:
+    """Measure how well skater and background were kept in a frame, as far as the material allows."""
+    similarity = share = psnr = structure = None
+    if sight.people is not None and sight.generated_people is not None:
+        similarity, share = compare_skeletons(sight.people, sight.generated_people)
+    if sight.source is not None and sight.output is not None:
+        outside = ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
+        psnr, structure = psnr_db(sight.source, sight.output, outside), ssim(sight.source, sight.output, outside)
+    return Kept(similarity, share, psnr, structure)
+
+
+def _picture(sight: Sight, generated: Mask) -> Frame:
+    """Return what stands behind the outlines: the generated frame, or where there is none G and P in grays."""
+    if sight.output is not None:
+        return sight.output
+    gray = sight.original.astype(np.uint8) * np.uint8(60) + generated.astype(np.uint8) * np.uint8(60)
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+class Scoring:
+    """Score a clip; what was scored before an interruption or an error stays in `scores`.
+
+    reports: names of `evaluator.report.FILES`. say: takes the console line of each frame. Those of an earlier
+    evaluation in `folder` are removed: however this one ends, even by SIGKILL, they are not taken for its own.
+    """
+
+    def __init__(
+        self, material: Material, threshold: float, folder: Path | None, reports: frozenset[str], say: Say
+    ) -> None:
+        self._material, self._gate = material, Gate(threshold)
+        self._folder, self._reports, self._say = folder, reports, say
+        self._worst = WorstFrames()
+        self._floor: list[float] = []
+        if folder is not None:
+            remove_reports(folder)
+
+    @property
+    def scores(self) -> list[FrameScore]:
+        """The frames so far, each with its noise floor where that is known."""
+        pairs = zip(self._gate.scores, self._floor, strict=False)
+        known = [dataclasses.replace(score, floor_iou=floor) for score, floor in pairs]
+        return known + self._gate.scores[len(known) :]
+
+    def score(self, found: Iterator[Mask]) -> None:
+        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
+        with contextlib.ExitStack() as stack:
+            # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
+            stack.enter_context(opencv_on_one_thread())
+            sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED, nice=_NICE)))
+            writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
+
+            def one(item: tuple[Sight, Mask]) -> None:
+                self._one(*item, writer)
+
+            try:
+                with Behind(one, _WAITING, nice=_NICE) as behind:
+                    pairs = zip(sights, found, strict=True)
+                    for pair in progress(pairs, total=self._material.info.frames, desc="evaluate"):
+                        behind.put(pair)
+            except BaseException:
+                if self._gate.scores:
+                    with contextlib.suppress(Exception):  # what stopped the work is what is to be said
+                        stack.close()  # the overlay of the frames so far gets its name
+                raise
+
+    def _overlay(self) -> OverlayWriter:
+        info, folder = self._material.info, self._folder or Path()
+        known = self._material.source is not None
+        return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height, with_source=known)
+
+    def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
+        score = self._gate.feed_frame(sight.original, generated, sight.skater, kept(sight))
+        self._say(score.line())
+        picture = _picture(sight, generated)
+        if CHART in self._reports:
+            self._worst.offer(picture, sight.original, generated, score)
+        if writer is not None:
+            writer.write(sight.source, picture, sight.original, generated, score)
+
+    def calibrate(self, ious: Iterator[float]) -> None:
+        """Take the noise floor, frame by frame."""
+        for iou in ious:
+            self._floor.append(iou)
+
+    def conclude_part(self, how: dict[str, Any], trust: Trust) -> None:
+        """Write the reports of what was scored until something stopped the work, which is still to be raised."""
+        try:
+            result = self.conclude(how, trust)
+        except Exception as error:
+            self._say(f"cut short, and there is no report of it: {error}")
+            return
+        if self._folder is not None:
+            what = f"{len(result.scores)} of {result.expected} frames"
+            self._say(f"cut short: the report in {self._folder} is of {what}")
+
+    def conclude(self, how: dict[str, Any], trust: Trust) -> Result:
+        """Return what came of it and write the reports; of a part of the clip where it was cut short."""
+        result = Result(self.scores, self._gate.threshold, self._material.info.frames, how, trust)
+        if self._folder is not None:
+            write_texts(self._folder, result, self._reports)
+            if CHART in self._reports and result.scores:
+                write_chart(self._folder / FILES[CHART], result, self._worst.thumbnails)
+        return result
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What was asked for. formats: names of `evaluator.report.FILES`."""
+
+    threshold: float
+    formats: frozenset[str]
+    calibrate: bool = False
+    force: bool = False
+
+
+def run_of(path: Path) -> Run | None:
+    """Return the run that a file lies in, or None."""
+    for parent in path.resolve().parents:
+        if (parent / MANIFEST).is_file():
+            return Run.open(parent)
+    return None
+
+
+def check_writable(folder: Path) -> None:
+    """Raise StorageError now, not after an hour of tracking, where the report's folder cannot be made or written.
+
+    Nothing is written to find out: where nothing has changed, nothing in the run may.
+    """
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise StorageError(f"cannot write {folder}: a file is in the way ({there}); move it, or choose another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"cannot write {folder}: permission denied, or the file system is read-only; choose a folder that you may "
+            "write with --output."
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Track again in a generated clip, and score it.
+
+    report: the folder. say: takes console lines.
+    """
+
+    material: Material
+    setup: Setup
+    report: Path
+    wishes: Wishes
+    say: Say
+
+    @property
+    def trust(self) -> Trust:
+        """How far the original mask can be trusted."""
+        return trust_of(self.material.run, self.material.original)
+
+    def source_clip(self) -> Path:
+        """The clip before the reskin; raise UsageError where it is not known."""
+        if self.material.source is None:
+            raise UsageError("--calibrate needs the source clip, so the original mask must lie in its run folder.")
+        return self.material.source
+
+    def check(self) -> None:
+        """Raise UsageError, MissingError or StorageError now, not after an hour of tracking."""
+        if self.wishes.calibrate:
+            self.source_clip()
+            output_crf(self.material.generated)
+        check_writable(self.report)
+
+    def result(self) -> Result:
+        """Do it, as a stage of the run where the clip lies in one; there it is skipped when nothing has changed."""
+        run, generated, pose = self.material.run, self.material.generated, self.material.generated_pose
+        name = generated.resolve().parent.name
+        if run is None or run.relative(generated) != f"reskins/{name}/{generated.name}":
+            return self._evaluate()
+        if not os.access(run.dir, os.W_OK) and not self.report.resolve().is_relative_to(run.dir.resolve()):
+            self.say(f"{run.dir} cannot be written: run.json will not know of this evaluation, and it is always done")
+            return self._evaluate()
+        params: dict[str, Any] = {
+            **self.setup.as_json(),
+            "threshold": self.wishes.threshold,
+            "calibrate": self.wishes.calibrate,
+            "formats": sorted(self.wishes.formats),
+            "report": run.relative(self.report),
+            "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
+        }
+        tools = {"tracker": self.setup.backend.description}
+        tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
+        inputs, force = self.material.inputs, self.wishes.force
+        with run_stage(
+            run, f"evaluator/{name}", params=params, inputs=inputs, tools=tools, code=("tracker",), force=force
+        ) as stage:
+            if stage.unchanged:
+                result = read_json(self.report / JSON_FILE)
+                for score in result.scores:
+                    self.say(score.line())
+                return result
+            stage.forget()
+            result = self._evaluate()
+            for each in sorted(self.wishes.formats):
+                stage.add_output(self.report / FILES[each])
+            if pose is not None and pose.resolve().parent == generated.resolve().parent:
+                stage.add_output(pose)  # made for this evaluation
+            verdict = result.verdict
+            stage.note("mean_iou", verdict.mean)
+            stage.note("minimum_iou", verdict.minimum)
+            stage.note("passed", result.passed)
+            return result
+
+    def _evaluate(self) -> Result:
+        material, wishes, setup = self.material, self.wishes, self.setup
+        session = Scoring(material, wishes.threshold, self.report, wishes.formats, self.say)
+        how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
+        trust = self.trust
+        try:
+            session.score(retrack(material.generated, setup, material.info))
+            if wishes.calibrate:
+                session.conclude(how, trust)  # the gate's own part stands, whatever becomes of the floor
+                how["floor_crf"] = self._calibrate(session)
+        except BaseException:
+            session.conclude_part(how, trust)
+            raise
+        return session.conclude(how, trust)
+
+    def _calibrate(self, session: Scoring) -> int:
+        material, source = self.material, self.source_clip()
+        crf = output_crf(material.generated)
+        self.say(f"noise floor: tracking in the source itself, encoded with CRF {crf}")
+        floor = floor_ious(material.original, source, material.info, self.setup, crf, self.report)
+        session.calibrate(floor)
+        return crf
+
+
+def _trust_where_known(original: Path) -> Trust:
+    """Return what the run that a mask lies in says of it; nothing where it is not the mask that the run made."""
+    try:
+        run = run_of(original)
+        if run is not None:
+            check_run(run, original)
+    except InputError:  # two masks need no run, and so no sound one
+        return Trust()
+    return trust_of(run, original)
+
+
+def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path | None, say: Say) -> Result:
+    """Score one mask sequence against another: no tracking, no run. InputError where they do not fit together."""
+    made = scan(generated)
+    check_original(original, made, str(generated))
+    info = ClipInfo(made.width, made.height, Fraction(25), made.frames)
+    material = Material(original, generated, info)
+    if report:
+        check_writable(report)
+    session = Scoring(material, wishes.threshold, report, wishes.formats - {OVERLAY}, say)
+    how, trust = material.as_json(), _trust_where_known(original)
+    try:
+        session.score(read_mask_sequence(generated))
+    except BaseException:
+        session.conclude_part(how, trust)
+        raise
+    return session.conclude(how, trust)

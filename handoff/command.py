@@ -1,0 +1,184 @@
+"""How every stage's command ends: errors become one line on stderr and an exit code.
+
+Ctrl-C and SIGTERM end a command in order: once, however often they arrive.
+
+Options that stages' commands share, and how a command gets its table of options.
+
+Progress bars that fall silent when standard error is not a terminal.
+
+Where a network runs: what --device says, unless the GPU is required.
+
+Frame numbers as spans: neighbours joined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+import click
+from tqdm import tqdm
+
+from handoff.errors import PreserverError
+
+T = TypeVar("T")
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells count it: 128 + SIGINT."""
+FAULT = 70
+"""Exit code of an error that nobody foresaw: sysexits.h's EX_SOFTWARE. 1, Python's own, means that the gate fails."""
+
+
+def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
+    """Run a click command and exit: 0, a PreserverError's own code, 2 for bad usage, 130 after Ctrl-C, 70 for the rest.
+
+    "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
+    """
+    with interruptible():
+        try:
+            code = command.main(args=arguments, standalone_mode=False)
+        except PreserverError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("error: interrupted; the run is left as it was, run the same command to go on.", err=True)
+            sys.exit(INTERRUPTED)
+        except SystemExit:
+            sys.exit(FAULT)
+        except Exception as error:
+            traceback.print_exc()
+            click.echo(
+                f"error: {type(error).__name__}, which nobody foresaw (above is where), stopped the work; nothing was "
+                "decided. Report it, or run the same command again.",
+                err=True,
+            )
+            sys.exit(FAULT)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+GRACE_S = 5.0
+"""How long a command that was interrupted may tidy up before another signal interrupts that too."""
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGINT and on SIGTERM, so that what Ctrl-C tidies up is tidied up for both.
+
+    Signals that follow within GRACE_S are the same wish and change nothing: in a container one Ctrl-C arrives twice,
+    from the docker client and from its compose plugin, and the second would end the tidying up. A signal that is
+    ignored (nohup, a job in the background) stays so. Nothing changes outside the main thread, where Python lets
+    nobody say what a signal does.
+    """
+    asked = -math.inf
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if time.monotonic() - asked >= GRACE_S:
+            asked = time.monotonic()
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, interrupt) for each in heard}
+    try:
+        yield
+    finally:
+        if asked == -math.inf:  # else the command is ending, and what comes now is still the same wish
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+Option = tuple[tuple[str, ...], dict[str, Any], str]
+"""The names (the last without dashes is the parameter's), click's settings, and the help with an example."""
+
+RUN: Option = (
+    ("--run", "run_dir"),
+    {"required": True, "type": click.Path(path_type=Path)},
+    "The run folder, e.g. --run runs/demo",
+)
+INPUT: Option = (
+    ("-i", "--input", "clip"),
+    {"type": click.Path(path_type=Path)},
+    "A clip to make the run folder of, e.g. -i a.mp4",
+)
+FORCE: Option = (
+    ("--force",),
+    {"is_flag": True},
+    "Do it again even if nothing has changed, e.g. --run runs/demo --force",
+)
+
+
+class FiniteRange(click.FloatRange):
+    """A number from `min` to `max`. NaN is none: it compares as false with every limit, and click lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; raise click.BadParameter for what is none, or lies outside."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number from {self.min} to {self.max}.", param, ctx)
+        return number
+
+
+def with_options(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a click command these options, in the order in which its help lists them."""
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        for names, settings, text in reversed(options):
+            function = click.option(*names, **settings, help=text)(function)
+        return function
+
+    return add
+
+
+def progress(iterable: Iterable[T], total: int | None = None, desc: str = "", unit: str = "frame") -> Iterator[T]:
+    """Iterate over `iterable`, showing a bar on stderr where that is a terminal; one within another goes at its end."""
+    yield from tqdm(iterable, total=total, desc=desc, unit=unit, disable=None, dynamic_ncols=True, leave=None)
+
+
+REQUIRED = "SKATE_GPU"
+"""Environment: "required" (GPU=on with containers) has "auto" mean the GPU or an error, never the CPU."""
+
+
+def asked_device(device: str) -> str:
+    """Return what is asked for: `device`, but "cuda" for "auto" where the environment requires the GPU."""
+    return "cuda" if device == "auto" and os.environ.get(REQUIRED) == "required" else device
+
+
+def asked_by(device: str) -> str:
+    """Return how a user asked for the GPU, given what --device was: for messages."""
+    return "GPU=on" if device == "auto" else f"--device {device}"
+
+
+Spans = list[list[int]]
+"""[[first, last], ...], both included."""
+
+
+def spans_of(frames: Iterable[int]) -> Spans:
+    """Join rising frame numbers: 3, 4, 5, 9 give [[3, 5], [9, 9]]."""
+    spans: Spans = []
+    for frame in frames:
+        if spans and frame == spans[-1][1] + 1:
+            spans[-1][1] = frame
+        else:
+            spans.append([frame, frame])
+    return spans
+
+
+def span_text(first: int, last: int) -> str:
+    """Write one span as "3-5", or as "9" where it is one frame."""
+    return f"{first}-{last}" if last > first else f"{first}"

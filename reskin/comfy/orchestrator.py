@@ -1,0 +1,200 @@
+"""`ComfyOrchestrator`: hand a graph to a ComfyUI server and bring its results back, or say why not."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from handoff.errors import PreserverError, UsageError
+from reskin.comfy.client import ComfyServer, ServerFile, failure_of, was_interrupted
+from reskin.comfy.errors import BadResult, JobInterrupted, JobLost, ServerLacks, ServerUnreachable
+from reskin.comfy.graph_check import Describe, find_problems
+from reskin.comfy.progress import Follower, Limits, Listener, Progress, ProgressSocket
+from reskin.workflow import Graph, find_node
+
+DEFAULT_TIMEOUT_S = 3600.0
+DEFAULT_RETRIES = 2
+PATIENCE_S = 120.0
+PATIENCE_WITH_OTHERS_S = 10.0
+"""How long to wait for a server that went away: it may be starting again, or another one may take the job."""
+
+_RESULT_KEYS = ("images", "gifs", "videos")
+_SUBMISSIONS = 3
+
+
+@dataclass
+class JobLimits(Limits):
+    """What a job may take; `retries` is how often it is submitted again after its server was restarted."""
+
+    retries: int = DEFAULT_RETRIES
+
+    @classmethod
+    def of(cls, timeout_s: float, retries: int, patience_s: float | None, servers: int) -> JobLimits:
+        """Check the command line's values; raise UsageError."""
+        if patience_s is None:
+            patience_s = PATIENCE_WITH_OTHERS_S if servers > 1 else PATIENCE_S
+        if not (math.isfinite(timeout_s) and timeout_s > 0):
+            raise UsageError(f"--timeout {timeout_s:g} is not a number of seconds above 0.")
+        if not (math.isfinite(patience_s) and patience_s >= 0):
+            raise UsageError(f"--patience {patience_s:g} is not a number of seconds, 0 or more.")
+        if retries < 0:
+            raise UsageError(f"--retries {retries} is below 0.")
+        return cls(timeout_s, patience_s, retries=retries)
+
+
+def _ignore(progress: Progress) -> None:
+    """Listen to nothing."""
+
+
+def _quiet(notice: str) -> None:
+    """Say nothing."""
+
+
+class ComfyOrchestrator:
+    """One ComfyUI server, driven from the upload of the inputs to the renamed result.
+
+    Use it as a context manager. `stop`, set by another thread, ends a wait soon. `say` gets a line when a job has to be
+    submitted again.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        *,
+        limits: JobLimits | None = None,
+        stop: threading.Event | None = None,
+        say: Callable[[str], None] = _quiet,
+    ) -> None:
+        self.server = ComfyServer(server)
+        self.limits = limits or JobLimits(DEFAULT_TIMEOUT_S, PATIENCE_S)
+        self.client_id = uuid.uuid4().hex
+        self._stop = stop or threading.Event()
+        self._say = say
+        self._socket = ProgressSocket(self.server, self.client_id)
+        self._uploads: dict[str, Path] = {}
+        self._infos: dict[str, dict[str, Any] | None] = {}
+
+    def __enter__(self) -> ComfyOrchestrator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+        self.server.close()
+
+    def _follower(self) -> Follower:
+        return Follower(self.server, self._socket, self.limits, self._stop)
+
+    def _describe(self, class_type: str) -> dict[str, Any] | None:
+        if class_type not in self._infos:
+            self._infos[class_type] = self.server.node_info(class_type)
+        return self._infos[class_type]
+
+    def check(self, graph: Graph, where_from: Describe | None = None, later: Collection[tuple[str, str]] = ()) -> str:
+        """Return the server's version; raise ServerUnreachable, or ServerLacks with all that `graph` asks in vain.
+
+        That is: unknown node classes, unknown or missing inputs, and values that are not in the server's lists, such as
+        a model file. `where_from` says where to get a file of that name, or None. later: (node id, input) of values
+        that come later.
+        """
+        version = self.server.version()
+        problems = find_problems(graph, self._describe, where_from, later)
+        if problems:
+            lines = "\n".join(f"  {problem}" for problem in problems)
+            raise ServerLacks(f"the server at {self.server.address} (ComfyUI {version}) cannot run this:\n{lines}")
+        return version
+
+    def upload(self, path: Path, name: str) -> str:
+        """Send a file; return the name under which a graph finds it.
+
+        Keep the file until the graph has run: a server that comes back without its inputs gets them again.
+        """
+        given = self._follower().patiently(lambda: self.server.upload(path, name))
+        self._uploads[given] = path
+        return given
+
+    def run(self, graph: Graph, output: tuple[str, str], listener: Listener = _ignore) -> list[ServerFile]:
+        """Run a graph; return the files of the output node, given as (title, class), in the server's order.
+
+        Raises WorkflowRefused, JobFailed, JobOutOfMemory, JobInterrupted, JobLost, JobTimeout, ServerWedged,
+        ServerUnreachable or BadResult. Whatever ends the wait early, Ctrl-C included, the job is stopped on the server
+        first. After a restart of the server it is submitted again, `limits.retries` times.
+        """
+        output_id = find_node(graph, *output)
+        follower = self._follower()
+        left = self.limits.retries
+        while True:
+            try:
+                record = self._run_once(follower, graph, str(uuid.uuid4()), listener)
+                break
+            except JobLost as error:
+                if left == 0:
+                    raise
+                left -= 1
+                self._say(f"reskin: {error} It is submitted again ({left} tries left after this).")
+                self._upload_again(follower, graph)
+        _check_status(graph, record.get("status") or {})
+        return _files(record, output_id, output[0])
+
+    def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
+        """Bring one result to `target`, which appears when it is complete."""
+        self._follower().patiently(lambda: self.server.fetch(file, target, max_bytes))
+
+    def _run_once(self, follower: Follower, graph: Graph, prompt_id: str, listener: Listener) -> dict[str, Any]:
+        self._socket.open()
+        mark = self._socket.mark()
+        try:
+            self._submit(follower, graph, prompt_id)
+            return follower.wait(graph, prompt_id, listener, mark)
+        except JobLost:
+            raise
+        except BaseException:
+            with contextlib.suppress(PreserverError):
+                self.server.cancel(prompt_id)
+            raise
+
+    def _submit(self, follower: Follower, graph: Graph, prompt_id: str) -> None:
+        """Submit once: when the answer is lost on its way, the server is asked before anything is sent again."""
+        for left in reversed(range(_SUBMISSIONS)):
+            try:
+                self.server.submit(graph, prompt_id, self.client_id)
+                return
+            except ServerUnreachable:
+                # the server works on one request after the other, so by now it has queued the job or never will
+                if follower.patiently(lambda: self.server.state(prompt_id)) != "unknown":
+                    return
+                if left == 0:
+                    raise
+                follower.pause()
+
+    def _upload_again(self, follower: Follower, graph: Graph) -> None:
+        named = {value for node in graph.values() for value in node["inputs"].values() if isinstance(value, str)}
+        for given in sorted(named & self._uploads.keys()):
+            path = self._uploads[given]
+            again = follower.patiently(lambda: self.server.upload(path, given))  # noqa: B023
+            if again != given:
+                raise BadResult(f"{self.server.address} stores {given} as {again} after its restart.")
+
+
+def _check_status(graph: Graph, status: dict[str, Any]) -> None:
+    if status.get("status_str") == "success" and status.get("completed", True):
+        return
+    if was_interrupted(status):
+        raise JobInterrupted("the job was stopped on the server; run the same command to start it again.")
+    raise failure_of(graph, status)
+
+
+def _files(record: dict[str, Any], output_id: str, title: str) -> list[ServerFile]:
+    outputs = record.get("outputs", {}).get(output_id, {})
+    for key in _RESULT_KEYS:
+        if outputs.get(key):
+            return [ServerFile.from_json(entry) for entry in outputs[key]]
+    raise BadResult(f"the job succeeded, but its node '{title}' gave no file (cached or bypassed).")

@@ -1,0 +1,1 @@
+"""The embedded tracker: classical cues with OpenCV, no weights. For the demo, the tests and CI."""
