@@ -34,8 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.end_to_end import REFERENCE, WHOLE, end_to_end
-from evaluator.figures import as_bytes, boundary_f, crop_around, intersection_over_union, tolerance_px
+from evaluator.figures import boundary_f, crop_around, tolerance_px
 from handoff.errors import GateFailed
+from handoff.masks import as_bytes, mask_iou
 from handoff.threads import opencv_on_one_thread
 from handoff.video import VideoWriter
 
@@ -90,7 +91,7 @@ def plain_boundary(mask: Mask) -> Mask:
 
 def our_iou(original: Mask, generated: Mask) -> tuple[float, ...]:
     """The gate's."""
-    return (intersection_over_union(original, generated),)
+    return (mask_iou(original, generated),)
 
 
 def our_jf(original: Mask, generated: Mask) -> tuple[float, ...]:

@@ -12,8 +12,8 @@ from evaluator.report.result import Result
 from evaluator.report.texts import FILES, OVERLAY
 from evaluator.retrack import choose_setup
 from evaluator.stage import Evaluation, Wishes, compare_masks, run_of
-from handoff.box import BOX, Box
-from handoff.command import FiniteRange
+from handoff.box import Box
+from handoff.command import BOX, FiniteRange
 from handoff.errors import InputError, UsageError
 from tracker.sam2.backend import DEVICES, MODELS
 from tracker.selection import BACKENDS, TrackerChoice

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from evaluator.figures import overlap, shape
+from evaluator.figures import shape
 from handoff.errors import InputError
-from handoff.masks import Mask
+from handoff.masks import Mask, overlap
 
 THRESHOLD = 0.90
 """A frame passes when its IoU is greater than this; equal fails."""

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluator.figures import intersection_over_union
 from evaluator.inputs import read_mask_sequence
-from handoff.box import Box, box_of_mask
+from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import InputError, UsageError, storage_errors
-from handoff.masks import Mask
+from handoff.masks import Mask, bounds, mask_iou
 from handoff.prompts import Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, read_frames
@@ -73,7 +72,7 @@ class Setup:
 
 def _first_box(original: Path) -> Place:
     for index, mask in enumerate(read_mask_sequence(original)):
-        box = box_of_mask(mask)
+        box = bounds(mask)
         if box is not None:
             return Place(index, box)
     raise InputError(f"{original} is empty in every frame, so there is no outline to hold the gate to.")
@@ -180,6 +179,6 @@ def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: 
                 writer.write(frame)
         pairs = zip(read_mask_sequence(original), retrack(clip, setup), strict=True)
         for truth, found in progress(pairs, total=info.frames, desc="calibrate"):
-            yield intersection_over_union(truth, found)
+            yield mask_iou(truth, found)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -29,6 +29,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
+from handoff.box import Box, parse_box
 from handoff.errors import PreserverError
 
 T = TypeVar("T")
@@ -182,3 +183,14 @@ def spans_of(frames: Iterable[int]) -> Spans:
 def span_text(first: int, last: int) -> str:
     """Write one span as "3-5", or as "9" where it is one frame."""
     return f"{first}-{last}" if last > first else f"{first}"
+
+
+class _BoxType(click.ParamType[Box]):
+    name = "x1,y1,x2,y2"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
+        return value if isinstance(value, Box) else parse_box(value)
+
+
+BOX = _BoxType()
+"""The click parameter type of a box."""

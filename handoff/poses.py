@@ -4,7 +4,7 @@ So it is written and read as a stream, one frame in memory at a time, and still 
 
 pose.json: the people of every frame, 133 COCO-WholeBody keypoints each.
 
-The file is JSON, one frame a line, as handoff/framejson.py writes it. Keypoint order: body 0-16, feet 17-22, face
+The file is JSON, one frame a line, as `FrameJsonWriter` writes it. Keypoint order: body 0-16, feet 17-22, face
 23-90, left hand 91-111, right hand 112-132 (COCO-WholeBody). "left" is the person's own left.
 """
 

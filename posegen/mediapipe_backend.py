@@ -155,7 +155,7 @@ def _box_of(boxes: Sequence[Box | None], index: int) -> Box | None:
 
 def only(frame: Frame, box: Box) -> Frame:
     """Return the frame with everything gray but the box (px) and a little room around it."""
-    room = ROOM * max(box.x2 - box.x1, box.y2 - box.y1)
+    room = ROOM * box.longer_side
     left, top = max(0, int(box.x1 - room)), max(0, int(box.y1 - room))
     part = np.s_[top : max(top, int(box.y2 + room)), left : max(left, int(box.x2 + room))]
     picture = np.full_like(frame, _GRAY)

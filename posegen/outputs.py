@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from handoff.box import Box
 from handoff.files import atomic_file
 from handoff.masks import FrameFolderWriter
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
@@ -188,14 +187,9 @@ class PoseOutputs:
             rank = (is_whole(person.box, width, height), certainty(person))
             if rank > self._rank:
                 self._rank = rank
-                self.surest = Prompt(_whole(person.box), self.frames, "pose")
+                self.surest = Prompt(person.box.rounded(), self.frames, "pose")
         self.found += bool(pose.people)
         self.frames += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool | None:
         return self._stack.__exit__(kind, error, None)
-
-
-def _whole(box: Box) -> Box:
-    """Return the box on whole pixels, as a person would write it down."""
-    return Box(*(round(value) for value in (box.x1, box.y1, box.x2, box.y2)))

@@ -146,7 +146,7 @@ def _step(before: Box, now: Box) -> float:
     """Return how far the box's middle moved, as a share of the longer side of the larger box."""
     dx = (now.x1 + now.x2 - before.x1 - before.x2) / 2
     dy = (now.y1 + now.y2 - before.y1 - before.y2) / 2
-    side = max(*(box.x2 - box.x1 for box in (before, now)), *(box.y2 - box.y1 for box in (before, now)))
+    side = max(before.longer_side, now.longer_side)
     return math.hypot(dx, dy) / side if side > 0 else math.inf
 
 

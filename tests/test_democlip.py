@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handoff.box import box_of_mask
 from handoff.errors import InputError
-from handoff.masks import check_mask_sequence, read_masks
+from handoff.masks import bounds, check_mask_sequence, read_masks
 from handoff.video import probe, read_frames
 from tests.democlip.__main__ import write_clip
 from tests.democlip.board import Mesh, build_board
@@ -92,7 +91,7 @@ def test_clip_video_truth_and_pictures_have_the_same_frames(written: tuple[Path,
 def test_the_prompt_box_is_tight_around_the_truth(written: tuple[Path, dict[str, Any]]) -> None:
     out, described = written
     prompt = described["prompt"]
-    box = box_of_mask(list(read_masks(out / "truth.mp4"))[prompt["frame"]])
+    box = bounds(list(read_masks(out / "truth.mp4"))[prompt["frame"]])
     assert box is not None
     assert box.as_list() == prompt["box"]
     assert described["frames"][prompt["frame"]]["state"] == "visible"

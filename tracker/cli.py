@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from handoff.box import BOX, Box, parse_box
-from handoff.command import FORCE, INPUT, RUN, Option, with_options
+from handoff.box import Box, parse_box
+from handoff.command import BOX, FORCE, INPUT, RUN, Option, with_options
 from handoff.errors import UsageError
 from handoff.ingest import ingest
 from handoff.prompts import Place, Point, read_prompts, write_prompt

@@ -38,7 +38,7 @@ import numpy as np
 
 from handoff.command import progress
 from handoff.errors import InputError
-from handoff.masks import Mask, read_masks
+from handoff.masks import Mask, mask_iou, read_masks
 
 Status = Literal["tracked", "absent", "suspicious:whole-frame", "suspicious:area-jump", "suspicious:components"]
 
@@ -268,7 +268,7 @@ def _compare(masks: Path, start: int, goal: int, retrack: Retrack) -> Iterator[t
     first_pass, second_pass = _masks(masks, frames.start, frames.stop - 1), retrack(start, begin, frames)
     for once, (index, again) in progress(zip(first_pass, second_pass, strict=True), total=len(frames), desc="verify"):
         if index != start:
-            yield index, overlap(once, again)
+            yield index, mask_iou(once, again)
 
 
 def _masks(path: Path, start: int, stop: int) -> Iterator[Mask]:
@@ -280,12 +280,6 @@ def _masks(path: Path, start: int, stop: int) -> Iterator[Mask]:
         if count > stop:
             return
     raise InputError(f"{path} has {count} masks and frame {stop} is needed; extract the clip again.")
-
-
-def overlap(a: Mask, b: Mask) -> float:
-    """Intersection over union; 1.0 for two empty masks."""
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else 1.0
 
 
 def _some(frames: list[int], most: int = 6) -> str:

@@ -83,7 +83,7 @@ def skater_places(run: Run, shots: Sequence[range]) -> tuple[Place, ...]:
         number = next((each for each, shot in enumerate(shots) if frame in shot), None)
         if number is None or (person is None and not named):
             continue
-        box = prompt.box if named or person is None else inside(person.box, run)
+        box = prompt.box if named or person is None else person.box.clipped(run.info.width, run.info.height)
         points = sure_points(person, box) if person else ()
         score = float("inf") if named else sureness(person) if person else 0.0
         if box is not None and (number not in best or score > best[number][0]):
@@ -105,22 +105,15 @@ def closest(people: Sequence[Person], box: Box) -> Person | None:
     return min(people, key=distance, default=None)
 
 
-def inside(box: Box, run: Run) -> Box | None:
-    """The part of a box that lies in the frame, None when that is less than a pixel."""
-    width, height = run.info.width, run.info.height
-    cut = Box(max(0.0, box.x1), max(0.0, box.y1), min(float(width), box.x2), min(float(height), box.y2))
-    return cut if cut.x2 - cut.x1 >= 1 and cut.y2 - cut.y1 >= 1 else None
-
-
 def sure_points(person: Person, box: Box | None) -> tuple[Point, ...]:
     """At most five body keypoints with a score of at least 0.5, the surest first, in the box and apart."""
     if box is None:
         return ()
-    apart = _APART * max(box.x2 - box.x1, box.y2 - box.y1)
+    apart = _APART * box.longer_side
     chosen: list[Point] = []
     for index in sorted(range(_BODY), key=lambda each: -float(person.scores[each])):
         x, y = (round(float(value), 2) for value in person.keypoints[index])
-        within = box.x1 <= x < box.x2 and box.y1 <= y < box.y2
+        within = box.contains(x, y)
         near = any((x - point.x) ** 2 + (y - point.y) ** 2 < apart**2 for point in chosen)
         if float(person.scores[index]) >= _SURE and within and not near:
             chosen.append(Point(x, y))

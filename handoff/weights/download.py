@@ -4,7 +4,7 @@ One GET request for the rest of a file: ranges, redirects, time-outs. Standard l
 
 Downloads that go on where they were cut off and get their name only when they are the right file.
 
-NAME.part holds what has come so far and NAME.part.json says of which file (URL, SHA-256, ETag; handoff/partfile.py).
+NAME.part holds what has come so far and NAME.part.json says of which file (URL, SHA-256, ETag; `Part`).
 Both stay when the process ends, however it ends. A part is continued with a Range request under If-Range; where the
 server has another file by now, or knows no ranges, it starts anew. Only a part with the right SHA-256 becomes NAME.
 """

@@ -41,7 +41,7 @@ def as_shares(look: bytes) -> NDArray[np.float32]:
 
 
 def _band(frame: Frame, box: Box, top: float, bottom: float) -> Frame:
-    width, height = box.x2 - box.x1, box.y2 - box.y1
+    width, height = box.width, box.height
     left, right = (int(box.x1 + share * width) for share in _INNER)
     high, low = (int(box.y1 + share * height) for share in (top, bottom))
     part = frame[high : max(high + 1, low), left : max(left + 1, right)]

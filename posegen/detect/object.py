@@ -112,7 +112,7 @@ def not_found(name: str, samples: Iterable[Sample], info: ClipInfo, people: int)
 
 def outward(box: Box, info: ClipInfo) -> Box:
     """Return a box on whole pixels that holds `box` and a margin, in the frame."""
-    margin = MARGIN * max(box.x2 - box.x1, box.y2 - box.y1)
+    margin = MARGIN * box.longer_side
     return Box(
         max(0, math.floor(box.x1 - margin)),
         max(0, math.floor(box.y1 - margin)),
@@ -126,7 +126,7 @@ def _told(score: float, frame: int, box: Box, info: ClipInfo) -> str:
 
 
 def _side(box: Box) -> float:
-    return math.sqrt((box.x2 - box.x1) * (box.y2 - box.y1))
+    return math.sqrt(box.area)
 
 
 def _clear_of_edges(box: Box, info: ClipInfo) -> float:
@@ -140,7 +140,7 @@ def _with_skater(box: Box, skater: Box | None) -> float:
         return 0.5
     x, y = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
     gap = math.hypot(max(skater.x1 - x, 0, x - skater.x2), max(skater.y1 - y, 0, y - skater.y2))
-    return math.exp(-gap / (_REACH * max(1.0, skater.y2 - skater.y1)))
+    return math.exp(-gap / (_REACH * max(1.0, skater.height)))
 
 
 def _confirmation(others: Iterable[tuple[int, Box, float]], frame: int, box: Box, reach: Fraction | float) -> float:
@@ -152,8 +152,8 @@ def _confirmation(others: Iterable[tuple[int, Box, float]], frame: int, box: Box
             continue
         x, y = that.x1 + that.x2 - box.x1 - box.x2, that.y1 + that.y2 - box.y1 - box.y2
         speed = math.hypot(x, y) / 2 / steps / _side(box)
-        width = math.log((that.x2 - that.x1) / (box.x2 - box.x1))
-        height = math.log((that.y2 - that.y1) / (box.y2 - box.y1))
+        width = math.log(that.width / box.width)
+        height = math.log(that.height / box.height)
         agrees = math.exp(-abs(width) - abs(height)) / (1 + (speed / _BLUR) ** 2)
         best = max(agrees, best if steps == nearest else _ALONE)
         nearest = steps

@@ -10,7 +10,7 @@ from fractions import Fraction
 from handoff.box import Box
 from handoff.errors import InputError, UsageError
 from posegen.detect.appearance import alike
-from posegen.detect.tracklets import Tracklet, overlap
+from posegen.detect.tracklets import Tracklet
 
 BRIDGE_S = 0.5
 """The longest gap between two detections over which a box is interpolated (or --every, where that is longer)."""
@@ -60,7 +60,7 @@ def nearness(thing: Box, person: Box) -> float:
     """Return how near a thing is to a person, 0..1: by the gap between its centre and the person's box, and in part
     by how far it is from the feet, in heights of the person.
     """
-    height = max(1.0, person.y2 - person.y1)
+    height = max(1.0, person.height)
     x, y = (thing.x1 + thing.x2) / 2, (thing.y1 + thing.y2) / 2
     gap = math.hypot(max(person.x1 - x, 0, x - person.x2), max(person.y1 - y, 0, y - person.y2))
     feet = math.hypot(x - (person.x1 + person.x2) / 2, y - person.y2)
@@ -135,7 +135,7 @@ def _at(tracklets: Sequence[Tracklet], where: Where) -> Tracklet:
     fits = [(_fit(box, where), each) for each, box in here]
     best = max(fits, key=lambda pair: pair[0], default=None)
     if best is None or best[0] <= 0:
-        there = "; ".join(f"{where.frame}:{_whole(box)}" for _, box in here)
+        there = "; ".join(f"{where.frame}:{box.rounded()}" for _, box in here)
         raise InputError(
             f"nobody was detected at {where}" + (f"; people on that frame: {there}." if there else " or on that frame.")
         )
@@ -145,12 +145,7 @@ def _at(tracklets: Sequence[Tracklet], where: Where) -> Tracklet:
 def _fit(box: Box, where: Where) -> float:
     """Return how well a box fits a place: of several around a point the one whose middle is nearest."""
     if where.box is not None:
-        return overlap(box, where.box)
+        return box.iou(where.box)
     x, y = where.point or (math.nan, math.nan)
-    inside = box.x1 <= x < box.x2 and box.y1 <= y < box.y2
-    middle = math.hypot(x - (box.x1 + box.x2) / 2, y - (box.y1 + box.y2) / 2)
-    return 1 / (1 + middle) if inside else 0.0
-
-
-def _whole(box: Box) -> Box:
-    return Box(*(round(side) for side in (box.x1, box.y1, box.x2, box.y2)))
+    across, down = box.centre
+    return 1 / (1 + math.hypot(x - across, y - down)) if box.contains(x, y) else 0.0

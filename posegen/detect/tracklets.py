@@ -159,19 +159,9 @@ def follow(samples: Iterable[Sample], fps: Fraction, every: int = 1) -> list[Tra
     return sorted(gone + here, key=lambda each: each.frames[0])
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Return the intersection over the union of two boxes."""
-    width = min(one.x2, other.x2) - max(one.x1, other.x1)
-    height = min(one.y2, other.y2) - max(one.y1, other.y1)
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = sum((box.x2 - box.x1) * (box.y2 - box.y1) for box in (one, other))
-    return width * height / (areas - width * height)
-
-
 def _place(box: Box) -> Floats:
-    width, height = max(1.0, box.x2 - box.x1), max(1.0, box.y2 - box.y1)
-    return np.array([(box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2, np.log(width), np.log(height)])
+    width, height = max(1.0, box.width), max(1.0, box.height)
+    return np.array([*box.centre, np.log(width), np.log(height)])
 
 
 def _cost(track: Tracklet, frame: int, person: Detection, fps: Fraction) -> float:
@@ -189,4 +179,4 @@ def _cost(track: Tracklet, frame: int, person: Detection, fps: Fraction) -> floa
 
 def _calm(boxes: list[Box]) -> list[bool]:
     """Say of each box whether it overlaps none of the others."""
-    return [all(other is box or overlap(box, other) < _CALM for other in boxes) for box in boxes]
+    return [all(other is box or box.iou(other) < _CALM for other in boxes) for box in boxes]

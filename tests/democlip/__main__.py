@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from handoff.box import box_of_mask
 from handoff.command import main as run_command
 from handoff.command import progress
 from handoff.errors import InputError, storage_errors
 from handoff.files import atomic_file
-from handoff.masks import MaskSequenceWriter
+from handoff.masks import MaskSequenceWriter, bounds
 from handoff.video import VideoWriter
 
 from .clip import PROMPT_FRAME, make_clip
@@ -39,7 +38,7 @@ def write_clip(wheel: Path, out: Path, seed: int) -> dict[str, Any]:
             truth.write(made.mask)
             frames.append({"state": made.state, "area_px": int(made.mask.sum())})
             if index == PROMPT_FRAME:
-                box = box_of_mask(made.mask)
+                box = bounds(made.mask)
     if box is None:
         raise InputError(f"seed {seed} shows no board on the prompt frame {PROMPT_FRAME}; take another seed.")
     described = {

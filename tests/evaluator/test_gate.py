@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluator.figures import intersection_over_union
 from evaluator.gate import FrameScore, Gate, judge
 from evaluator.report.result import Result
 from evaluator.report.texts import summary_md
 from handoff.errors import InputError
+from handoff.masks import mask_iou
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 pairs = shapes.flatmap(lambda shape: st.tuples(arrays(np.bool_, shape), arrays(np.bool_, shape)))
@@ -22,8 +22,8 @@ pairs = shapes.flatmap(lambda shape: st.tuples(arrays(np.bool_, shape), arrays(n
 def test_iou_is_intersection_over_union_of_the_pixel_sets(pair: tuple[np.ndarray, np.ndarray]) -> None:
     first, second = (set(zip(*np.nonzero(mask), strict=True)) for mask in pair)
     expected = len(first & second) / len(first | second) if first | second else 1.0
-    assert intersection_over_union(*pair) == expected
-    assert intersection_over_union(*pair[::-1]) == expected
+    assert mask_iou(*pair) == expected
+    assert mask_iou(*pair[::-1]) == expected
 
 
 def strip(pixels: int) -> np.ndarray:
@@ -73,7 +73,7 @@ def test_the_lines_say_what_was_measured() -> None:
 
 def test_other_sizes_an_empty_original_and_no_frames_are_refused() -> None:
     with pytest.raises(InputError, match=r"\(1, 100\) and \(2, 50\)"):
-        intersection_over_union(strip(3), np.zeros((2, 50), bool))
+        mask_iou(strip(3), np.zeros((2, 50), bool))
     gate = Gate()
     with pytest.raises(InputError, match="no frame"):
         gate.conclude()

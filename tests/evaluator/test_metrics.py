@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from evaluator.figures import Shape, boundary, boundary_f, overlap, shape, tolerance_px
+from evaluator.figures import Shape, boundary, boundary_f, shape, tolerance_px
 from handoff.errors import InputError
-from handoff.masks import read_masks
+from handoff.masks import overlap, read_masks
 from tests.evaluator import naive
 
 Mask = NDArray[np.bool_]
@@ -140,7 +140,7 @@ def test_real_masks_score_what_davis_own_code_gives(shared: Path) -> None:
 @pytest.mark.parametrize("piece_bytes", [1, 40, 64, 200])
 def test_masks_that_are_counted_in_pieces_are_counted_whole(piece_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """32 px wide, so from one row a piece to six, the last piece a smaller one."""
-    monkeypatch.setattr("evaluator.figures._CACHED_BYTES", piece_bytes)
+    monkeypatch.setattr("handoff.masks._CACHED_BYTES", piece_bytes)
     generator = np.random.default_rng(7)
     for first_row in (0, 1, 5, 18):
         original, generated = generator.random((2, 19, 32)) > 0.6

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from evaluator.retrack import Setup, choose_setup, retrack
-from handoff.box import Box, box_of_mask
+from handoff.box import Box
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.ingest import ingest
-from handoff.masks import read_masks
+from handoff.masks import bounds, read_masks
 from handoff.prompts import Place
 from handoff.run import Run
 from handoff.video import probe
@@ -99,7 +99,7 @@ def test_the_first_box_is_read_from_the_masks_that_other_people_have(scene: Scen
         picture.save(folder / f"{index:05d}.png")
     setup = choose_setup(None, folder, probe(clip), None, None, TrackerChoice("embedded"))
     (place,) = setup.places
-    assert setup.origin == "mask" and place == Place(2, box_of_mask(scene.truth[2]))
+    assert setup.origin == "mask" and place == Place(2, bounds(scene.truth[2]))
 
 
 def test_a_clip_whose_frames_were_counted_wrongly_is_not_tracked_in_silence(run: Run) -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handoff.box import Box, box_of_mask, check_box, parse_box
+from handoff.box import Box, check_box, parse_box
 from handoff.errors import InputError, UsageError
+from handoff.masks import bounds
 
 
 @pytest.mark.parametrize("text", ["1,2,30,40", "[1,2,30,40]", " [1, 2, 30, 40] ", "1 2 30 40", "1.0,2,3e1,40"])
@@ -48,8 +49,8 @@ def test_a_box_may_touch_the_edges() -> None:
 def test_the_box_of_a_mask_is_tight(x: int, y: int, width: int, height: int) -> None:
     mask = np.zeros((30, 41), bool)
     mask[y : y + height, x : x + width] = True
-    assert box_of_mask(mask) == Box(x, y, x + width, y + height)
+    assert bounds(mask) == Box(x, y, x + width, y + height)
 
 
 def test_an_empty_mask_has_no_box() -> None:
-    assert box_of_mask(np.zeros((3, 4), bool)) is None
+    assert bounds(np.zeros((3, 4), bool)) is None

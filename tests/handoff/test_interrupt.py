@@ -18,9 +18,9 @@ from tests.waiting import until
 COMMAND = """
 import pathlib, sys, time
 import click
-from handoff import cli, interrupt
+from handoff import command as commands
 
-interrupt.GRACE_S = float(sys.argv[1])
+commands.GRACE_S = float(sys.argv[1])
 
 @click.command()
 def command():
@@ -32,7 +32,7 @@ def command():
         time.sleep(float(sys.argv[2]))
         pathlib.Path("tidied").touch()
 
-cli.main(command, [])
+commands.main(command, [])
 """
 
 

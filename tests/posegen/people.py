@@ -8,6 +8,7 @@ import numpy as np
 
 from handoff.box import Box
 from handoff.poses import N_KEYPOINTS, Person
+from posegen.keypoints import COCO_OF_BODY
 
 
 def person(points: dict[int, tuple[float, float]], score: float = 0.9) -> Person:
@@ -55,3 +56,16 @@ def standing(x: float, y: float, height: float, angle: float = 0) -> Person:
         keypoints,
         np.full(N_KEYPOINTS, 0.9, np.float32),
     )
+
+
+def read_back(record: dict[str, list[float]]) -> np.ndarray:
+    """What one OpenPose person says, as (133, 3) x, y, score in COCO-WholeBody's order; the feet are not in it."""
+    triples = np.zeros((N_KEYPOINTS, 3), np.float32)
+    body = np.array(record["pose_keypoints_2d"], np.float32).reshape(18, 3)
+    for place, coco in enumerate(COCO_OF_BODY):
+        if coco >= 0:  # all but the neck
+            triples[coco] = body[place]
+    triples[23:91] = np.array(record["face_keypoints_2d"], np.float32).reshape(70, 3)[:68]
+    triples[91:112] = np.array(record["hand_left_keypoints_2d"], np.float32).reshape(21, 3)
+    triples[112:133] = np.array(record["hand_right_keypoints_2d"], np.float32).reshape(21, 3)
+    return triples

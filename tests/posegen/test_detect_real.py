@@ -15,7 +15,6 @@ from handoff.prompts import Prompt, read_prompts
 from handoff.run import Run
 from handoff.video import Frame, read_frames
 from posegen.cli import command
-from posegen.detect.tracklets import overlap
 from posegen.stage import find
 from tests.clips import write_clip
 from tests.posegen.crossing import FRAMES, crossing
@@ -64,7 +63,7 @@ def test_the_board_and_its_rider_are_found_in_a_real_clip(shared: Path, detect: 
     for frame, board in BOARD.items():
         at = min(near, key=lambda each: abs(each - frame))
         if at == frame:
-            assert overlap(near[at], Box(*board)) > 0.75
+            assert near[at].iou(Box(*board)) > 0.75
 
 
 def test_another_object_is_found_in_another_real_clip(shared: Path, detect: Detect) -> None:
@@ -84,7 +83,7 @@ def test_a_16_bit_gray_video_goes_through_the_same_stage(shared: Path, detect: D
     frames = part(shared / "clips" / "skateboarder.mp4", 140, 152, gray_of)
     clip = write_clip(tmp_path / "gray.mkv", frames, codec="ffv1", pix_fmt="gray16le", options={"level": "3"})
     prompt: Prompt = read_prompts(detect(clip))["object"]
-    assert prompt.box is not None and overlap(prompt.box, Box(120, 270, 228, 297)) > 0.5
+    assert prompt.box is not None and prompt.box.iou(Box(120, 270, 228, 297)) > 0.5
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +113,9 @@ def test_of_two_people_who_cross_twice_one_is_kept_throughout(
         for frame, (box, he, the_other) in enumerate(zip(boxes, right, wrong, strict=True)):
             if box is None or he is None or the_other is None:
                 continue
-            hidden = overlap(he, the_other) > 0.2
-            assert hidden or overlap(box, he) > 0.4, frame
-            if overlap(box, he) < overlap(box, the_other):
+            hidden = he.iou(the_other) > 0.2
+            assert hidden or box.iou(he) > 0.4, frame
+            if box.iou(he) < box.iou(the_other):
                 assert hidden, frame
                 doubts.append(frame)
         assert len(doubts) <= doubtful, doubts

@@ -13,7 +13,7 @@ from handoff.errors import InputError, UsageError
 from posegen.detect.appearance import SIZE, alike, as_shares, look_of
 from posegen.detect.detections import Sample
 from posegen.detect.skater import Where, choose_skater, nearness, skater_boxes
-from posegen.detect.tracklets import IMPOSSIBLE, Tracklet, assign, follow, overlap
+from posegen.detect.tracklets import IMPOSSIBLE, Tracklet, assign, follow
 from posegen.detect.yolox import PERSON, Detection
 from tests.posegen.colour_net import scene
 
@@ -208,5 +208,5 @@ def test_looks_tell_colours_apart_and_fit_in_a_few_bytes() -> None:
 
 
 def test_overlap_is_the_shared_area_over_all_of_it() -> None:
-    assert overlap(Box(0, 0, 10, 10), Box(5, 0, 15, 10)) == pytest.approx(1 / 3)
-    assert overlap(Box(0, 0, 10, 10), Box(10, 0, 20, 10)) == 0
+    assert Box(0, 0, 10, 10).iou(Box(5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert Box(0, 0, 10, 10).iou(Box(10, 0, 20, 10)) == 0

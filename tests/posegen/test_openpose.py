@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from handoff.box import Box
 from handoff.poses import N_KEYPOINTS, Person
-from posegen.keypoints import COCO_OF_BODY, body_18
+from posegen.keypoints import body_18
 from posegen.outputs import frame_to_openpose
-from tests.posegen.people import line_of, person
+from tests.posegen.people import line_of, person, read_back
 
 FEET = slice(17, 23)
 
@@ -25,19 +25,6 @@ def people(draw: st.DrawFn) -> Person:
     scores[rng.random(N_KEYPOINTS) < draw(st.floats(0, 1))] = 0
     keypoints[scores == 0] = 0
     return Person(Box(0, 0, 1, 1), keypoints, scores)
-
-
-def read_back(record: dict[str, list[float]]) -> np.ndarray:
-    """What one OpenPose person says, as (133, 3) x, y, score in COCO-WholeBody's order; the feet are not in it."""
-    triples = np.zeros((N_KEYPOINTS, 3), np.float32)
-    body = np.array(record["pose_keypoints_2d"], np.float32).reshape(18, 3)
-    for place, coco in enumerate(COCO_OF_BODY):
-        if coco >= 0:  # all but the neck
-            triples[coco] = body[place]
-    triples[23:91] = np.array(record["face_keypoints_2d"], np.float32).reshape(70, 3)[:68]
-    triples[91:112] = np.array(record["hand_left_keypoints_2d"], np.float32).reshape(21, 3)
-    triples[112:133] = np.array(record["hand_right_keypoints_2d"], np.float32).reshape(21, 3)
-    return triples
 
 
 @settings(max_examples=60, deadline=None)

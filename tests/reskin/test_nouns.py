@@ -9,7 +9,7 @@ import pytest
 
 from handoff.box import Box
 from handoff.prompts import Detected, write_prompt
-from handoff.prompts import Nouns as Place
+from handoff.prompts import Prompt as Place
 from handoff.run import Run
 from reskin.nouns import Nouns, old_object, write_texts
 
