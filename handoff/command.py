@@ -135,10 +135,10 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-def with_options(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(*options: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that gives a click command these options, in the order in which its help lists them."""
 
-    def add(function: Callable[..., None]) -> Callable[..., None]:
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
         for names, settings, text in reversed(options):
             function = click.option(*names, **settings, help=text)(function)
         return function

@@ -38,6 +38,13 @@ Work = Callable[[Job, str, threading.Event], None]
 """Do a job on the server at an address; stop soon, with any PreserverError, when the event is set."""
 
 
+def read_prompts(prompt: str | None, file: Path | None) -> list[Nouns]:
+    """Return what --prompt says, or --prompts-file; raise UsageError unless it is one of the two."""
+    if (prompt is None) == (file is None):
+        raise UsageError('give --prompt "object, skater", or --prompts-file FILE with one a line.')
+    return [parse_prompt(prompt)] if prompt is not None else read_prompts_file(file or Path())
+
+
 def read_prompts_file(path: Path) -> list[Nouns]:
     """Read a prompt a line; empty lines and lines that begin with # are left out. Raises InputError."""
     try:

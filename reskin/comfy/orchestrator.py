@@ -17,10 +17,9 @@ from reskin.comfy.client import ComfyServer, ServerFile, failure_of, was_interru
 from reskin.comfy.errors import BadResult, JobInterrupted, JobLost, ServerLacks, ServerUnreachable
 from reskin.comfy.graph_check import Describe, find_problems
 from reskin.comfy.progress import Follower, Limits, Listener, Progress, ProgressSocket
+from reskin.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S
 from reskin.workflow import Graph, find_node
 
-DEFAULT_TIMEOUT_S = 3600.0
-DEFAULT_RETRIES = 2
 PATIENCE_S = 120.0
 PATIENCE_WITH_OTHERS_S = 10.0
 """How long to wait for a server that went away: it may be starting again, or another one may take the job."""

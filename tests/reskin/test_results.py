@@ -163,5 +163,5 @@ def test_an_output_that_loses_something_is_refused(key: str, value: str) -> None
 def test_a_graph_without_an_output_is_refused() -> None:
     graph = load_workflow("draft").graph
     del graph["42"]
-    with pytest.raises(InputError, match="0 nodes titled 'output'"):
+    with pytest.raises(InputError, match="no node titled 'output'; it needs one"):
         find_output(graph)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handoff.errors import UsageError
-from reskin.regions import AREA_SMALL, fit_into, fit_to_area, parse_size
+from reskin.regions import AREA, fit_into, fit_to_area
+from reskin.settings import parse_size
 
 sides = st.integers(16, 2000).map(lambda half: 2 * half)
 small = st.integers(16, 90).map(lambda half: 2 * half)
@@ -21,7 +22,7 @@ def test_the_automatic_size_is_what_the_model_likes_in_the_clips_own_aspect(widt
     fit = fit_to_area(width, height)
     assert all(side % 16 == 0 for side in fit.model)
     if 1 / 3 < width / height < 3:
-        assert 0.94 < fit.model[0] * fit.model[1] / AREA_SMALL < 1.06
+        assert 0.94 < fit.model[0] * fit.model[1] / AREA < 1.06
         padding = fit.model[0] * fit.model[1] - fit.inner[0] * fit.inner[1]
         assert padding < 0.06 * fit.model[0] * fit.model[1]
 

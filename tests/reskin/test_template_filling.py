@@ -16,6 +16,7 @@ from handoff.video import ClipInfo, probe
 from reskin.comfy.client import ServerFile
 from reskin.comfy.graph_check import find_problems
 from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.jobs import Job
 from reskin.nouns import parse_prompt
 from reskin.settings import Settings
 from reskin.stage import PaintRequest, find_inputs, paint_run
@@ -68,7 +69,7 @@ def paint(tmp_path: Path, make_run: Callable[..., Run]) -> Paint:
         """Paint a clip of one window with the template, and return what the server got."""
         run, comfy, workflow, nouns = make_run(FRAMES), StandIn(tmp_path), load_workflow(name), parse_prompt(prompt)
         chosen = Settings(size=MODEL, **settings)
-        request = PaintRequest("new", workflow, find_inputs(run, nouns, None, None, workflow), nouns, SEED, chosen)
+        request = PaintRequest(Job("new", nouns, SEED), workflow, find_inputs(run, nouns, None, None, workflow), chosen)
         with run_stage(run, "reskin/new", params={}, inputs=[run.source], tools={}) as stage:
             paint_run(run, stage, cast(ComfyOrchestrator, comfy), request)
         assert probe(run.path("reskins") / "new" / "output.mp4").frames == FRAMES

@@ -10,7 +10,7 @@ import pytest
 from handoff.errors import InputError, UsageError
 from reskin.workflow import Graph, Slot, fill, graph_sha256, load_workflow, parse_graph, title_of, workflow_names
 
-SOURCE = Slot("source", "LoadVideo", "file")
+SOURCE = Slot("source", ("file",), "LoadVideo", needed=True)
 
 
 def renumbered(graph: Graph) -> Graph:
@@ -41,8 +41,8 @@ def test_filling_leaves_the_template_as_it_was() -> None:
 
 
 def test_a_missing_slot_is_named() -> None:
-    with pytest.raises(InputError, match="0 nodes titled 'pose'"):
-        fill(load_workflow("draft").graph, {Slot("pose", "LoadVideo", "file"): "x"})
+    with pytest.raises(InputError, match="no node titled 'pose'; it needs one"):
+        fill(load_workflow("draft").graph, {Slot("pose", ("file",), needed=True): "x"})
 
 
 def test_a_doubled_slot_is_named() -> None:
@@ -53,13 +53,13 @@ def test_a_doubled_slot_is_named() -> None:
 
 
 def test_a_slot_of_another_class_is_named() -> None:
-    with pytest.raises(InputError, match="'source' is a LoadVideo; it must be a LoadImage"):
-        fill(load_workflow("draft").graph, {Slot("source", "LoadImage", "file"): "x"})
+    with pytest.raises(InputError, match="'source' that is a LoadVideo; it must be a LoadImage"):
+        fill(load_workflow("draft").graph, {Slot("source", ("file",), "LoadImage"): "x"})
 
 
 def test_a_slot_without_the_input_is_named() -> None:
-    with pytest.raises(InputError, match="'source' has no input 'path'"):
-        fill(load_workflow("draft").graph, {Slot("source", "LoadVideo", "path"): "x"})
+    with pytest.raises(InputError, match="node 'source' without an input 'path'"):
+        fill(load_workflow("draft").graph, {Slot("source", ("path",), "LoadVideo", needed=True): "x"})
 
 
 def test_an_unknown_workflow_is_refused_with_the_known_ones() -> None:
