@@ -200,7 +200,6 @@ def _around(frame: Frame, mask: Mask) -> NDArray[np.float64]:
     return np.bincount(bins, weights=hsv[:, 1] * hsv[:, 2] / 255**2, minlength=BINS)[:BINS].astype(np.float64)
 
 
-Gray = NDArray[np.uint8]
 TILE_PX = 128
 """Side of the texture's period, in px; the texture repeats seamlessly."""
 

@@ -1,4 +1,7 @@
-"""Several jobs on one or more ComfyUI servers: each job done once, a dead server's job given to another."""
+"""Several jobs on one or more ComfyUI servers: each job done once, a dead server's job given to another.
+
+First which jobs there are (`plan_jobs`: prompts times seeds), then how they are shared out (`run_queue`).
+"""
 
 from __future__ import annotations
 

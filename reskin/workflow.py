@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, overload
 
 import click
 
@@ -160,6 +160,24 @@ def find_node(graph: Graph, title: str, class_type: str | None = None) -> str:
     return found[""]
 
 
+@overload
+def find_node_by_class(graph: Graph, class_type: str, which: int = 0) -> str: ...
+@overload
+def find_node_by_class(graph: Graph, class_type: str, which: Literal["all"]) -> list[str]: ...
+
+
+def find_node_by_class(graph: Graph, class_type: str, which: int | Literal["all"] = 0) -> str | list[str]:
+    """Return the id of the first node of a class, of the one numbered `which` from 0, or of "all" of them, in order.
+
+    Raises InputError where there is none, or none of that number.
+    """
+    ids = [node_id for node_id, node in check_graph(graph, "given").items() if node["class_type"] == class_type]
+    if not ids or (which != "all" and not 0 <= which < len(ids)):
+        there = f"{len(ids)} nodes of class {class_type}, numbered from 0; there is no {which}"
+        raise InputError(f"the workflow has {there if ids else f'no node of class {class_type}'}.")
+    return ids if which == "all" else ids[which]
+
+
 def _called(name: str) -> str:
     return f"the workflow '{name}'" if name else "the workflow"
 
@@ -224,15 +242,18 @@ def value_of(graph: Graph, slot: Slot) -> Any:
 
 
 def drop(graph: Graph, node_id: str) -> None:
-    """Remove a node, with the inputs that it fed; the model that it handed on takes its place."""
-    instead = graph.pop(node_id)["inputs"].get("model")
+    """Remove a node, with the inputs that it fed; the model and the CLIP that it handed on take its place."""
+    inputs = graph.pop(node_id)["inputs"]
+    instead = {0: inputs.get("model"), 1: inputs.get("clip")}
     for node in graph.values():
-        fed = [name for name, value in node["inputs"].items() if value == [node_id, 0]]
-        for name in fed:
-            if instead is None:
+        fed = {
+            name: value for name, value in node["inputs"].items() if isinstance(value, list) and node_id in value[:1]
+        }
+        for name, value in fed.items():
+            if instead.get(value[1]) is None:
                 del node["inputs"][name]
             else:
-                node["inputs"][name] = instead
+                node["inputs"][name] = instead[value[1]]
 
 
 # The slots of a template with a model in it.
