@@ -76,3 +76,10 @@ def storage_errors(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise StorageError(f"cannot write {path}: {reason}, then run the same command again.") from error
+
+
+def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
+    """Return what an error comes from, under those of the packages `wrappers`, which say less and at greater length."""
+    while type(error).__module__.split(".")[0] in wrappers and (inner := error.__cause__ or error.__context__):
+        error = inner
+    return error
