@@ -60,7 +60,7 @@ from reskin.workflow import (
     window_frames,
 )
 
-_TOOLS = ("av", "httpx", "numpy", "opencv-python-headless", "websockets")
+_TOOLS = ("av", "numpy", "opencv-python-headless", "requests", "websocket-client")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,16 @@ from typing import Any
 
 from handoff.errors import InputError, PreserverError, UsageError
 from handoff.files import sha256_file
-from reskin.comfy.client import ComfyServer, ServerFile, failure_of, was_interrupted
-from reskin.comfy.errors import BadResult, JobInterrupted, JobLost, ServerLacks, ServerUnreachable
+from reskin.comfy.client import ComfyServer, ServerFile
+from reskin.comfy.errors import (
+    BadResult,
+    JobInterrupted,
+    JobLost,
+    ServerLacks,
+    ServerUnreachable,
+    failure_of,
+    was_interrupted,
+)
 from reskin.comfy.graph_check import Describe, find_problems
 from reskin.comfy.progress import Follower, Limits, Listener, Progress, ProgressSocket
 from reskin.comfy.v2v import V2VInputs, prepare
