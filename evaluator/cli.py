@@ -11,10 +11,11 @@ from evaluator.inputs import gather
 from evaluator.report.result import Result
 from evaluator.report.texts import FILES, OVERLAY
 from evaluator.retrack import choose_setup
-from evaluator.stage import Evaluation, Wishes, compare_masks, run_of
+from evaluator.stage import Evaluation, Wishes, compare_masks
 from handoff.box import Box
 from handoff.command import BOX, FiniteRange
 from handoff.errors import InputError, UsageError
+from handoff.run import Run
 from tracker.sam2.backend import DEVICES, MODELS
 from tracker.selection import BACKENDS, TrackerChoice
 
@@ -85,7 +86,7 @@ def evaluate(
         raise UsageError("give either -generated VIDEO or --generated-mask MASK, not both.")
     wishes = Wishes(threshold, frozenset({"json", *(formats or FILES)}), calibrate, force)
     if generated is not None:
-        run = run_of(original)
+        run = Run.containing(original)
         material = gather(original, generated, run, pose, generated_pose)
         setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
         job = Evaluation(material, setup, output or generated.parent / "report", wishes, click.echo)

@@ -4,6 +4,7 @@
     ├── GateFailed      1  the gate ran and the result is below the threshold
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
     ├── UsageError      2  a command that asks for something impossible
+    │   └── BusyError    2  a run or a reskin that another process is working on
     └── MissingError    3  something needed is not there: weights, server, GPU
         ├── StorageError 3  no space, no permission, a read-only folder
         └── DigestError  3  a model file with another SHA-256 than the registry's (handoff/files.py)
@@ -42,6 +43,10 @@ class UsageError(PreserverError):
     """The command asks for something impossible or leaves out something needed."""
 
     exit_code = 2
+
+
+class BusyError(UsageError):
+    """Another process is working on the run or the reskin."""
 
 
 class MissingError(PreserverError):

@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file, sha256_file
-from handoff.run import MANIFEST, SCHEMA, SOURCE, Run, describe_output, lock_run
+from handoff.run import MANIFEST, SOURCE, Run, describe_output
 from handoff.video import ClipInfo, VideoWriter, check_is_file, decode, open_video, probe
 
 STANDARD_RATES = tuple(
@@ -302,10 +302,10 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     if look.hdr:
         click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
     output = run_dir / SOURCE
-    with lock_run(run_dir):
+    run = Run(run_dir, {"name": run_dir.name})
+    with run.lock():
         done = _make_source(path, output, look)
         info = probe(output)
-        run = Run(run_dir, {"schema": SCHEMA, "name": run_dir.name})
         run.manifest["source"] = _describe(path, digest, look, info, done)
         run.manifest["stages"] = {"ingest": {"outputs": [describe_output(run, output)]}}
         run.save()

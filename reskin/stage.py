@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,10 +19,10 @@ import click
 from tqdm import tqdm
 
 from handoff.errors import InputError, storage_errors
-from handoff.files import PARTIAL_SUFFIX, write_text
+from handoff.files import scratch_dir, write_text
 from handoff.masks import check_mask_sequence, read_masks
 from handoff.poses import check_poses
-from handoff.run import Run, Stage, run_stage, tool_versions
+from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from reskin.comfy.errors import JobFailed
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Listener, Progress
@@ -96,44 +95,35 @@ def reskin_run(order: ReskinOrder) -> bool:
     """Paint all jobs that have work to do; return False when there is some that nobody may do now, having said so."""
     run, workflow = Run.open(order.run_dir), order.workflow
     replaces = old_object(run, order.mask, order.settings.replaces) if workflow.name != DRAFT else None
-    clips = {
-        each: find_inputs(run, each, order.mask, order.pose, workflow) for each in {job.prompt for job in order.jobs}
-    }
+    prompts = {job.prompt for job in order.jobs}
+    clips = {each: find_inputs(run, each, order.mask, order.pose, workflow) for each in prompts}
     requests = {
         job: PaintRequest(job, workflow, clips[job.prompt], order.settings, replaces, order.pose, order.force)
         for job in order.jobs
     }
+    left = [job for job in order.jobs if _has_work(run.reskin(job.name), requests[job])]
+    if left and (order.check or not order.servers):
+        for job in left:
+            click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
+        return False
+    if left and replaces is None and workflow.name != DRAFT:
+        click.echo(
+            "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
+            "name it; --replaces NOUN does"
+        )
 
     def paint_job(job: Job, server: str, stop: threading.Event) -> None:
-        own = Run.open(order.run_dir)
-        with (
-            error_log(own.path("reskins") / job.name),
-            _stage_of(own, requests[job]) as stage,
-            ComfyOrchestrator(server, limits=order.limits, stop=stop, say=click.echo) as orchestrator,
-        ):
-            orchestrator.server.version()  # nobody there is said before the clip is looked through
-            paint_run(own, stage, orchestrator, requests[job])
-        kept_of(job).clear()  # only now does run.json have the reskin
+        own = Run.open(order.run_dir).reskin(job.name)
+        with own.lock(), error_log(own.dir):
+            with _stage_of(own, requests[job]) as stage:
+                if not stage.unchanged:  # as another process may have left it meanwhile
+                    with ComfyOrchestrator(server, limits=order.limits, stop=stop, say=click.echo) as comfy:
+                        comfy.server.version()  # nobody there is said before the clip is looked through
+                        paint_run(own, stage, comfy, requests[job])
+            KeptWindows(own.dir).clear()  # only now does run.json have the reskin
 
-    def kept_of(job: Job) -> KeptWindows:
-        return KeptWindows(run.path("reskins") / job.name)
-
-    with run.lock():
-        left = [job for job in order.jobs if order.force or _has_work(_stage_of(run, requests[job]))]
-        if left and (order.check or not order.servers):
-            for job in left:
-                click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
-            return False
-        if left and replaces is None and workflow.name != DRAFT:
-            click.echo(
-                "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
-                "name it; --replaces NOUN does"
-            )
-        for job in order.jobs:
-            if job not in left:
-                kept_of(job).clear()  # of a command that was killed between the two
-        run_queue(left, order.servers, paint_job, click.echo)
-        _mark_newest(run, order.jobs[-1].name)
+    run_queue(left, order.servers, paint_job, click.echo)
+    _mark_newest(run, order.jobs[-1].name)
     return True
 
 
@@ -176,7 +166,26 @@ def _find_skeleton(folder: Path) -> Path:
     )
 
 
-def _stage_of(run: Run, request: PaintRequest) -> contextlib.AbstractContextManager[Stage]:
+class _Planned(Exception):
+    """Leaves a stage that has work to do without doing it."""
+
+
+def _has_work(own: Reskin, request: PaintRequest) -> bool:
+    """Ask a job's stage whether something has changed, without doing its work."""
+    with own.lock():
+        if request.force:
+            return True
+        try:
+            with _stage_of(own, request) as stage:
+                if not stage.unchanged:
+                    raise _Planned
+        except _Planned:
+            return True
+        KeptWindows(own.dir).clear()  # of a command that was killed before it had done so
+        return False
+
+
+def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextManager[Stage]:
     """Return the stage of one job: what it reads, and all that changes its result."""
     clip, job, workflow, settings = request.clip, request.job, request.workflow, request.settings
     files = (clip.source, clip.object_mask, clip.skater_mask, request.pose, clip.skeleton, settings.reference)
@@ -188,35 +197,13 @@ def _stage_of(run: Run, request: PaintRequest) -> contextlib.AbstractContextMana
     } | settings.asked()
     if request.replaces is not None:
         params["replaces"] = request.replaces
-    return run_stage(
-        run,
-        f"reskin/{job.name}",
-        params=params,
-        inputs=[path for path in files if path is not None],
-        tools=tool_versions(*_TOOLS),
-        force=request.force,
-        held=True,
-    )
-
-
-class _Planned(Exception):
-    """Leaves a stage that has work to do without doing it."""
-
-
-def _has_work(stage_of: contextlib.AbstractContextManager[Stage]) -> bool:
-    """Ask a stage whether something has changed, without doing its work."""
-    try:
-        with stage_of as stage:
-            if not stage.unchanged:
-                raise _Planned
-    except _Planned:
-        return True
-    return False
+    inputs = [path for path in files if path is not None]
+    return run_stage(own, "reskin", params=params, inputs=inputs, tools=tool_versions(*_TOOLS), force=request.force)
 
 
 def _mark_newest(run: Run, name: str) -> None:
     """Note which reskin a command means that names none: reskins/.latest."""
-    pointer = run.path("reskins") / ".latest"
+    pointer = run.path(RESKINS) / ".latest"
     if not pointer.exists() or pointer.read_text(encoding="utf-8").strip() != name:
         write_text(pointer, name + "\n")
 
@@ -250,16 +237,16 @@ class _Plan:
     record: dict[str, Any]
 
 
-def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: PaintRequest) -> None:
+def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: PaintRequest) -> None:
     """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie."""
-    folder = run.path("reskins") / request.job.name
+    folder = own.dir
     info, output, kept = request.clip.info, folder / "output.mp4", KeptWindows(folder)
     if request.force:
         kept.clear()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (
-            tempfile.TemporaryDirectory(prefix=".scratch-", suffix=PARTIAL_SUFFIX, dir=folder) as scratch,
+            scratch_dir(folder / "scratch") as scratch,
             tqdm(total=info.frames, desc="reskin", unit="frame", disable=None, dynamic_ncols=True) as bar,
         ):
 
@@ -270,7 +257,7 @@ def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: PaintRe
                 bar.update(window.stop - bar.n)
 
             make = _plan_draft if request.workflow.name == DRAFT else _plan_model
-            plan = make(request, comfy, Path(scratch), kept, show)
+            plan = make(request, comfy, scratch, kept, show)
             version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
             click.echo(f"reskin/{request.job.name}: workflow {plan.backend}, ComfyUI {version}")
             changes = paint_clip(request.clip, plan.painter, plan.windows, output, plan.joining, window_done)

@@ -66,7 +66,7 @@ def _tracks_on_a_device(run: Path | None, rest: list[str]) -> bool:
     if run is None or has("--backend", rest) or has("--model", rest):
         return True
     try:
-        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
+        stages = json.loads((run / runs.MANIFEST).read_text(encoding="utf-8"))["stages"]
         return bool(stages["tracker"]["params"]["backend"] != "embedded")
     except (OSError, ValueError, KeyError, TypeError):
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from runner.errors import RunnerError
 from runner.process import ROOT
 
+MANIFEST = "run.json"
 _LATEST = ".latest"
 
 
@@ -85,11 +87,19 @@ def sha256(path: Path) -> str:
 
 
 def run_of(path: Path) -> Path | None:
-    """Return the run folder that a file lies in, or None."""
+    """Return the run folder that a file lies in, or None; a reskin is none, it has a run.json of its own."""
     for parent in path.resolve().parents:
-        if (parent / "run.json").is_file():
+        if (parent / MANIFEST).is_file() and not _is_reskin(parent / MANIFEST):
             return parent
     return None
+
+
+def _is_reskin(manifest: Path) -> bool:
+    """Say whether run.json is a reskin's; one that cannot be read is the run's, and its stage says what is wrong."""
+    try:
+        return bool(json.loads(manifest.read_text(encoding="utf-8"))["kind"] == "reskin")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def find(name: str, run: Path | None, *below: str) -> Path:

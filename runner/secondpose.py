@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import secrets
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +65,9 @@ def second_pose(
         return 0, []
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
     try:
-        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
+        stages = _stages(run)
         again, skater = pose_again(stages), _skater_again(stages)
-        known = stages.get(f"evaluator/{folder.name}", {}).get("inputs", {})
+        known = _stages(folder).get("evaluator", {}).get("inputs", {}) if (folder / runs.MANIFEST).exists() else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0, []  # the evaluator says what is wrong with the run, if anything is
     options = [GENERATED_POSE, str(pose)]
@@ -75,23 +78,45 @@ def second_pose(
     code = check()
     if code:
         return code, []
-    scratch = folder / f".pose.{os.getpid()}.partial"  # a killed command's is cleared away with other partial files
     try:
-        arguments = ["--run", str(scratch), "-i", str(generated), *again, *(device if RTMW in again else [])]
-        code = run_stage("posegen", [*arguments, *skater], writes=[run])
-        if code == BAD_INPUT and skater:  # nobody is where he was: then whoever there is, which may be nobody
-            code = run_stage("posegen", arguments, writes=[run])
-        if code == 0:
-            os.replace(scratch / "pose.json", pose)
-            print(f"{pose.name}: {pose}", flush=True)
+        with _scratch(folder) as scratch:
+            arguments = ["--run", str(scratch), "-i", str(generated), *again, *(device if RTMW in again else [])]
+            code = run_stage("posegen", [*arguments, *skater], writes=[run])
+            if code == BAD_INPUT and skater:  # nobody is where he was: then whoever there is, which may be nobody
+                code = run_stage("posegen", arguments, writes=[run])
+            if code == 0:
+                os.replace(scratch / "pose.json", pose)
+                print(f"{pose.name}: {pose}", flush=True)
     except (RunnerError, OSError) as error:
         print(f"warning: {error}", file=sys.stderr)
         code = MISSING
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     if code in INTERRUPTED:
         return code, []
     if code:
         print("warning: the skater's figures will be missing: no skeleton of the generated clip", file=sys.stderr)
         return 0, []
     return 0, options
+
+
+def _stages(folder: Path) -> dict[str, Any]:
+    stages: dict[str, Any] = json.loads((folder / runs.MANIFEST).read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a new folder below a reskin's that is removed at the end.
+
+    It is locked while this process lives, as everything partial is (handoff/files.py): a killed command's is cleared
+    away by the next one.
+    """
+    scratch = folder / f".pose.{secrets.token_hex(6)}.partial"
+    scratch.mkdir()
+    descriptor = os.open(scratch, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody removes it either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(descriptor)

@@ -70,8 +70,9 @@ def paint(tmp_path: Path, make_run: Callable[..., Run]) -> Paint:
         run, comfy, workflow, nouns = make_run(FRAMES), StandIn(tmp_path), load_workflow(name), parse_prompt(prompt)
         chosen = Settings(size=MODEL, **settings)
         request = PaintRequest(Job("new", nouns, SEED), workflow, find_inputs(run, nouns, None, None, workflow), chosen)
-        with run_stage(run, "reskin/new", params={}, inputs=[run.source], tools={}) as stage:
-            paint_run(run, stage, cast(ComfyOrchestrator, comfy), request)
+        own = run.reskin("new")
+        with run_stage(own, "reskin", params={}, inputs=[run.source], tools={}) as stage:
+            paint_run(own, stage, cast(ComfyOrchestrator, comfy), request)
         assert probe(run.path("reskins") / "new" / "output.mp4").frames == FRAMES
         return comfy
 

@@ -32,9 +32,10 @@ def manifest(folder: Path, tracker: str, pose: str, inputs: dict[str, str] | Non
     stages: dict[str, Any] = {
         "tracker": {"params": {"backend": tracker}},
         "posegen": {"params": {"backend": pose}, "tools": {"name": "RTMW-l"}},
-        "evaluator/drone": {"inputs": inputs or {}},
     }
     (folder / "run.json").write_text(json.dumps({"stages": stages}))
+    judged = {"kind": "reskin", "stages": {"evaluator": {"inputs": inputs or {}}}}
+    (folder / "reskins" / "drone" / "run.json").write_text(json.dumps(judged))
 
 
 @pytest.fixture
@@ -46,7 +47,6 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         seen.append([stage, *arguments])
         if stage == "posegen":
             scratch = Path(arguments[arguments.index("--run") + 1])
-            scratch.mkdir()
             (scratch / "pose.json").write_text("found again")
         return 0
 
