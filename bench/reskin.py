@@ -55,7 +55,7 @@ from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir
 from tests.clips import Frame, textured, write_clip
-from tests.reskin.backstage import history, processes_of
+from tests.reskin.servers import history, processes_of
 
 MEMORY_LENGTHS = (1, 3, 9)
 WIDTH, HEIGHT, FPS = 832, 480, Fraction(24)

@@ -16,7 +16,7 @@ from handoff.run import Run
 from reskin.cli import OPTIONS, WORK_TO_DO, command
 from reskin.comfy.errors import ServerUnreachable
 from runner.process import ROOT
-from tests.reskin.conftest import HEIGHT, WIDTH, square_mask, write_masks
+from tests.reskin.helpers import HEIGHT, WIDTH, square_mask, write_masks
 
 MakeRun = Callable[..., Run]
 NOBODY = "127.0.0.1:9"
@@ -50,7 +50,7 @@ def test_a_mask_of_another_length(make_run: MakeRun, tmp_path: Path) -> None:
 
 def test_a_mask_of_another_size(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(4)
-    monkeypatch.setattr("tests.reskin.conftest.WIDTH", WIDTH + 2)
+    monkeypatch.setattr("tests.reskin.helpers.WIDTH", WIDTH + 2)
     mask = write_masks(tmp_path / "wide.mp4", 4, lambda index: np.ones((HEIGHT, WIDTH + 2), bool))
     refused(InputError, f"is {WIDTH + 2}x{HEIGHT} px, the clip is {WIDTH}x{HEIGHT} px", run.dir, "--mask", str(mask))
 

@@ -19,7 +19,7 @@ from reskin.painting import Clip, read_windows
 from reskin.regions import fit_into
 from reskin.windows import KeptWindows, plan_overlapping
 from reskin.workflow import Graph, fill, find_node, load_workflow, size_slots, window_slots
-from tests.reskin.conftest import HEIGHT, WIDTH
+from tests.reskin.helpers import HEIGHT, WIDTH
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]

@@ -21,8 +21,8 @@ from reskin.nouns import parse_prompt
 from reskin.settings import Settings
 from reskin.stage import PaintRequest, find_inputs, paint_run
 from reskin.workflow import Graph, find_node, has_two_passes, load_workflow, nodes_of, workflow_names
+from tests.reskin.helpers import write_ffv1
 from tests.reskin.schema import faults, object_info, read_nodes
-from tests.reskin.test_results import write_ffv1
 
 NODES = read_nodes()[1]
 WITH_MODEL = [name for name in workflow_names() if name != "draft"]

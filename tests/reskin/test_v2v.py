@@ -21,8 +21,8 @@ from reskin import ComfyOrchestrator, find_node_by_class, upload_asset
 from reskin.comfy.v2v import MASK_PROMPT, V2VInputs, prepare
 from reskin.workflow import COUNTS, Graph, Slot, fill, find_node, load_workflow, size_slots
 from runner.process import ROOT
-from tests.reskin.backstage import history
-from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask
+from tests.reskin.helpers import FPS, HEIGHT, WIDTH, disc_mask
+from tests.reskin.servers import history
 
 MakeRun = Callable[..., Run]
 PREFIX = "preserver/job"

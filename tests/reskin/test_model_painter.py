@@ -19,7 +19,7 @@ from reskin.painting import Clip, WindowFrames, read_windows
 from reskin.regions import fit_into
 from reskin.windows import KeptWindows, plan_overlapping
 from reskin.workflow import fill, load_workflow, size_slots
-from tests.reskin.conftest import HEIGHT, WIDTH, disc_mask, square_mask
+from tests.reskin.helpers import HEIGHT, WIDTH, disc_mask, square_mask
 
 MakeRun = Callable[..., Run]
 MODEL = (128, 96)
