@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from handoff.files import remove_partials
 from runner import evaluate as evaluating
 from runner import runs, secondpose
 from runner.errors import RunnerError
@@ -140,3 +141,22 @@ def test_without_a_skeleton_of_the_source_nobody_is_looked_for(run: Path, stages
     (run / "pose.json").unlink()
     assert evaluating.evaluate(["--run", "x"]) == 0
     assert [stage[0] for stage in stages] == ["evaluator"] and "--generated-pose" not in stages[0]
+
+
+def test_while_a_skeleton_is_looked_for_nobody_clears_away_its_folder(
+    run: Path, stages: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command tidies up in the middle; what is left of a killed one goes, what is in use stays."""
+    left = run / "reskins" / "drone" / ".pose.0a.partial"
+    left.mkdir()
+
+    def tidied(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        remove_partials(run)
+        (Path(arguments[arguments.index("--run") + 1]) / "pose.json").write_text("found again")
+        return 0
+
+    monkeypatch.setattr(secondpose, "run_stage", tidied)
+    assert evaluating.evaluate(["--run", "x"]) == 0
+    assert "--generated-pose" in stages[-1]
+    assert (run / "reskins" / "drone" / "pose.json").read_text() == "found again"
+    assert not list(run.rglob("*.partial"))
