@@ -8,7 +8,6 @@ import click
 
 from handoff.errors import MissingError
 from handoff.files import DigestError, settle
-from handoff.weights.download import download
 from handoff.weights.registry import Registry, Weight, load_registry
 from handoff.weights.store import models_dir, place_of, present, verify
 
@@ -81,6 +80,8 @@ def _fetch(weight: Weight) -> None:
     """Bring one weight to its place: verified where it is, moved from where it was dropped, or downloaded."""
     place, path = place_of(weight), present(weight)
     if path is None:
+        from handoff.weights.download import download  # where nothing is fetched, nobody needs requests
+
         click.echo(
             f"downloading {weight.file} ({_size(weight)}, {weight.licence}) from {urlsplit(weight.url).hostname}"
         )
