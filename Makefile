@@ -3,14 +3,14 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUNNER ?= auto
-export SERVER IMAGES RUNNER GPU SKATE_TAG NODES COMFYUI_SOURCE COMFYUI_PORT COMFYUI_LOWVRAM COMFYUI_RESERVE_VRAM PYTHON_IMAGE
+export SERVER RUNNER GPU SKATE_TAG NODES COMFYUI_SOURCE COMFYUI_PORT COMFYUI_LOWVRAM COMFYUI_RESERVE_VRAM PYTHON_IMAGE
 export VIDEO PROMPT RUN OBJECT BBOX FRAME
 # values reach the shell through the environment, so that quotes in them are harmless
 run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(OBJECT),--object "$$OBJECT") $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock clean doctor sbom images-save images-load
+.PHONY: help demo extract reskin evaluate pipeline build up down test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -83,12 +83,3 @@ clean: ## remove the environments and downloads (not the runs)
 
 doctor: ## [PROFILE="tracker reskin"] [SERVER=host:port]: what this machine lacks for RUNNER, each with what mends it
 	@$(PYTHON) -m runner.doctor $(PROFILE)
-
-sbom: ## [STAGES="tracker posegen"]: every package, version and licence of the images, into data/sbom
-	@$(PYTHON) -m runner.sbom $(STAGES)
-
-images-save: ## [IMAGES=file.tar]: the images as one file with its SHA-256, for a machine without a network
-	@$(PYTHON) -m runner.archive save "$${IMAGES:-}"
-
-images-load: ## [IMAGES=file.tar]: check that file and load the images from it
-	@$(PYTHON) -m runner.archive load "$${IMAGES:-}"

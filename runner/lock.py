@@ -10,7 +10,7 @@ from runner.main import run
 from runner.process import ROOT
 from runner.sharedlocks import write_shared_locks
 
-STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "sbom", "tests")
+STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "tests")
 OPTIONS = ("--quiet", "--generate-hashes", "--python-version", "3.11", "--no-header")
 
 

@@ -1,4 +1,4 @@
-"""docker/cuda.lock and docker/torch.lock: the pins that several images share, so that they can share one layer."""
+"""runner/docker/cuda.lock and torch.lock: the pins that several images share, so that they can share one layer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shared_lock(which: str) -> str:
         if re.fullmatch(wanted, name.split("==")[0]) and all(each.get(name) == text for each in others)
     }
     if which == "torch":
-        alike = {name: text for name, text in alike.items() if name not in pins(ROOT / "docker" / "cuda.lock")}
+        alike = {name: text for name, text in alike.items() if name not in pins(ROOT / "runner" / "docker" / "cuda.lock")}
     head = f"# What {', '.join(stages)} pin alike and is big; `make lock` writes this file.\n"
     return head + "".join(alike.values())
 
@@ -46,4 +46,4 @@ def shared_lock(which: str) -> str:
 def write_shared_locks() -> None:
     """Write both files."""
     for which in SHARED:
-        (ROOT / "docker" / f"{which}.lock").write_text(shared_lock(which), encoding="utf-8")
+        (ROOT / "runner" / "docker" / f"{which}.lock").write_text(shared_lock(which), encoding="utf-8")

@@ -55,7 +55,7 @@ def image(stage: str) -> str:
 
 
 def _files(stage: str) -> Iterator[Path]:
-    yield from (ROOT / "docker").glob("*.lock")
+    yield from (ROOT / "runner" / "docker").glob("*.lock")
     yield ROOT / stage / "Dockerfile"
     yield from (ROOT / name for name in _FILES.get(stage, ("weights.toml",)))
     for package in _PACKAGES[stage]:

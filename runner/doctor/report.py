@@ -49,12 +49,12 @@ def lines(names: list[str]) -> Iterator[Line]:
 
 
 def python_line(docker: bool) -> Line:
-    """Return this Python, and whether it can make environments. docker: only make demo and make sbom make one."""
+    """Return this Python, and whether it can make environments. docker: only make demo makes one."""
     version = sys.version.split()[0]
     absent = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
     if absent:
         value, mend = f"{version} without {' and '.join(absent)}", "sudo apt install python3.11-venv"
         if docker:
-            return Line("warn", "Python", f"{value}, which make demo and make sbom need", mend)
+            return Line("warn", "Python", f"{value}, which make demo needs", mend)
         return Line("missing", "Python", value, mend)
     return Line("ok", "Python", version)
