@@ -46,37 +46,37 @@ down: ## stop it
 	@$(PYTHON) -m runner.docker down
 
 test: ## everything that this machine can run; [TESTS=path] [ARGS="-k name"]
-	@$(PYTHON) -m runner.dev pytest $(or $(TESTS),tests) $(ARGS)
+	@$(PYTHON) -m runner.tools pytest $(or $(TESTS),tests) $(ARGS)
 
 lint: ## ruff and mypy --strict
-	@$(PYTHON) -m runner.dev ruff check .
-	@$(PYTHON) -m runner.dev ruff format --check .
-	@$(PYTHON) -m runner.dev mypy
+	@$(PYTHON) -m runner.tools ruff check .
+	@$(PYTHON) -m runner.tools ruff format --check .
+	@$(PYTHON) -m runner.tools mypy
 
 weights: ## [PROFILE="tracker pose"] [CHECK=1]: fetch or verify model files; ARGS=--list shows them
-	@$(PYTHON) -m runner.weights $(foreach p,$(PROFILE),--profile $(p)) $(if $(CHECK),--check) $(ARGS)
+	@$(PYTHON) -m runner.tools weights $(foreach p,$(PROFILE),--profile $(p)) $(if $(CHECK),--check) $(ARGS)
 
 frame: ## VIDEO=clip.mp4 [FRAME=n] [ARGS="-o file.png"]: that frame with a pixel grid, to read a box from
 	@$(if $(VIDEO),,echo "error: name the clip: make frame VIDEO=clip.mp4 FRAME=n" >&2; exit 2;) \
-	$(PYTHON) -m runner.frame -i "$$VIDEO" --frame "$${FRAME:-0}" $(ARGS)
+	$(PYTHON) -m runner.tools frame -i "$$VIDEO" --frame "$${FRAME:-0}" $(ARGS)
 
 bench-tracker: ## SAM 2.1 here against upstream's plain loop: throughput and memory growth; ARGS="--frames 300"
-	@$(PYTHON) -m runner.dev bench.tracker $(ARGS)
+	@$(PYTHON) -m runner.tools bench.tracker $(ARGS)
 
 bench-posegen: ## RTMW here against rtmlib's own loop: throughput and memory growth; ARGS="--gmacs 4"
-	@$(PYTHON) -m runner.dev bench.posegen $(ARGS)
+	@$(PYTHON) -m runner.tools bench.posegen $(ARGS)
 
 bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at three lengths; ARGS="--frames 81"
-	@$(PYTHON) -m runner.dev bench.reskin $(ARGS)
+	@$(PYTHON) -m runner.tools bench.reskin $(ARGS)
 
 bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
-	@$(PYTHON) -m runner.dev bench.evaluator $(ARGS)
+	@$(PYTHON) -m runner.tools bench.evaluator $(ARGS)
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
-	@$(PYTHON) -m runner.dev bench.memory
+	@$(PYTHON) -m runner.tools bench.memory
 
 lock: ## compile every requirements.in into its hashed requirements.lock
-	@$(PYTHON) -m runner.lock
+	@$(PYTHON) -m runner.locks
 
 clean: ## remove the environments and downloads (not the runs)
 	rm -rf .envs data/cache

@@ -9,7 +9,7 @@ from pathlib import Path
 from runner import runs
 from runner.arguments import has, named_run, stage_parser
 from runner.secondpose import GENERATED_POSE, second_pose
-from runner.stages import run_stage
+from runner.stages import start_stage
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -39,7 +39,7 @@ def evaluate(arguments: list[str]) -> int:
     writes = [*([run] if run else []), *([folder] if folder else [])]
     if options.generated_mask:
         stage = ["-original", str(original), "--generated-mask", options.generated_mask, *tracking, *report, *rest]
-        return run_stage("evaluator", [*stage, *force], writes=writes)
+        return start_stage("evaluator", [*stage, *force], writes=writes)
     generated = _generated(options.generated or "output.mp4", named)
     if generated.is_file() and not folder:
         writes.append(generated.absolute().parent / "report")
@@ -49,13 +49,13 @@ def evaluate(arguments: list[str]) -> int:
     if comparable and not options.no_pose and not has(GENERATED_POSE, rest):
 
         def check() -> int:
-            return run_stage("evaluator", [*stage, "--check"], reads=beside, writes=writes)
+            return start_stage("evaluator", [*stage, "--check"], reads=beside, writes=writes)
 
         code, pose = second_pose(original, generated, options.force, device, check)
         if code:
             return code
         stage += pose
-    return run_stage("evaluator", [*stage, *force], reads=beside, writes=writes)
+    return start_stage("evaluator", [*stage, *force], reads=beside, writes=writes)
 
 
 def _tracks_on_a_device(run: Path | None, rest: list[str]) -> bool:

@@ -14,8 +14,8 @@ from pathlib import Path
 from runner import runs
 from runner.arguments import has, named_run, stage_parser
 from runner.envs import ensure_env
-from runner.errors import RunnerError
-from runner.stages import run_stage, runner
+from runner.process import RunnerError
+from runner.stages import runner, start_stage
 
 SELECT = "--select"
 POINT = "--point"
@@ -105,7 +105,7 @@ def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[st
     # what was drawn is in prompts.json by then
     steps.append(("tracker", [*run, *force, *(each for each in tracker if each != SELECT)]))
     for number, (stage, arguments) in enumerate(steps):
-        code = run_stage(stage, arguments, writes=[folder])
+        code = start_stage(stage, arguments, writes=[folder])
         if code:
             return code
         if number == 0:

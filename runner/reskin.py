@@ -7,8 +7,8 @@ import sys
 
 from runner import runs
 from runner.arguments import has, named_run, stage_parser
-from runner.errors import RunnerError
-from runner.stages import chosen, comfyui, run_stage
+from runner.process import RunnerError
+from runner.stages import chosen, comfyui, start_stage
 
 PATIENCE = "--patience"
 """Option of the reskin stage: seconds to wait for a server that went away."""
@@ -41,16 +41,16 @@ def reskin(arguments: list[str]) -> int:
     stage = ["--run", str(folder), "--mask", str(mask), "--pose", str(pose), *rest]
     if options.server and chosen() == "docker":
         _leave_the_container(options.server[0])
-    code = 0 if options.force else run_stage("reskin", [*stage, "--check"], writes=[folder])
+    code = 0 if options.force else start_stage("reskin", [*stage, "--check"], writes=[folder])
     if code != WORK_TO_DO and not options.force:
         return code
     forced = [*stage, *(["--force"] if options.force else [])]
     if options.server:
-        return run_stage("reskin", [*forced, *_servers(options.server)], writes=[folder])
+        return start_stage("reskin", [*forced, *_servers(options.server)], writes=[folder])
     if not has(PATIENCE, rest):
         forced += [PATIENCE, "5"]  # nobody starts that server again
     with comfyui(folder / "comfyui.log") as (address, project):
-        return run_stage("reskin", [*forced, *_servers([address])], writes=[folder], project=project)
+        return start_stage("reskin", [*forced, *_servers([address])], writes=[folder], project=project)
 
 
 def _leave_the_container(address: str) -> None:

@@ -7,8 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 _LATEST = ".latest"
 

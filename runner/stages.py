@@ -16,8 +16,7 @@ from runner.comfysource import ensure_source
 from runner.docker import engine, images, server
 from runner.docker import stage as container
 from runner.envs import ensure_env
-from runner.errors import RunnerError
-from runner.process import ROOT, run_module
+from runner.process import ROOT, RunnerError, run_module
 
 RUNNERS = ("auto", "local", "docker")
 
@@ -47,7 +46,7 @@ def runner() -> str:
     return wish
 
 
-def run_stage(
+def start_stage(
     stage: str,
     arguments: Sequence[str],
     *,
@@ -65,7 +64,9 @@ def run_stage(
     """
     if runner() == "local":
         return run_module(ensure_env(stage), module or stage, arguments)
-    return container.run_stage(stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project)
+    return container.start_container(
+        stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project
+    )
 
 
 @contextlib.contextmanager

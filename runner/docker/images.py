@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.docker import engine
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 LABEL = "skate-physics.code"

@@ -13,8 +13,7 @@ from pathlib import Path
 from runner import runs
 from runner.docker import compose, engine, images
 from runner.docker.mounts import named_paths, volumes
-from runner.errors import RunnerError
-from runner.process import ROOT, die_with_parent, passing_sigterm
+from runner.process import ROOT, RunnerError, die_with_parent, passing_sigterm
 
 _NAME = "skate-physics-run"
 INTERRUPTED, KILLED = 130, 137
@@ -25,7 +24,7 @@ _PASSED_ON = (REGISTRY, "TRACKER_SAM2_OVERRIDES")
 _numbers = itertools.count()
 
 
-def run_stage(
+def start_container(
     stage: str,
     arguments: Sequence[str],
     *,

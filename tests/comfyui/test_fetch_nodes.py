@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.docker import images
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 SCRIPT = ROOT / "comfyui" / "fetch_nodes.py"
 _AUTHOR = ("-c", "user.name=A Tester", "-c", "user.email=tester@example.org", "-c", "protocol.file.allow=always")
@@ -42,10 +41,7 @@ def nodes(tmp_path: Path) -> tuple[Path, str, str]:
 
 
 def packages(folder: Path, commit: str, path: Path) -> Path:
-    path.write_text(
-        f'schema = 1\n[packages.Nodes]\nurl = "{folder.as_uri()}"\n'
-        f'commit = "{commit}"\nlicence = "MIT"\n'
-    )
+    path.write_text(f'schema = 1\n[packages.Nodes]\nurl = "{folder.as_uri()}"\ncommit = "{commit}"\nlicence = "MIT"\n')
     return path
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from runner.docker import images
+from runner.locks import SHARED, pins, shared_lock
 from runner.process import ROOT
-from runner.sharedlocks import SHARED, pins, shared_lock
 from tests.containers.world import STAGES, TAG, World, docker
 
 pytestmark = pytest.mark.container

@@ -11,8 +11,7 @@ import pytest
 
 from runner import extract as extracting
 from runner import runs
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +98,7 @@ def test_make_alone_lists_the_targets_and_a_missing_variable_is_named() -> None:
 
 
 def test_the_runner_needs_nothing_but_the_standard_library() -> None:
-    code = "import sys, runner.demo, runner.dev, runner.lock; print({m.split('.')[0] for m in sys.modules})"
+    code = "import sys, runner.demo, runner.tools, runner.locks; print({m.split('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(eval(done.stdout))
     assert not {name for name in loaded if name not in sys.stdlib_module_names and name not in ("runner", "__main__")}
@@ -118,7 +117,7 @@ def stages(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(extracting, "ensure_env", lambda stage: Path(stage))
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setenv("SELECTOR_PYTHON", "")
-    monkeypatch.setattr(extracting, "run_stage", record)
+    monkeypatch.setattr(extracting, "start_stage", record)
     return seen
 
 

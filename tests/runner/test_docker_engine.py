@@ -63,7 +63,7 @@ def problem() -> str:
 
 def runner(wish: str | None) -> str:
     code = (
-        "from runner import stages; from runner.errors import RunnerError\n"
+        "from runner import stages; from runner.process import RunnerError\n"
         "try: print(stages.runner())\nexcept RunnerError as error: print(error.exit_code, error)"
     )
     return ask(code, wish)
@@ -137,7 +137,7 @@ def test_a_server_by_address_is_reached_without_a_container_unless_docker_was_as
         (tmp_path / name).write_text("{}")
     code = (
         "from runner import reskin, stages\n"
-        "reskin.run_stage = lambda *arguments, **options: print(stages.runner()) or 0\n"
+        "reskin.start_stage = lambda *arguments, **options: print(stages.runner()) or 0\n"
         f"files = ['--mask', '{tmp_path}/mask.mp4', '--pose', '{tmp_path}/pose.json']\n"
         f"reskin.reskin(['--run', '{tmp_path}', *files, '--prompt', 'drone', '--server', 'gpu1:8188'])"
     )

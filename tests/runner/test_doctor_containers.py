@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from runner.doctor.report import python_line
+from runner.doctor.diagnosis import python_line
 from tests.runner.conftest import Machine
 
 

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 
 from runner import stages
 from runner.docker import engine, gpu
-from runner.doctor import containers, disk, models
-from runner.doctor import gpu as cards
+from runner.doctor import cards, containers, disk, modelfiles
 from runner.doctor.line import Line, ask
 
 
 def lines(names: list[str]) -> Iterator[Line]:
     """Yield the report's lines. names: profiles of weights.toml, none for the default ones."""
-    table = models.registry()
-    profiles = models.chosen(names, table)
+    table = modelfiles.registry()
+    profiles = modelfiles.chosen(names, table)
     runner = stages.chosen()
     docker = runner == "docker"
     yield Line("ok", "runner", f"{runner} (RUNNER={os.environ.get('RUNNER') or 'auto'})")
@@ -34,13 +33,13 @@ def lines(names: list[str]) -> Iterator[Line]:
     found, said = cards.gpus()
     used = wish != "off" and ((answers and gpu.runtime()) if docker else True)
     yield from cards.driver_lines(found, said, used and bool(found or said))
-    yield from cards.memory_lines(found, {profile: models.largest_gb(profile, table) for profile in profiles})
+    yield from cards.memory_lines(found, {profile: modelfiles.largest_gb(profile, table) for profile in profiles})
     if answers:
         yield cards.runtime_line(found, docker and wish == "on")
         room = disk.engine_line(docker)
         if room:
             yield room
-    model_lines = [models.line(profile, table) for profile in profiles]
+    model_lines = [modelfiles.line(profile, table) for profile in profiles]
     yield from disk.local_lines(sum(missing for _, missing in model_lines), not docker)
     yield from (line for line, _ in model_lines)
     if answers:
