@@ -18,7 +18,7 @@ from runner.reskin import reskin
 from runner.stages import start_stage
 
 PROMPT = "cyberpunk drone, samurai"
-CODE = ROOT / "tests" / "democlip"
+CODE = ROOT / "demo"
 ENCODER = ROOT / "handoff" / "video.py"
 
 
@@ -41,7 +41,7 @@ def demo_clip() -> Path:
             shutil.rmtree(partial, ignore_errors=True)
             with working("rendering the demo clip"):
                 arguments = ["--wheel", str(wheel), "--out", str(partial)]
-                code = start_stage("tracker", arguments, writes=[cache], module="tests.democlip", code=CODE)
+                code = start_stage("tracker", arguments, writes=[cache], module="demo", code=CODE)
             if code:
                 raise RunnerError(f"the demo clip could not be rendered (exit code {code}).", code)
             partial.rename(folder)
@@ -100,7 +100,7 @@ def demo(arguments: list[str]) -> int:
         return verdict
     print("\n4. and how good was the mask itself? the demo clip's truth is known:")
     masks = [str(clip / "truth.mp4"), str(folder / "mask.mp4")]
-    start_stage("evaluator", masks, module="tests.democlip.score", code=CODE)
+    start_stage("evaluator", masks, module="demo.score", code=CODE)
     _list_artefacts(folder)
     print(f"\nThe gate {'PASSED' if verdict == 0 else 'FAILED'} (exit code {verdict}).")
     return verdict

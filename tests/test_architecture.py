@@ -14,8 +14,9 @@ from runner.process import ROOT
 STAGES = ("posegen", "tracker", "reskin", "evaluator")
 ALLOWED = {stage: {stage, "handoff"} for stage in STAGES} | {each: {each} for each in ("handoff", "runner", "selector")}
 ALLOWED["evaluator"].add("tracker")  # its method is to track again
+ALLOWED["demo"] = {"demo", "handoff", "evaluator"}  # its score is the gate's
 ALLOWED["comfyui"] = {"runner"}  # the one command line of the server, in its image and beside the runner
-OURS = {*STAGES, "handoff", "runner", "selector", "tests", "comfyui"}
+OURS = {*STAGES, "handoff", "runner", "selector", "demo", "tests", "comfyui"}
 HEAVY = {"torch", "onnxruntime", "mediapipe", "sam2"}
 
 
