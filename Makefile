@@ -10,7 +10,7 @@ run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(OBJECT),--object "$$OBJECT") $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -77,6 +77,9 @@ bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
 
 lock: ## compile every requirements.in into its hashed requirements.lock
 	@$(PYTHON) -m runner.locks
+
+reference: ## write docs/reference/commands.md and handoff/commands.json, after a change of any command's options
+	@$(PYTHON) -m runner.tools docs.make_reference
 
 clean: ## remove the environments and downloads (not the runs)
 	rm -rf .envs data/cache

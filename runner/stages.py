@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,7 +39,6 @@ def runner() -> str:
     wish = chosen()
     if wish == "docker":
         engine.check()
-        print("runner: docker, one container a stage (RUNNER=local does without)", file=sys.stderr, flush=True)
         container.remove_left()
         server.remove_left()
     return wish

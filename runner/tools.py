@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runner import runs
 from runner.comfysource import ensure_source
+from runner.commands import help_of
 from runner.demo import demo_clip
 from runner.docker import stage as container
 from runner.envs import ensure_env
@@ -27,6 +28,9 @@ ONE_PART = ("bench.tracker", "bench.posegen")
 
 def frame(arguments: list[str]) -> int:
     """make frame: write one frame with a pixel grid, where the tracker lives; -i CLIP --frame N [-o FILE.png]."""
+    if "--help" in arguments:
+        print(help_of("tracker.grid"))
+        return 0
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-o", "--output", type=Path, default=Path("frame.png"))
     output, _ = parser.parse_known_args(arguments)
@@ -35,6 +39,9 @@ def frame(arguments: list[str]) -> int:
 
 def weights(arguments: list[str]) -> int:
     """make weights: fetch or verify model files in the smallest environment, or image, that has what it needs."""
+    if "--help" in arguments:
+        print(help_of("handoff.weights"))
+        return 0
     if runner() == "docker":
         return container.start_container("weights", arguments, writes=[runs.models_dir()])
     return run_module(ensure_env("reskin"), "handoff.weights", arguments)

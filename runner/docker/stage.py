@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import subprocess
@@ -48,6 +49,7 @@ def start_container(
     shown = [*named, *(path for path in (models, *reads) if path.exists())]
     name = f"{_NAME}-{compose.mark()}-{next(_numbers)}"
     options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(shown, writes)]
+    _announce()  # what is refused is refused by now
     options += ["--env", f"MODELS_DIR={models}"]
     for variable in _PASSED_ON:
         if variable in os.environ:
@@ -68,6 +70,12 @@ def start_container(
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # nothing was written
+
+
+@functools.cache
+def _announce() -> None:
+    """Say once that stages run in containers."""
+    print("runner: docker, one container a stage (RUNNER=local does without)", file=sys.stderr, flush=True)
 
 
 def _make(folder: Path) -> bool:

@@ -152,12 +152,13 @@ def test_an_unknown_runner_is_said_to_be(only: Only) -> None:
     assert runner("podman") == "2 RUNNER=podman is not known; use one of auto, local, docker."
 
 
-def test_a_root_command_ends_with_that_sentence_and_its_code(only: Only) -> None:
+def test_a_root_command_ends_with_that_sentence_and_its_code(only: Only, tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_text("")
     only({"version": (1, NO_DAEMON)})
     for wish, code, word in (("podman", 2, "podman is not known"), ("docker", 3, "systemctl start docker")):
         done = subprocess.run(
-            [sys.executable, ROOT / "extract_physics.py", "-i", "x.mp4"],
-            env=os.environ | {"RUNNER": wish},
+            [sys.executable, ROOT / "extract_physics.py", "-i", tmp_path / "x.mp4"],
+            env=os.environ | {"RUNNER": wish, "DATA_DIR": str(tmp_path / "data")},
             capture_output=True,
             text=True,
             check=False,
