@@ -1,6 +1,7 @@
-"""python -m evaluator"""
+"""Run the stage: python -m evaluator -original MASK -generated VIDEO."""
 
-from evaluator.cli import evaluate
+from evaluator.cli import command
 from handoff.command import main
 
-main(evaluate)
+if __name__ == "__main__":
+    main(command)
