@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 from runner import runs
@@ -11,13 +9,15 @@ from runner.arguments import has, named_run, stage_parser
 from runner.secondpose import GENERATED_POSE, second_pose
 from runner.stages import run_stage
 
+MASK, CLIP = "mask.mp4", "output.mp4"
+
 
 def evaluate(arguments: list[str]) -> int:
     """evaluate_iou.py: track the new object and hold it against the old outline, frame by frame."""
     what = "Prove frame by frame that the new object fills the old outline."
     parser = stage_parser("evaluate_iou.py", what, "evaluator")
-    parser.add_argument("-original", "--original", default="mask.mp4", metavar="MASK", help="the original mask")
-    parser.add_argument("-generated", "--generated", metavar="VIDEO", help="the generated clip (default output.mp4)")
+    parser.add_argument("-original", "--original", metavar="MASK", help="the original mask (default: the run's)")
+    parser.add_argument("-generated", "--generated", metavar="VIDEO", help="the generated clip (default: the newest)")
     parser.add_argument("--generated-mask", metavar="MASK", help="score this mask instead of tracking again")
     parser.add_argument("--device", metavar="DEVICE", help="where tracker and pose network run: auto, cuda or cpu")
     parser.add_argument("--output", metavar="DIR", help="the report's folder (default: report/ beside the clip)")
@@ -28,23 +28,17 @@ def evaluate(arguments: list[str]) -> int:
     device = ["--device", options.device] if options.device else []
     folder = runs.real(Path(options.output)) if options.output else None
     report = ["--output", str(folder)] if folder else []
-    original = runs.find(options.original, named)
+    original = runs.find(options.original, named) if options.original else _unnamed("original", MASK, named)
     run = runs.run_of(original)
-    tracking = device if _tracks_on_a_device(run, rest) else []
-    if device and not tracking:
-        said = (
-            f"--device {options.device}: the run's embedded tracker knows no devices; it is for the pose network only"
-        )
-        print(said, file=sys.stderr, flush=True)
     writes = [*([run] if run else []), *([folder] if folder else [])]
     if options.generated_mask:
-        stage = ["-original", str(original), "--generated-mask", options.generated_mask, *tracking, *report, *rest]
+        stage = ["-original", str(original), "--generated-mask", options.generated_mask, *device, *report, *rest]
         return run_stage("evaluator", [*stage, *force], writes=writes)
-    generated = _generated(options.generated or "output.mp4", named)
+    generated = _generated(options.generated, named) if options.generated else _unnamed("generated", CLIP, named)
     if generated.is_file() and not folder:
         writes.append(generated.absolute().parent / "report")
     beside = [generated.with_name("output.json")]  # how the clip was encoded, which --calibrate asks for
-    stage = ["-original", str(original), "-generated", str(generated), *tracking, *report, *rest]
+    stage = ["-original", str(original), "-generated", str(generated), *device, *report, *rest]
     comparable = run is not None and ((run / "pose.json").is_file() or has("--pose", rest))
     if comparable and not options.no_pose and not has(GENERATED_POSE, rest):
 
@@ -58,18 +52,16 @@ def evaluate(arguments: list[str]) -> int:
     return run_stage("evaluator", [*stage, *force], reads=beside, writes=writes)
 
 
-def _tracks_on_a_device(run: Path | None, rest: list[str]) -> bool:
-    """Say whether the tracker takes --device: SAM 2.1 does, the run's or the one that is asked for.
-
-    Where that is not known it is handed over, and the evaluator says what it thinks of it.
-    """
-    if run is None or has("--backend", rest) or has("--model", rest):
-        return True
-    try:
-        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
-        return bool(stages["tracker"]["params"]["backend"] != "embedded")
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
+def _unnamed(what: str, name: str, named: Path | None) -> Path:
+    """Return the file that is taken where none was named, and say which: one here, else the run's or its reskin's."""
+    if Path(name).exists():
+        path = runs.real(Path(name))
+        print(f"{what}: {path}", flush=True)
+        return path
+    run = named or runs.newest_run()
+    path = runs.real(run / (runs.newest_reskin(run) if name == CLIP else "") / name)
+    print(f"{what}: {path} ({'run' if named else 'the newest run,'} {run.name})", flush=True)
+    return path
 
 
 def _generated(name: str, named: Path | None) -> Path:
