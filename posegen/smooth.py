@@ -3,7 +3,7 @@
 Smooth the keypoints of a clip over time, as a stream: each keypoint by itself, never across a gap.
 
 A gap is a frame where the keypoint was not seen (score at most KPT_THR), where nobody was found, or where the person
-is another one. Scores, boxes and masks are left as they are. docs/pose.md has the figures behind the default.
+is another one. Scores, boxes and masks are left as they are. Figures behind the default: docs/how-it-works/pose.md.
 """
 
 from __future__ import annotations

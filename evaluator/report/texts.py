@@ -1,8 +1,8 @@
 """The text reports: iou.json, iou.csv, junit.xml and summary.md, each from a `Result` and from nothing else.
 
-iou.json has every frame's score and the verdict, for programs; its schema stands in docs/gate.md, and `read_json` reads
-it back. iou.csv is a line a frame. junit.xml is a case a frame, so that any CI server shows the frames that fail.
-summary.md is the result on one screen, in the Markdown that CI servers show as a job's summary.
+iou.json has every frame's score and the verdict, for programs; its schema stands in docs/how-it-works/gate.md, and
+`read_json` reads it back. iou.csv is a line a frame. junit.xml is a case a frame, so that any CI server shows which
+frames fail. summary.md is the result on one screen, in the Markdown that CI servers show as a job's summary.
 """
 
 from __future__ import annotations
