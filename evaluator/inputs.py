@@ -159,7 +159,7 @@ def check_run(run: Run, original: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Scanned:
     """What a mask sequence is: size in px, frames, and the number of frames that are not empty."""
 
     width: int
@@ -168,7 +168,7 @@ class Sequence:
     seen: int
 
 
-def check_original(path: Path, info: ClipInfo | Sequence, whose: str = "the clip") -> Sequence:
+def check_original(path: Path, info: ClipInfo | Scanned, whose: str = "the clip") -> Scanned:
     """Return what the original is; raise InputError unless it has that size and count, and an object somewhere."""
     found = scan(path)
     if (found.width, found.height) != (info.width, info.height):
@@ -185,7 +185,7 @@ def check_original(path: Path, info: ClipInfo | Sequence, whose: str = "the clip
     return found
 
 
-def scan(path: Path) -> Sequence:
+def scan(path: Path) -> Scanned:
     """Read a whole mask sequence, keeping nothing; raise InputError where it is none, or changes its size."""
     width = height = frames = seen = 0
     for mask in read_mask_sequence(path):
@@ -193,7 +193,7 @@ def scan(path: Path) -> Sequence:
             raise InputError(f"{path} changes its size to {mask.shape[1]}x{mask.shape[0]} px at frame {frames}.")
         height, width = mask.shape
         frames, seen = frames + 1, seen + bool(mask.any())
-    return Sequence(width, height, frames, seen)
+    return Scanned(width, height, frames, seen)
 
 
 def read_mask_sequence(path: Path) -> Iterator[Mask]:
