@@ -1,4 +1,4 @@
-"""ONNX Runtime for the pose stage: one network, on the device that was asked for and no other.
+"""ONNX Runtime for the pose stage: one network, on the device that was asked for and no other. Read `open_session`.
 
 ONNX Runtime by itself goes on on the CPU where CUDA does not work, at loading and again in the middle of a run; both
 are switched off or checked here.
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from handoff.command import asked_by, asked_device
 from handoff.errors import InputError, MissingError, UsageError
+from posegen.choice import DEVICES
 
-DEVICES = ("auto", "cuda", "cpu")
 _CUDA = "CUDAExecutionProvider"
 _INSTALL = "install posegen/requirements.lock (make extract does)"
 _ERRORS_ONLY = 3  # ONNX Runtime's log level
@@ -74,12 +74,11 @@ class OnnxSession:
         return outputs
 
 
-def open_session(path: Path, device: str = "auto", threads: int | None = None) -> OnnxSession:
+def open_session(path: Path, device: str = "auto") -> OnnxSession:
     """Load the ONNX file at `path`.
 
     device: "cuda": the GPU or MissingError, never the CPU; "auto": the GPU where there is one that works, else the
-    CPU (see handoff.command); "cpu". threads: of one operation on the CPU; None leaves it to ONNX Runtime (the number
-    of cores).
+    CPU (see handoff.command); "cpu".
     Raises InputError for a file that is no network, MissingError for a missing file, package or GPU.
     """
     if device not in DEVICES:
@@ -89,8 +88,6 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
     runtime = _runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    if threads is not None:
-        options.intra_op_num_threads = threads
     # threads that spin while they wait would take the cores from decoding, which goes on beside the network
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     problem = _prepare_cuda(runtime, device)

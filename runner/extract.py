@@ -27,7 +27,7 @@ POSE_OPTIONS = {
     "--detector": ("--detector", "SIZE", "the detector: nano, tiny, s, m, l or x (default nano)"),
     "--pose-backend": ("--backend", "NAME", "what finds the skeleton: auto, embedded or rtmw (default auto)"),
     "--pose-model": ("--model", "NAME", "which RTMW: rtmw-l, rtmw-x or rtmw-m"),
-    "--smooth": ("--smooth", "HOW", "smooth the skeleton: savgol, one-euro or none (default savgol)"),
+    "--smooth": ("--smooth", "HOW", "smooth the skeleton: savgol or none (default savgol)"),
     "--draw": ("--draw", "STYLE", "how skeletons are drawn: vace or openpose (default vace)"),
 }
 """Options of the pose stage: what the user writes, what the stage calls it, and the help. --backend and --model are the
