@@ -134,7 +134,7 @@ def as_another(folder: Path, device: str = DEVICES[0], style: str = STYLES[0]) -
         return _taken_over(stages, device, style)
     except KeyError as error:
         raise InputError(f"{path} does not say how the skeleton was found: there is no {error}; {_AGAIN}") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{path} does not say how the skeleton was found ({error}); {_AGAIN}") from error
     except PreserverError as error:
         raise InputError(f"{path}: {error} Extract that run's skeleton again.") from error
@@ -149,15 +149,18 @@ def _taken_over(stages: Any, device: str, style: str) -> PoseChoice:
     backend = _known(params.get("backend", BACKENDS[0]), BACKENDS)
     model = _known(made["tools"]["name"].lower(), MODELS) if backend == "rtmw" else None
     smoothing = _known(params["smoothing"]["method"], METHODS) if "smoothing" in params else METHODS[0]
-    device = DEVICES[0] if backend == "embedded" else device
+    device = device if backend == "rtmw" else DEVICES[0]
     if "boxes" not in params:
         return PoseChoice(backend, model, device, smoothing, style, no_detector=True, again=True)
     detected, place = stages["detect"], made.get("notes", {}).get("skater")
+    every = int(detected["params"]["every"])
+    if every < 1:
+        raise InputError(f"its detector looked at every {every}th frame.")
     return PoseChoice(
         *(backend, model, device, smoothing, style),
         thing=params.get("object"),
         where=Where(int(place["frame"]), Box(*map(float, place["box"]))) if place else None,
-        every=int(detected["params"]["every"]),
+        every=every,
         detector=_known(detected["tools"]["detector"].removeprefix("yolox-"), DETECTORS),
         again=True,
     )

@@ -39,14 +39,10 @@ class Tensor:
 
 
 class OnnxSession:
-    """A loaded network.
+    """A loaded network. device: "cuda" or "cpu", what it really runs on."""
 
-    device: "cuda" or "cpu", what it really runs on. problem: why a GPU could not be used, or None.
-    """
-
-    def __init__(self, path: Path, runtime_session: Any, problem: str | None = None) -> None:
+    def __init__(self, path: Path, runtime_session: Any) -> None:
         self.path = path
-        self.problem = problem
         self.device = "cuda" if _CUDA in runtime_session.get_providers() else "cpu"
         self.inputs = tuple(map(_tensor, runtime_session.get_inputs()))
         self.outputs = tuple(map(_tensor, runtime_session.get_outputs()))
@@ -98,7 +94,7 @@ def open_session(path: Path, device: str = "auto") -> OnnxSession:
         loaded = _open(runtime, path, options, cuda=False)
     if device != "cpu" and _CUDA not in loaded.get_providers():
         problem = problem or "ONNX Runtime could not load its CUDA libraries"
-    session = OnnxSession(path, loaded, problem)
+    session = OnnxSession(path, loaded)
     if asked_device(device) == "cuda" and session.device != "cuda":
         raise MissingError(
             f"{asked_by(device)}: {problem}; it needs an NVIDIA driver for CUDA 12 (nvidia-smi shows it) and the CUDA "

@@ -121,7 +121,8 @@ def look_for_both(run: Run, asked: PoseChoice, prompt_only: bool, force: bool) -
     path, fresh = detect_clip(run, DETECTORS[size], _detector(size, asked.device), asked.every or EVERY, force)
     if asked.again:
         found = _find_again(run, path, name, asked.where)
-        click.echo(f"detect: {found.summary}")
+        if fresh:
+            click.echo(f"detect: {found.summary}")
         return found
     renew = asked.thing is not None or not by_hand
     place = None if renew or stored is None else stored.places[0]

@@ -71,7 +71,9 @@ def test_each_choice_is_that_of_run_json(tmp_path: Path) -> None:
 
 
 def test_a_run_from_before_backends_were_written_down_takes_what_is_there(tmp_path: Path) -> None:
-    assert as_another(run_of(tmp_path, posegen={"params": {}})) == PoseChoice(no_detector=True, again=True)
+    for device in ("auto", "cuda"):
+        taken = as_another(run_of(tmp_path, posegen={"params": {}}), device)
+        assert taken == PoseChoice(no_detector=True, again=True)
 
 
 def test_the_device_is_this_machines_and_none_of_the_embedded_backend(tmp_path: Path) -> None:
@@ -86,6 +88,8 @@ def test_the_device_is_this_machines_and_none_of_the_embedded_backend(tmp_path: 
         ({"posegen": RTMW}, "there is no 'detect'"),
         ({"posegen": {"params": []}}, "does not say how the skeleton was found"),
         ({"posegen": RTMW | {"notes": {"skater": {"frame": "x", "box": [1]}}}, "detect": DETECT}, "does not say how"),
+        ({"posegen": RTMW | {"notes": {"skater": {"frame": float("inf"), "box": []}}}, "detect": DETECT}, "infinity"),
+        ({"posegen": RTMW, "detect": DETECT | {"params": {"every": 0}}}, "looked at every 0th frame"),
         ({"posegen": {"params": {"smoothing": {"method": "one-euro"}}}}, "with 'one-euro', and there is only: savgol"),
         ({"posegen": {"params": {"backend": "openpose"}}}, "with 'openpose', and there is only: auto, embedded, rtmw"),
         ({"posegen": RTMW | {"tools": {"name": "RTMW-s"}}, "detect": DETECT}, "with 'rtmw-s'"),
