@@ -16,7 +16,7 @@ THRESHOLD = 0.90
 
 @dataclass(frozen=True)
 class Kept:
-    """How well skater and background were kept in a frame; None where that was not measured (docs/gate.md).
+    """How well skater and background were kept in a frame; None where not measured (docs/how-it-works/gate.md).
 
     oks, pck: of the two skeletons, 0..1. psnr_db, ssim: of the two pictures outside object and skater.
     """
@@ -29,7 +29,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class FrameScore:
-    """One frame's result; what each figure means stands in docs/gate.md. Only `iou` decides `passed`.
+    """One frame's result; what each figure means stands in docs/how-it-works/gate.md. Only `iou` decides `passed`.
 
     original_px and generated_px are the areas of G and P. A figure that is not defined or not measured is None.
     floor_iou: what the second track gives on the source itself, from --calibrate.

@@ -3,8 +3,8 @@
 Reading and writing clips with PyAV, one frame at a time.
 
 Frames are counted by decoding and rates are fractions: container metadata and floats are wrong on real files
-(docs/run-folder.md). Only common containers are opened, from local files, so a playlist named .mp4 cannot make
-the reader open other files.
+(docs/reference/run-folder.md). Only common containers are opened, from local files, so a playlist named .mp4 cannot
+make the reader open other files.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ summary.md: the result on one screen, in the Markdown that CI servers show as a 
 
 iou.json and iou.csv, every frame's score and the verdict for programs; and the list of all report files.
 
-The schema of iou.json stands in docs/gate.md.
+The schema of iou.json stands in docs/how-it-works/gate.md.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from runner.doctor.line import Line, ask, trouble
 from runner.version import numbers
 
 MIN_DRIVER = "525.60.13"
-"""The oldest Linux driver that programs built with any CUDA 12 run on (docs/doctor.md has the source)."""
+"""The oldest Linux driver that programs built with any CUDA 12 run on (docs/reference/doctor.md has the source)."""
 BLACKWELL_DRIVER = "570"
-"""The first driver branch that knows GPUs of compute capability 10 and above (docs/doctor.md)."""
+"""The first driver branch that knows GPUs of compute capability 10 and above (docs/reference/doctor.md)."""
 BLACKWELL = (10, 0)
 OLDEST_GPU = (7, 0)
 """Compute capability; torch 2.10.0's CUDA 12.8 wheel holds kernels for 7.0 to 12.0 (torch._C._cuda_getArchFlags())."""
@@ -25,7 +25,7 @@ VRAM_GB = {
     "reskin-sd15": (12.0, "published for AnimateDiff, without ControlNets"),
     "reskin-cogvideox": (14.0, "published for CogVideoX's decoding, offloaded"),
 }
-"""GPU memory by profile, in 10^9 bytes, and what the figure is; sources: docs/workflows.md. Not measured here. Of the
+"""GPU memory by profile, in 10^9 bytes, and what it is; sources: docs/guides/workflows.md. Not measured here. Of the
 others, the tracker's and the pose network's, only the size of the model file is known."""
 _SMALL_GB = 0.1
 """Any GPU has so much."""

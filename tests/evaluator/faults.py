@@ -2,7 +2,7 @@
 
     python -m tests.evaluator.faults data/runs/demo
 
-prints the table that stands in docs/gate.md. The faults are put into copies of the newest reskin's output.mp4; the
+prints the table of docs/how-it-works/gate.md. The faults are put into copies of the newest reskin's output.mp4; the
 run is not changed.
 """
 

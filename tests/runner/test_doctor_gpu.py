@@ -172,7 +172,7 @@ def test_a_cdi_specification_alone_is_named_as_not_enough(machine: Machine) -> N
 
 
 def test_the_memory_table_is_the_one_in_the_documents() -> None:
-    text = (ROOT / "docs" / "workflows.md").read_text()
+    text = (ROOT / "docs" / "guides" / "workflows.md").read_text()
     for figure in (
         "8.19 GB for Wan 2.1 T2V 1.3B",
         "the model file alone is 11.6 GB",

@@ -1,4 +1,4 @@
-"""YOLOX-nano on real clips: who is found, where the board is, two real people who cross. Figures: docs/pose.md."""
+"""YOLOX-nano on real clips: who is found, where the board is, two people who cross (docs/how-it-works/pose.md)."""
 
 from __future__ import annotations
 
