@@ -13,9 +13,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from evaluator.cli import evaluate
+from evaluator import cli as evaluator
 from handoff.ingest import ingest
-from reskin.cli import command
+from reskin import cli as reskin
 from runner.process import ROOT, stage_environment
 from tests.clips import moving_square, write_clip
 from tests.manifests import outputs, records
@@ -66,7 +66,7 @@ def finished(comfy_server: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
     write_masks(run.path("mask.mp4"), FRAMES, square_mask)
     write_masks(run.path("human_mask.mp4"), FRAMES, disc_mask)
     options = ["--workflow", "draft", "--name", "alone", "--seeds", str(len(SEEDS)), "--server", comfy_server]
-    call(command, ["--run", str(run.dir), "--prompt", "drone, samurai", *options])
+    call(reskin.command, ["--run", str(run.dir), "--prompt", "drone, samurai", *options])
     return run.dir
 
 
@@ -75,7 +75,7 @@ def alone(finished: Path) -> dict[str, str]:
     """The digests of all files where the four were judged one after the other too."""
     run = shutil.copytree(finished, finished.with_name("judged") / "run")
     for seed in SEEDS:
-        call(evaluate, files(run, f"alone-seed{seed}"))
+        call(evaluator.command, files(run, f"alone-seed{seed}"))
     return outputs(run)
 
 
