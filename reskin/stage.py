@@ -95,7 +95,7 @@ def reskin_run(order: ReskinOrder) -> bool:
     """Paint all jobs that have work to do; return False when there is some that nobody may do now, having said so."""
     run, workflow = Run.open(order.run_dir), order.workflow
     replaces = old_object(run, order.mask, order.settings.replaces) if workflow.name != DRAFT else None
-    prompts = {job.prompt for job in order.jobs}
+    prompts = dict.fromkeys(job.prompt for job in order.jobs)
     clips = {each: find_inputs(run, each, order.mask, order.pose, workflow) for each in prompts}
     requests = {
         job: PaintRequest(job, workflow, clips[job.prompt], order.settings, replaces, order.pose, order.force)

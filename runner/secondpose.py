@@ -9,44 +9,15 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from runner import runs
-from runner.errors import RunnerError
-from runner.stages import run_stage
+from runner.process import RunnerError
+from runner.stages import start_stage
 
 GENERATED_POSE = "--generated-pose"
-RTMW = "rtmw"
-BAD_INPUT, MISSING, INTERRUPTED = 2, 3, (130, 143)
-
-
-def pose_again(stages: Mapping[str, Any]) -> list[str]:
-    """Return the pose stage's options that find a skeleton in another clip as run.json says the run's own was found.
-
-    The network and its size, the smoothing, and the detector where there was one, else none. The device is not among
-    them: it is a machine's, not a result's.
-    """
-    made, detected = stages["posegen"], stages.get("detect")
-    params = made["params"]
-    options = ["--backend", params["backend"]] if "backend" in params else []
-    if params.get("backend") == RTMW:
-        options += ["--model", made["tools"]["name"].lower()]
-    if "smoothing" in params:
-        options += ["--smooth", params["smoothing"]["method"]]
-    if detected and "boxes" in params:
-        options += ["--detector", detected["tools"]["detector"].removeprefix("yolox-")]
-        return [*options, "--every", str(detected["params"]["every"])]
-    return [*options, "--no-detector"]
-
-
-def _skater_again(stages: Mapping[str, Any]) -> list[str]:
-    """Return the option that says which of the people is the skater: the one who stands where he did in the source."""
-    place = stages["posegen"].get("notes", {}).get("skater")
-    if not place or "boxes" not in stages["posegen"]["params"]:
-        return []
-    return ["--person", f"{place['frame']}:{','.join(str(each) for each in place['box'])}"]
+MISSING, INTERRUPTED = 3, (130, 143)
 
 
 def second_pose(
@@ -54,23 +25,17 @@ def second_pose(
 ) -> tuple[int, list[str]]:
     """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
 
-    It is found as the run's own was, in a run folder that is thrown away; pose.json stays beside the clip. Not again
-    where the last evaluation had this clip, this skeleton and the run's own as it is. Without it the gate still has its
-    verdict, so a failure, an environment or image that cannot be made too, is only said. device: the option, where it
-    was given; the embedded backend has none. check: refuses what the evaluator would, with its exit code, before
+    It is found as the run's own was (the pose stage's --again-as), in a run folder that is thrown away; pose.json stays
+    beside the clip. Not again where the last evaluation had this clip, this skeleton and the run's own as it is.
+    Without it the gate still has its verdict, so a failure, an environment or image that cannot be made too, is only
+    said. device: the option, where it was given. check: refuses what the evaluator would, with its exit code, before
     anything is done.
     """
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
         return 0, []
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
-    try:
-        stages = _stages(run)
-        again, skater = pose_again(stages), _skater_again(stages)
-        known = _stages(folder).get("evaluator", {}).get("inputs", {}) if (folder / runs.MANIFEST).exists() else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return 0, []  # the evaluator says what is wrong with the run, if anything is
-    options = [GENERATED_POSE, str(pose)]
+    options, known = [GENERATED_POSE, str(pose)], _known(folder)
     names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose, own)}
     same = (path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items())
     if not force and all(same):
@@ -80,10 +45,8 @@ def second_pose(
         return code, []
     try:
         with _scratch(folder) as scratch:
-            arguments = ["--run", str(scratch), "-i", str(generated), *again, *(device if RTMW in again else [])]
-            code = run_stage("posegen", [*arguments, *skater], writes=[run])
-            if code == BAD_INPUT and skater:  # nobody is where he was: then whoever there is, which may be nobody
-                code = run_stage("posegen", arguments, writes=[run])
+            arguments = ["--run", str(scratch), "-i", str(generated), "--again-as", str(run), *device]
+            code = start_stage("posegen", arguments, writes=[run])
             if code == 0:
                 os.replace(scratch / "pose.json", pose)
                 print(f"{pose.name}: {pose}", flush=True)
@@ -98,9 +61,13 @@ def second_pose(
     return 0, options
 
 
-def _stages(folder: Path) -> dict[str, Any]:
-    stages: dict[str, Any] = json.loads((folder / runs.MANIFEST).read_text(encoding="utf-8"))["stages"]
-    return stages
+def _known(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of what the last evaluation of a reskin read, by path; nothing where there was none."""
+    try:
+        stages = json.loads((folder / runs.MANIFEST).read_text(encoding="utf-8"))["stages"]
+        return dict(stages["evaluator"]["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 @contextlib.contextmanager
