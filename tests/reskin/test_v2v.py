@@ -138,7 +138,8 @@ def without(*ids: str) -> Graph:
     return {node_id: each for node_id, each in sampled().items() if node_id not in ids}
 
 
-ZEROED = {"5": node("ConditioningZeroOut", conditioning=["6", 0])}
+ZEROED = {"5": node("ConditioningZeroOut", conditioning=["11", 0]), "11": node("CLIPTextEncode", text="old")}
+SHARED = {"7": node("WanVaceToVideo", positive=["6", 0], negative=["6", 0], control_video=["1", 0])}
 UNSAID = {"1": node("LoadVideo", "source", file=""), "3": node("LoadVideo", "the mask", file="")}
 
 
@@ -150,6 +151,7 @@ UNSAID = {"1": node("LoadVideo", "source", file=""), "3": node("LoadVideo", "the
         (without("2"), {"reference": Path(__file__)}, "no node that loads a picture; title .* 'reference image'"),
         (without("5", "6"), {"positive": "a drone"}, "no place for positive_prompt; leave it out"),
         (sampled(**ZEROED), {"negative": "a board"}, "no place for negative_prompt"),
+        (sampled(**SHARED), {"negative": "a board"}, "no place for negative_prompt"),
         (sampled(), {"mask_text": "skateboard"}, "no place for mask_text_prompt; leave it out"),
         (without("8"), {"seed": 1}, "no place for seed; leave it out"),
         (without("10"), {}, "saves nothing; add a SaveVideo or a SaveImage"),
