@@ -3,6 +3,7 @@
     PreserverError
     ├── GateFailed      1  the gate ran and the result is below the threshold
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
+    │   └── MissingFileError 2  a file that is not there; a FileNotFoundError too
     ├── UsageError      2  a command that asks for something impossible
     └── MissingError    3  something needed is not there: weights, server, GPU
         ├── StorageError 3  no space, no permission, a read-only folder
@@ -36,6 +37,10 @@ class InputError(PreserverError):
     """A file, box or run folder that cannot be used as it is."""
 
     exit_code = 2
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """A file to work on that is not there."""
 
 
 class UsageError(PreserverError):

@@ -24,7 +24,7 @@ _MAX_GROW_PX = 256
 
 @dataclass(frozen=True)
 class Settings:
-    """How to generate; None is the template's own value, or what docs/workflows.md says.
+    """How to generate; None is the template's own value, or what docs/guides/workflows.md says.
 
     size: (width, height) px of the model's pictures. lora: (file, strength). grow: px of the source.
     """

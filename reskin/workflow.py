@@ -2,7 +2,7 @@
 
 The slots of a template with a model in it, by title: which may be there, which must, and how they are filled.
 
-A title may end in ", skater" or ", object": that node belongs to one pass of two. docs/workflows.md has the table.
+A title may end in ", skater" or ", object": that node belongs to one pass of two. Table: docs/guides/workflows.md.
 
 Where a model file that a workflow names can be had: its entry in weights.toml.
 

@@ -1,4 +1,4 @@
-"""The CI examples in docs/ci and docs/gate.md call what exists, and do what the pages say of them."""
+"""The CI examples in docs/guides/ci and docs/how-it-works/gate.md call what exists and do what the pages say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from runner.process import ROOT
 
 EXAMPLES = ("github", "gitlab")
-CI = ROOT / "docs" / "ci"
+CI = ROOT / "docs" / "guides" / "ci"
 
 
 def read(name: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_values_of_the_form_are_no_part_of_a_script() -> None:
 
 
 def test_the_reports_that_are_kept_are_those_that_the_evaluator_writes() -> None:
-    code = "\n".join(path.read_text() for path in (ROOT / "evaluator").glob("*.py"))
+    code = "\n".join(path.read_text() for path in (ROOT / "evaluator").rglob("*.py"))
     for file in ("summary.md", "junit.xml"):
         assert file in code
     assert "report/summary.md" in "\n".join(scripts("github"))
@@ -74,8 +74,8 @@ def test_the_reports_that_are_kept_are_those_that_the_evaluator_writes() -> None
 
 
 def gate_page(file: str) -> dict[str, Any]:
-    """Return the job in docs/gate.md whose first line names `file`."""
-    page = (ROOT / "docs" / "gate.md").read_text()
+    """Return the job in docs/how-it-works/gate.md whose first line names `file`."""
+    page = (ROOT / "docs" / "how-it-works" / "gate.md").read_text()
     found = re.search(rf"^    # {re.escape(file)}\n((?:    .*\n)+)", page, re.MULTILINE)
     assert found
     jobs = yaml.safe_load(textwrap.dedent(found.group(1)))

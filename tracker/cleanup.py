@@ -1,4 +1,4 @@
-"""Options that tidy a mask: the largest part only, small holes filled. Off unless asked for (docs/tracker.md)."""
+"""How to tidy a mask: the largest part only, small holes filled. Off by default (docs/how-it-works/tracker.md)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from runner.doctor.line import Line, trouble
 from runner.envs import ENVS
 
 IMAGES_GB = 19.0
-"""All five images, 11, and the downloaded packages that building them keeps, 8 (docs/containers.md)."""
+"""All five images, 11, and the downloaded packages that building them keeps, 8 (docs/guides/containers.md)."""
 RUNNING_GB = 2.0
 """Writable layers and logs of running containers."""
 ENVIRONMENTS_GB = 8.0

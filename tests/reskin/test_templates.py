@@ -14,7 +14,7 @@ from tests.reskin.schema import ROOT, faults, read_nodes, read_packages
 
 VERSION, NODES = read_nodes()
 PACKAGES = read_packages()
-DOCS = (ROOT / "docs" / "workflows.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "guides" / "workflows.md").read_text(encoding="utf-8")
 WITHOUT_PACKAGES = {"draft", "wan_vace", "wan_vace_locked"}
 
 
