@@ -86,8 +86,8 @@ def storage_errors(path: Path) -> Iterator[None]:
 def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
     """Return what an error comes from, under those of the packages `wrappers`, which say less and at greater length."""
     if type(error).__module__.split(".")[0] in wrappers:
-        for inner in (error.__cause__, error.__context__, *error.args):
-            if isinstance(inner, BaseException):
+        for inner in (error.__cause__, error.__context__):
+            if inner is not None:
                 found = innermost(inner, wrappers)
                 if type(found).__module__.split(".")[0] not in wrappers:
                     return found
