@@ -42,7 +42,7 @@ from handoff.files import sha256_tree
 from handoff.masks import MaskSequenceWriter
 from handoff.threads import Behind
 from handoff.video import ClipInfo, VideoWriter, probe, read_frames
-from tests.sam2.standin import moving_scene, small_predictor, write_checkpoint
+from tests.tracker.sam2.helpers import moving_scene, small_predictor, write_checkpoint
 from tracker.sam2.frames import ClipFrames
 from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session

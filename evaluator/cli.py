@@ -15,8 +15,8 @@ from evaluator.stage import Evaluation, Wishes, compare_masks, run_of
 from handoff.box import Box
 from handoff.command import BOX, FiniteRange
 from handoff.errors import InputError, UsageError
-from tracker.sam2.backend import DEVICES, MODELS
-from tracker.selection import BACKENDS, TrackerChoice
+from tracker.sam2.sizes import MODELS
+from tracker.selection import BACKENDS, DEVICES, TrackerChoice
 
 GATE_FAILED = 1
 _PATH = click.Path(path_type=Path)

@@ -3,8 +3,10 @@
     PreserverError
     ├── GateFailed      1  the gate ran and the result is below the threshold
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
+    │   └── NoClipError  2  a clip that is not there; a FileNotFoundError too
     ├── UsageError      2  a command that asks for something impossible
     └── MissingError    3  something needed is not there: weights, server, GPU
+        ├── NoWeightsError 3  a model file that is not there; a FileNotFoundError too
         ├── StorageError 3  no space, no permission, a read-only folder
         └── DigestError  3  a model file with another SHA-256 than the registry's (handoff/files.py)
 
@@ -38,6 +40,10 @@ class InputError(PreserverError):
     exit_code = 2
 
 
+class NoClipError(InputError, FileNotFoundError):
+    """A clip, or another file to be read, that is not there."""
+
+
 class UsageError(PreserverError):
     """The command asks for something impossible or leaves out something needed."""
 
@@ -48,6 +54,10 @@ class MissingError(PreserverError):
     """Something needed is not there: weights, a server, a GPU, a package."""
 
     exit_code = 3
+
+
+class NoWeightsError(MissingError, FileNotFoundError):
+    """A model file that is not there."""
 
 
 class StorageError(MissingError):

@@ -24,7 +24,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from handoff.errors import InputError, UsageError, storage_errors
+from handoff.errors import InputError, NoClipError, UsageError, storage_errors
 from handoff.files import atomic_file
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
@@ -109,6 +109,11 @@ class ClipInfo:
     fps: Fraction
     frames: int
 
+    @property
+    def count(self) -> int:
+        """The number of frames, by its other name."""
+        return self.frames
+
 
 def is_high_definition(height: int) -> bool:
     """Say whether untagged video of this height is BT.709 by the players' convention (else BT.601)."""
@@ -116,9 +121,9 @@ def is_high_definition(height: int) -> bool:
 
 
 def check_is_file(path: Path) -> None:
-    """Raise InputError unless there is a file of that name, and not a folder."""
+    """Raise InputError unless there is a file of that name, and not a folder; NoClipError where there is nothing."""
     if not path.exists():
-        raise InputError(f"there is no file {path}; check the path.")
+        raise NoClipError(f"there is no file {path}; check the path.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a video file.")
 

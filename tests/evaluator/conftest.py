@@ -19,9 +19,7 @@ from handoff.masks import read_masks
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter, read_frames
-from tests.tracker.scenes import Scene, bouncing_board, make_scene, repaint
-from tests.tracker.test_options import text
-from tests.tracker.test_stage import invoke
+from tests.tracker.helpers import Scene, bouncing_board, invoke, make_scene, repaint, text
 
 FRAMES, CRF, BLUE = 14, 12, (30, 60, 230)
 REPORTS = {"iou.csv", "iou.json", "junit.xml", "summary.md", "iou.png", "overlay.mp4"}

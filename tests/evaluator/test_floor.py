@@ -21,7 +21,7 @@ from handoff.masks import read_masks
 from handoff.run import Run
 from handoff.video import VideoWriter, read_frames
 from tests.evaluator.conftest import CRF, FRAMES, read_report
-from tests.tracker.scenes import iou
+from tests.tracker.helpers import iou
 
 
 def result_of(ious: list[float], floor: list[float]) -> Result:

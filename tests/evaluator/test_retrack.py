@@ -17,8 +17,7 @@ from handoff.masks import bounds, read_masks
 from handoff.prompts import Place
 from handoff.run import Run
 from handoff.video import probe
-from tests.tracker.command import invoke, text
-from tests.tracker.scenes import Scene, bouncing_board, make_scene
+from tests.tracker.helpers import Scene, bouncing_board, invoke, make_scene, text
 from tracker.selection import TrackerChoice
 
 

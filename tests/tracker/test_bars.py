@@ -15,8 +15,7 @@ import pytest
 
 from handoff.run import Run
 from runner.process import ROOT
-from tests.tracker.command import text
-from tests.tracker.scenes import Scene
+from tests.tracker.helpers import Scene, text
 
 
 def shown(run: Run, *options: str) -> dict[str, tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ from handoff.errors import UsageError
 from handoff.ingest import ingest
 from handoff.run import Run
 from tests.clips import textured, write_clip
-from tests.tracker.command import invoke, masks_of, notes, text
-from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, bouncing_board, make_scene
-from tracker import cli
+from tests.tracker.helpers import HEIGHT, WIDTH, Mask, Scene, bouncing_board, invoke, make_scene, masks_of, notes, text
+from tracker import cli, stage
 from tracker import tracker as tracker_module
 from tracker.embedded.backend import EmbeddedBackend
 from tracker.interface import Found, TrackerBackend
@@ -73,7 +73,7 @@ def patchy(monkeypatch: pytest.MonkeyPatch) -> None:
     def make(*_: object, **__: object) -> TrackerBackend:
         return Patchy()
 
-    monkeypatch.setattr(cli, "make_backend", make)
+    monkeypatch.setattr(stage, "make_backend", make)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_the_tracker_forgets_how_to_tidy_with_the_clip(run: Run, scene: Scene) -
         tracker.init_video(run.source)
         tracker.add_initial_prompt(0, scene.box(0))
         if keep:
-            tracker.set_cleanup("largest", 0)
-        assert {bool(mask[6, 6]) for _, mask in tracker.propagate()} == {parts}
+            tracker.request = replace(tracker.request, keep="largest")
+        assert {bool(mask[6, 6]) for _, mask in tracker.propagate_yield()} == {parts}
 
 
 def two_sizes(index: int) -> Mask:

@@ -15,8 +15,7 @@ from handoff.errors import InputError, MissingError, UsageError
 from handoff.ingest import ingest
 from handoff.prompts import read_prompts
 from handoff.run import Run
-from tests.tracker.command import invoke, text
-from tests.tracker.scenes import Scene
+from tests.tracker.helpers import Scene, invoke, text
 from tracker.cli import command
 from tracker.grid import SELECTOR, select_box
 
@@ -42,7 +41,7 @@ def test_the_frame_that_is_named_is_shown_and_what_is_drawn_on_it_becomes_the_pr
 ) -> None:
     shown = tmp_path / "shown.png"
     window(f"open({str(shown)!r}, 'wb').write(picture); print('{text(scene, 7)}')")
-    invoke(run, "--select", "--frame", "7", "--prompt-only")
+    invoke(run, "--select", "--frame", "7", "--check")
     prompt = read_prompts(run)["object"]
     assert (prompt.frame, prompt.origin, prompt.box) == (7, "drawn", Box(*scene.box(7)))
     picture = cv2.cvtColor(cv2.imread(str(shown)), cv2.COLOR_BGR2RGB)
@@ -50,7 +49,7 @@ def test_the_frame_that_is_named_is_shown_and_what_is_drawn_on_it_becomes_the_pr
 
 
 def test_one_that_is_given_up_leaves_the_prompt_as_it_was(run: Run, scene: Scene, window: Window) -> None:
-    invoke(run, "--bbox", text(scene, 4), "--frame", "4", "--prompt-only")
+    invoke(run, "--bbox", text(scene, 4), "--frame", "4", "--check")
     before = run.path("prompts.json").read_bytes()
     window("")
     with pytest.raises(UsageError, match=r"no box was drawn; .* press Enter\.$"):

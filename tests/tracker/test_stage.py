@@ -11,13 +11,12 @@ from click.testing import CliRunner
 
 from handoff.box import Box
 from handoff.errors import InputError, UsageError
+from handoff.ingest import ingest
 from handoff.masks import MaskSequenceWriter, read_masks
 from handoff.prompts import Prompt, read_prompts, write_prompt
 from handoff.run import Run
-from tests.tracker.command import invoke, text
-from tests.tracker.scenes import Scene
+from tests.tracker.helpers import Scene, invoke, make_scene, notes, text
 from tracker.cli import command
-from tracker.stage import ranges
 
 
 def test_the_box_of_the_flag_is_kept_for_the_next_time(run: Run, scene: Scene) -> None:
@@ -86,6 +85,9 @@ def test_a_person_mask_of_another_length_is_refused(run: Run, scene: Scene, tmp_
         invoke(run, "--bbox", text(scene, 0))
 
 
-def test_frame_ranges_read_as_a_person_would_write_them() -> None:
-    assert ranges([]) == []
-    assert ranges([3, 4, 5, 9, 11, 12]) == ["3-5", "9", "11-12"]
+def test_lost_frames_are_noted_and_said_as_a_person_would_write_them(tmp_path: Path) -> None:
+    scene = make_scene(24, hidden=range(10, 15))
+    run = ingest(scene.write(tmp_path / "hidden.mp4"), tmp_path / "run")
+    said = invoke(run, "--bbox", text(scene, 2), "--frame", "2", "--cuts", "none").output
+    assert notes(run)["frames_lost"] == ["10-14"] and notes(run)["frames_tracked"] == 19
+    assert "object found in 19 of 24 frames; lost in 10-14\n" in said

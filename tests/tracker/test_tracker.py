@@ -11,7 +11,7 @@ import pytest
 from handoff.errors import InputError, UsageError
 from handoff.masks import read_masks
 from tests.clips import write_clip
-from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, board, iou, make_scene, repaint
+from tests.tracker.helpers import HEIGHT, WIDTH, Mask, Scene, board, iou, make_scene, repaint
 from tracker import SkateboardTracker
 from tracker.embedded.backend import read_backward
 
@@ -20,7 +20,7 @@ def follow(path: Path, scene: Scene, prompt: int) -> tuple[SkateboardTracker, li
     tracker = SkateboardTracker(backend="embedded")
     tracker.init_video(path)
     tracker.add_initial_prompt(prompt, scene.box(prompt))
-    indices, masks = zip(*tracker.propagate(), strict=True)
+    indices, masks = zip(*tracker.propagate_yield(), strict=True)
     assert list(indices) == list(range(len(scene.frames)))
     return tracker, list(masks)
 
@@ -124,7 +124,7 @@ def test_an_extreme_box_still_gives_every_frame(clip: Path, box: tuple[int, int,
     tracker = SkateboardTracker()
     tracker.init_video(clip)
     tracker.add_initial_prompt(3, box)
-    assert [index for index, _ in tracker.propagate()] == list(range(30))
+    assert [index for index, _ in tracker.propagate_yield()] == list(range(30))
 
 
 def test_calls_in_the_wrong_order_say_what_comes_first(clip: Path) -> None:
@@ -133,7 +133,7 @@ def test_calls_in_the_wrong_order_say_what_comes_first(clip: Path) -> None:
         tracker.add_initial_prompt(0, (0, 0, 9, 9))
     tracker.init_video(clip)
     with pytest.raises(UsageError, match="add_initial_prompt"):
-        next(iter(tracker.propagate()))
+        next(iter(tracker.propagate_yield()))
 
 
 def test_a_backend_that_is_not_here_is_refused_and_never_replaced() -> None:

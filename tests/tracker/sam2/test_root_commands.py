@@ -13,7 +13,8 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 
 from handoff.run import Run
 from tests.conftest import Product
-from tests.sam2.command import BOXED, CLIP_FRAMES, TINY, environment, masks_of, stage_of
+from tests.tracker.helpers import masks_of, stage_of
+from tests.tracker.sam2.helpers import BOXED, CLIP_FRAMES, TINY, environment
 
 pytestmark = [pytest.mark.stage, pytest.mark.slow]
 

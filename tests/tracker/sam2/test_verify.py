@@ -13,9 +13,8 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 from handoff.masks import Mask
 from handoff.run import Run
 from handoff.video import read_frames
-from tests.sam2.command import BOXED, CLIP_FRAMES, TINY, invoke, masks_of, stage_of
-from tests.sam2.standin import upstream_logits, write_frame_folder
-from tests.tracker.scenes import iou
+from tests.tracker.helpers import invoke, iou, masks_of, stage_of
+from tests.tracker.sam2.helpers import BOXED, CLIP_FRAMES, TINY, upstream_logits, write_frame_folder
 from tracker.cleanup import keep_largest
 from tracker.sam2.predictor import Predictor
 from tracker.selection import TrackerChoice, make_backend

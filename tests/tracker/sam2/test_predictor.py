@@ -14,8 +14,7 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 import torch
 
 from handoff.errors import InputError, MissingError, UsageError
-from tests.sam2.conftest import IMAGE_SIZE
-from tests.sam2.standin import SMALL
+from tests.tracker.sam2.helpers import IMAGE_SIZE, SMALL
 from tracker.sam2.predictor import fast_numerics, load_predictor, weights_cast_once
 
 

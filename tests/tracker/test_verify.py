@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from handoff.errors import InputError
 from handoff.masks import MaskSequenceWriter
 from handoff.video import probe
-from tests.tracker.scenes import bouncing_board, iou, make_scene
+from tests.tracker.helpers import bouncing_board, iou, make_scene
 from tracker.embedded.backend import EmbeddedBackend
 from tracker.embedded.tracker import EmbeddedTracker
 from tracker.quality import Retrack, verify
@@ -140,6 +140,6 @@ def test_a_first_pass_that_drifted_to_the_ground_is_found_out(tmp_path: Path) ->
 def test_the_embedded_tracker_can_start_from_a_mask() -> None:
     scene = make_scene(3, bouncing_board)
     tracker = EmbeddedTracker()
-    begun = tracker.start(scene.frames[0], scene.box(0), scene.truth[0])
+    begun = tracker.resume(scene.frames[0], scene.truth[0])
     assert np.array_equal(begun, scene.truth[0])
     assert iou(tracker.step(scene.frames[1]), scene.truth[1]) > 0.8

@@ -14,7 +14,7 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 
 from handoff.run import Run
 from runner.process import ROOT
-from tests.sam2.command import BOXED, TINY
+from tests.tracker.sam2.helpers import BOXED, TINY
 
 
 def refusal(run: Run, cxx: Path, cache: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,10 +17,10 @@ from handoff.masks import read_masks
 from handoff.prompts import Place, Point, Prompt, read_prompts
 from handoff.run import Run
 from runner.process import ROOT
-from tests.tracker.command import invoke, masks_of, text
-from tests.tracker.scenes import Scene, iou, make_scene
+from tests.tracker.helpers import Scene, invoke, iou, make_scene, masks_of, text
 from tracker import SkateboardTracker
 from tracker.cli import command, parse_correction, parse_point
+from tracker.interface import Request
 from tracker.selection import make_backend
 
 
@@ -86,7 +87,7 @@ def test_an_option_that_only_sam_2_knows_is_not_ignored(run: Run, scene: Scene, 
 
 
 def test_without_a_new_prompt_the_stored_one_is_used_with_all_it_has(run: Run, scene: Scene) -> None:
-    invoke(run, "--bbox", text(scene, 0), "--correct", f"9:{text(scene, 9)}", "--prompt-only")
+    invoke(run, "--bbox", text(scene, 0), "--correct", f"9:{text(scene, 9)}", "--check")
     invoke(run)
     prompt = read_prompts(run)["object"]
     assert isinstance(prompt, Prompt) and [place.frame for place in prompt.corrections] == [9]
@@ -98,11 +99,11 @@ def test_a_shot_without_a_place_is_black_and_nothing_crosses_a_cut(run: Run, sce
     tracker = SkateboardTracker("embedded")
     tracker.init_video(run.source)
     tracker.add_initial_prompt(10, scene.box(10))
-    tracker.set_shots([range(0, 8), range(8, 16), range(16, 24)])
-    found = [mask.any() for _, mask in tracker.propagate()]
+    tracker.request = replace(tracker.request, shots=(range(0, 8), range(8, 16), range(16, 24)))
+    found = [mask.any() for _, mask in tracker.propagate_yield()]
     assert found == [False] * 8 + [True] * 8 + [False] * 8
-    tracker.add_correction(20, scene.box(20))
-    assert [mask.any() for _, mask in tracker.propagate()] == [False] * 8 + [True] * 16
+    tracker.add_initial_prompt(20, scene.box(20))
+    assert [mask.any() for _, mask in tracker.propagate_yield()] == [False] * 8 + [True] * 16
     assert tracker.lost_frames == list(range(8))
 
 
@@ -110,7 +111,7 @@ def test_two_places_on_one_frame_are_refused(run: Run, scene: Scene) -> None:
     tracker = SkateboardTracker(make_backend("embedded"))
     tracker.init_video(run.source)
     with pytest.raises(UsageError, match="frame 3 is given twice"):
-        tracker.set_places([Place(3, points=(Point(1, 2),)), Place(3, points=(Point(1, 2),))])
+        tracker.request = Request((Place(3, points=(Point(1, 2),)), Place(3, points=(Point(1, 2),))))
 
 
 def test_the_embedded_tracker_imports_no_torch(run: Run, scene: Scene) -> None:
@@ -126,11 +127,11 @@ def test_the_embedded_tracker_imports_no_torch(run: Run, scene: Scene) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_clip_that_is_given_becomes_the_run_and_prompt_only_stops_after_the_prompt(
+def test_a_clip_that_is_given_becomes_the_run_and_check_stops_after_the_prompt(
     clip: Path, scene: Scene, tmp_path: Path
 ) -> None:
     run = Run(tmp_path / "runs" / "new", {})
-    invoke(run, "-i", str(clip), "--bbox", text(scene, 3), "--frame", "3", "--prompt-only")
+    invoke(run, "-i", str(clip), "--bbox", text(scene, 3), "--frame", "3", "--check")
     assert sorted(path.name for path in run.dir.iterdir() if path.name[0] != ".") == [
         "prompts.json",
         "run.json",

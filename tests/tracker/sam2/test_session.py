@@ -17,7 +17,7 @@ from handoff.box import Box
 from handoff.errors import InputError, StorageError, UsageError
 from handoff.threads import Ahead, Behind
 from handoff.video import Frame
-from tests.sam2.standin import ArrayFrames
+from tests.tracker.sam2.helpers import ArrayFrames
 from tracker.sam2.memory import LogitSpool
 from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session, exclusive_masks

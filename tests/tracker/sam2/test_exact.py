@@ -14,7 +14,7 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 
 from handoff.box import Box
 from handoff.video import Frame
-from tests.sam2.standin import ArrayFrames, Logits, upstream_logits
+from tests.tracker.sam2.helpers import ArrayFrames, Logits, upstream_logits
 from tracker.sam2 import session as session_module
 from tracker.sam2.memory import Reach
 from tracker.sam2.predictor import Predictor

@@ -15,7 +15,8 @@ from handoff.box import Box
 from handoff.errors import InputError, UsageError
 from handoff.prompts import Place, Point, Prompt, read_prompts, write_prompt
 from handoff.run import Run
-from tests.sam2.command import BOX, BOXED, CLIP_FRAMES, OTHER, TINY, expected, invoke, masks_of, stage_of, write_pose
+from tests.tracker.helpers import invoke, masks_of, stage_of
+from tests.tracker.sam2.helpers import BOX, BOXED, CLIP_FRAMES, OTHER, TINY, expected, write_pose
 from tracker.cleanup import keep_largest
 from tracker.sam2.predictor import Predictor
 
@@ -58,7 +59,7 @@ def test_a_correction_goes_into_the_same_state_before_and_after_the_prompt(run: 
 
 
 def test_a_correction_by_itself_adds_to_the_prompt_that_is_stored(run: Run) -> None:
-    invoke(run, *BOXED, "--prompt-only")
+    invoke(run, *BOXED, "--check")
     invoke(run, "--correct", f"10:{OTHER}", *TINY)
     assert read_prompts(run)["object"].places == (Place(5, BOX), Place(10, OTHER))
 
@@ -119,7 +120,7 @@ def test_a_cut_resets_the_state_and_the_correction_is_the_second_shots_prompt(ru
 
 
 def test_the_prompts_file_is_as_the_documentation_shows_it(run: Run) -> None:
-    invoke(run, *BOXED, "--point", "45,45,0", "--correct", f"10:{OTHER}", "--prompt-only", *TINY)
+    invoke(run, *BOXED, "--point", "45,45,0", "--correct", f"10:{OTHER}", "--check", *TINY)
     assert json.loads(run.path("prompts.json").read_text())["object"] == {
         "box": [20, 20, 50, 50],
         "frame": 5,

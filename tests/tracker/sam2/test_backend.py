@@ -16,10 +16,11 @@ import torch
 from handoff.errors import MissingError
 from handoff.files import DigestError
 from handoff.run import Run
-from tests.sam2.command import BOX, BOXED, CLIP_FRAMES, TINY, expected, invoke, masks_of, stage_of
+from tests.tracker.helpers import invoke, masks_of, stage_of
+from tests.tracker.sam2.helpers import BOX, BOXED, CLIP_FRAMES, TINY, expected
 from tracker.sam2 import predictor as predictor_module
-from tracker.sam2.backend import MODELS
-from tracker.sam2.predictor import CONFIGS, Predictor
+from tracker.sam2.predictor import Predictor
+from tracker.sam2.sizes import CONFIGS, MODELS
 from tracker.selection import make_backend
 
 

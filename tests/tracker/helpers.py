@@ -1,16 +1,22 @@
-"""Synthetic scenes with exact truth: textured things that move over a textured ground."""
+"""Scenes with exact truth, textured things that move over a textured ground, and `python -m tracker` on their clips."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
+from handoff.masks import read_masks
+from handoff.run import Run
 from tests.clips import textured, write_clip
+from tracker.cli import command
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -83,7 +89,33 @@ def repaint(frames: list[Frame], masks: list[Mask], colour: tuple[int, int, int]
         yield np.where(mask[..., None], painted, frame).astype(np.uint8)
 
 
+def invoke(run: Run, *options: str) -> Result:
+    """Run the command to its end; what it raises is raised here."""
+    return CliRunner().invoke(command, ["--run", str(run.dir), *options], catch_exceptions=False, standalone_mode=False)
+
+
+def text(scene: Scene, frame: int) -> str:
+    """The object's box on a frame as --bbox takes it."""
+    return ",".join(str(value) for value in scene.box(frame))
+
+
+def masks_of(run: Run, name: str = "mask.mp4") -> Mask:
+    """All masks of a file or folder of the run, (frames, H, W) bool."""
+    return np.array(list(read_masks(run.path(name))))
+
+
+def stage_of(run: Run) -> dict[str, Any]:
+    """The tracker's record in run.json."""
+    stage: dict[str, Any] = json.loads((run.dir / "run.json").read_text())["stages"]["tracker"]
+    return stage
+
+
+def notes(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = stage_of(run)["notes"]
+    return found
+
+
 def iou(a: Mask, b: Mask) -> float:
-    """Intersection over union; 1.0 for two empty masks."""
+    """Intersection over union, by its plain definition; 1.0 for two empty masks."""
     union = np.count_nonzero(a | b)
     return 1.0 if union == 0 else np.count_nonzero(a & b) / union
