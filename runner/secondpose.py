@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from runner import runs
-from runner.errors import RunnerError
-from runner.stages import run_stage
+from runner.process import RunnerError
+from runner.stages import start_stage
 
 GENERATED_POSE = "--generated-pose"
 RTMW = "rtmw"
@@ -78,9 +78,9 @@ def second_pose(
     scratch = folder / f".pose.{os.getpid()}.partial"  # a killed command's is cleared away with other partial files
     try:
         arguments = ["--run", str(scratch), "-i", str(generated), *again, *(device if RTMW in again else [])]
-        code = run_stage("posegen", [*arguments, *skater], writes=[run])
+        code = start_stage("posegen", [*arguments, *skater], writes=[run])
         if code == BAD_INPUT and skater:  # nobody is where he was: then whoever there is, which may be nobody
-            code = run_stage("posegen", arguments, writes=[run])
+            code = start_stage("posegen", arguments, writes=[run])
         if code == 0:
             os.replace(scratch / "pose.json", pose)
             print(f"{pose.name}: {pose}", flush=True)

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.comfyserver import serve
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 STAND_IN = """
 import http.server, json, os, sys

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from runner.comfyserver import has_gpu
-from runner.doctor.gpu import VRAM_GB, read
+from runner.doctor.cards import VRAM_GB, read
 from runner.process import ROOT, stage_environment
 from tests.runner.conftest import Machine
 

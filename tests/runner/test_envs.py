@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import envs
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 LOCK = re.search(r"^ijson==.*?(?=^\S)", (ROOT / "tests" / "requirements.lock").read_text(), re.M | re.S)
 

@@ -12,7 +12,7 @@ import pytest
 
 from runner import evaluate as evaluating
 from runner import runs, secondpose
-from runner.errors import RunnerError
+from runner.process import RunnerError
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             (scratch / "pose.json").write_text("found again")
         return 0
 
-    monkeypatch.setattr(evaluating, "run_stage", record)
-    monkeypatch.setattr(secondpose, "run_stage", record)
+    monkeypatch.setattr(evaluating, "start_stage", record)
+    monkeypatch.setattr(secondpose, "start_stage", record)
     return seen
 
 
@@ -112,7 +112,7 @@ def test_an_environment_that_cannot_be_made_for_the_skeleton_does_not_stop_the_g
     def broken(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
         raise error
 
-    monkeypatch.setattr(secondpose, "run_stage", broken)
+    monkeypatch.setattr(secondpose, "start_stage", broken)
     assert evaluating.evaluate(["--run", "x"]) == 0
     assert stages[-1][0] == "evaluator" and "--generated-pose" not in stages[-1] and "--check" not in stages[-1]
     said = capsys.readouterr().err

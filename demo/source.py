@@ -58,7 +58,7 @@ def load_footage(wheel: Path) -> Footage:
 
 def _check_wheel(wheel: Path) -> None:
     if not wheel.is_file():
-        raise InputError(f"no wheel at {wheel}: fetch it with tests/democlip/source.lock.")
+        raise InputError(f"no wheel at {wheel}: fetch it with demo/source.lock.")
     with wheel.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != WHEEL_SHA256:

@@ -1,4 +1,4 @@
-"""`python -m tests.democlip --wheel WHEEL.whl --out DIR`: write the demo clip and its truth."""
+"""`python -m demo --wheel WHEEL.whl --out DIR`: write the demo clip and its truth."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 
 import click
 
+from demo.clip import PROMPT_FRAME, make_clip
+from demo.source import HEIGHT, WHEEL_SHA256, WIDTH, load_footage
 from handoff.command import main as run_command
 from handoff.command import progress
 from handoff.errors import InputError, storage_errors
 from handoff.files import atomic_file
 from handoff.masks import MaskSequenceWriter, bounds
 from handoff.video import VideoWriter
-
-from .clip import PROMPT_FRAME, make_clip
-from .source import HEIGHT, WHEEL_SHA256, WIDTH, load_footage
 
 CRF = 12  # what a phone's own recording looks like after one good export
 

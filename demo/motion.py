@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .board import LENGTH_M, RIDE_HEIGHT_M
-from .camera import ground_point
+from demo.board import LENGTH_M, RIDE_HEIGHT_M
+from demo.camera import ground_point
 
 # frame, the board's middle on the ground as seen: x in px, y in px
 _PATH = (

@@ -10,8 +10,7 @@ from typing import Any
 
 from runner import runs
 from runner.doctor.line import Line
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 
 def registry() -> dict[str, Any]:

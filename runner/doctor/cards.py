@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.docker import engine, gpu
+from runner.docker.engine import numbers
 from runner.doctor.line import Line, ask, trouble
-from runner.version import numbers
 
 MIN_DRIVER = "525.60.13"
 """The oldest Linux driver that programs built with any CUDA 12 run on (docs/reference/doctor.md has the source)."""

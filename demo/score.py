@@ -1,4 +1,4 @@
-"""`python -m tests.democlip.score TRUTH MASK`: how good is a tracker's mask, against the demo clip's exact truth?"""
+"""`python -m demo.score TRUTH MASK`: how good is a tracker's mask, against the demo clip's exact truth?"""
 
 from __future__ import annotations
 

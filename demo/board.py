@@ -2,6 +2,9 @@
 
 Body axes in metres: x along the board (the nose is at -x: it rolls to the left), y up, z across. The origin lies
 on the deck's underside, midway between the trucks.
+
+It is painted with dark grip tape with a mark above and a bright graphic below; both are functions of a place on the
+deck, `along` -1 (nose) .. 1 (tail) and `across` -1 .. 1. Colours are RGB 0..255 before light falls on them.
 """
 
 from __future__ import annotations
@@ -12,13 +15,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .paint import EDGE, METAL, WHEEL, WHEEL_CORE, grip_colour, underside_colour
-
 LENGTH_M, WIDTH_M, THICKNESS_M = 0.86, 0.27, 0.018
 KICK_START_M, KICK_ANGLE_RAD = 0.29, math.radians(22.0)
 TRUCK_X_M, WHEEL_RADIUS_M, WHEEL_WIDTH_M, AXLE_DROP_M = 0.25, 0.033, 0.05, 0.056
 RIDE_HEIGHT_M = AXLE_DROP_M + WHEEL_RADIUS_M
 CELLS_LONG, CELLS_WIDE, WHEEL_SIDES = 64, 15, 14
+
+EDGE = np.array([196.0, 150.0, 96.0])  # bare maple
+METAL = np.array([150.0, 152.0, 158.0])
+WHEEL = np.array([238.0, 226.0, 196.0])
+WHEEL_CORE = np.array([214.0, 70.0, 48.0])
+
+_TAPE = np.array([46.0, 46.0, 52.0])
+_MARK = np.array([232.0, 220.0, 168.0])
+_STRIPE = np.array([200.0, 62.0, 48.0])
+_TEAL = np.array([20.0, 176.0, 190.0])
+_ORANGE = np.array([250.0, 130.0, 32.0])
+_MAGENTA = np.array([222.0, 36.0, 116.0])
+_CREAM = np.array([250.0, 238.0, 205.0])
+
+# The deck is 3.2 times as long as wide: circles on it need this.
+_ASPECT = 3.2
 
 
 @dataclass(frozen=True)
@@ -145,3 +162,26 @@ def _cap(centre: NDArray[np.float64], circle: NDArray[np.float64], flip: bool) -
     for quads, colour in ((ring, WHEEL), (core, WHEEL_CORE)):
         parts.append((quads[:, ::-1] if flip else quads, np.tile(colour, (len(quads), 1))))
     return parts
+
+
+def grip_colour(
+    along: NDArray[np.float64], across: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Grip tape: near black, grainy, a pale ring behind the nose and a red stripe across the tail."""
+    colours = np.tile(_TAPE, (len(along), 1)) * rng.uniform(0.85, 1.2, (len(along), 1))
+    ring = np.hypot((along + 0.42) * _ASPECT, across)
+    colours[(ring > 0.40) & (ring < 0.75)] = _MARK
+    colours[(along > 0.46) & (along < 0.55)] = _STRIPE
+    return np.asarray(colours, dtype=np.float64)
+
+
+def underside_colour(along: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The graphic: teal with slanting orange and magenta bands and a cream disc in the middle."""
+    slant = along * _ASPECT + 0.8 * across
+    colours = np.tile(_TEAL, (len(along), 1))
+    colours[np.mod(slant, 1.8) < 0.6] = _ORANGE
+    colours[np.abs(along) > 0.74] = _MAGENTA
+    disc = np.hypot(along * _ASPECT, across)
+    colours[disc < 0.78] = _CREAM
+    colours[disc < 0.42] = _MAGENTA
+    return colours

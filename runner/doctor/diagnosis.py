@@ -9,15 +9,14 @@ from collections.abc import Iterator
 
 from runner import stages
 from runner.docker import engine, gpu
-from runner.doctor import containers, disk, models
-from runner.doctor import gpu as cards
+from runner.doctor import cards, containers, disk, modelfiles
 from runner.doctor.line import Line, ask
 
 
 def lines(names: list[str]) -> Iterator[Line]:
     """Yield the report's lines. names: profiles of weights.toml, none for the default ones."""
-    table = models.registry()
-    profiles = models.chosen(names, table)
+    table = modelfiles.registry()
+    profiles = modelfiles.chosen(names, table)
     runner = stages.chosen()
     docker = runner == "docker"
     yield Line("ok", "runner", f"{runner} (RUNNER={os.environ.get('RUNNER') or 'auto'})")
@@ -34,13 +33,13 @@ def lines(names: list[str]) -> Iterator[Line]:
     found, said = cards.gpus()
     used = wish != "off" and ((answers and gpu.runtime()) if docker else True)
     yield from cards.driver_lines(found, said, used and bool(found or said))
-    yield from cards.memory_lines(found, {profile: models.largest_gb(profile, table) for profile in profiles})
+    yield from cards.memory_lines(found, {profile: modelfiles.largest_gb(profile, table) for profile in profiles})
     if answers:
         yield cards.runtime_line(found, docker and wish == "on")
         room = disk.engine_line(docker)
         if room:
             yield room
-    model_lines = [models.line(profile, table) for profile in profiles]
+    model_lines = [modelfiles.line(profile, table) for profile in profiles]
     yield from disk.local_lines(sum(missing for _, missing in model_lines), not docker)
     yield from (line for line, _ in model_lines)
     if answers:
@@ -49,12 +48,12 @@ def lines(names: list[str]) -> Iterator[Line]:
 
 
 def python_line(docker: bool) -> Line:
-    """Return this Python, and whether it can make environments. docker: only make demo and make sbom make one."""
+    """Return this Python, and whether it can make environments. docker: only make demo makes one."""
     version = sys.version.split()[0]
     absent = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
     if absent:
         value, mend = f"{version} without {' and '.join(absent)}", "sudo apt install python3.11-venv"
         if docker:
-            return Line("warn", "Python", f"{value}, which make demo and make sbom need", mend)
+            return Line("warn", "Python", f"{value}, which make demo needs", mend)
         return Line("missing", "Python", value, mend)
     return Line("ok", "Python", version)

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .board import Mesh
-from .camera import DEPRESSION_RAD, DISTANCE_M, project
-from .motion import Choreography, Pose
+from demo.board import Mesh
+from demo.camera import DEPRESSION_RAD, DISTANCE_M, project
+from demo.motion import Choreography, Pose
 
 SUPERSAMPLING = 3
 MOMENTS = 8
