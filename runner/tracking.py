@@ -1,7 +1,7 @@
 """extract_tracking.py: the object's masks alone, by SAM 2.1 from a checkpoint and a configuration that are named.
 
-It is the tracker's own command under other names. The output folder is a run folder: beside the masks it has source.mp4,
-the clip that they belong to frame by frame, and the other commands go on from it.
+It is the tracker's own command under other names. The output folder is a run folder: beside the masks it has
+source.mp4, the clip that they belong to frame by frame, and the other commands go on from it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from handoff.command import BOX, FORCE, INPUT, RUN, Option, with_options
 from handoff.errors import UsageError
 from handoff.prompts import Place, Point
 from tracker.sam2.sizes import MODELS
-from tracker.selection import BACKENDS, DEFAULT_MODEL, DEVICES, TrackerChoice, check_choice
+from tracker.selection import BACKENDS, DEFAULT_MODEL, DEVICES, TrackerChoice, check_choice, identify
 
 
 class _PointType(click.ParamType[Point]):
@@ -162,6 +162,8 @@ def command(
         raise UsageError("--select draws the box that --bbox gives; use one of them.")
     tracker = TrackerChoice(backend, model, device, compiled, checkpoint=checkpoint, config=config)
     check_choice(tracker)
+    if checkpoint is not None:
+        identify(checkpoint, config)  # refused before the clip is touched
     from tracker.stage import Task, track_object
 
     track_object(Task(tracker=tracker, **task))

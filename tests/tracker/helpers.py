@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -119,3 +120,25 @@ def iou(a: Mask, b: Mask) -> float:
     """Intersection over union, by its plain definition; 1.0 for two empty masks."""
     union = np.count_nonzero(a | b)
     return 1.0 if union == 0 else np.count_nonzero(a & b) / union
+
+
+_ENTRY = """
+[weights.sam2-1-hiera-{name}]
+file = "sam2/sam2.1_hiera_{file}.pt"
+url = "https://weights.example/sam2.1_hiera_{file}.pt"
+sha256 = "{sha256}"
+licence = "Apache-2.0"
+licence_url = "https://weights.example/LICENSE"
+profiles = ["tracker-{name}"]
+"""
+_FILES = {"tiny": "tiny", "small": "small", "base-plus": "base_plus", "large": "large"}
+
+
+def write_registry(path: Path, **known: str) -> Path:
+    """Write a weights.toml with the four sizes of SAM 2.1: the digests that are known, else those of their names."""
+    text = "schema = 1\ndefault = []\n[profiles]\n" + "".join(f'tracker-{name} = "a size"\n' for name in _FILES)
+    for name, file in _FILES.items():
+        sha256 = known.get(file, hashlib.sha256(name.encode()).hexdigest())
+        text += _ENTRY.format(name=name, file=file, sha256=sha256)
+    path.write_text(text)
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from dataclasses import replace
@@ -168,3 +169,35 @@ def test_frame_says_which_frame_the_box_is_on(run: Run, scene: Scene) -> None:
     invoke(run, "--bbox", box, "--frame", "0")
     assert read_prompts(run)["object"].frame == 0
     assert iou(masks_of(run)[0], scene.truth[0]) < 0.6
+
+
+def loaded(*arguments: str, code: str = "import tracker.cli") -> set[str]:
+    """The packages that a Python has after these lines, with these arguments."""
+    lines = f"import sys\ntry:\n    {code}\nfinally:\n    print({{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", lines, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return set(ast.literal_eval(done.stdout.splitlines()[-1]))
+
+
+HEAVY = {"cv2", "numpy", "av", "torch", "sam2"}
+
+
+def test_the_options_load_neither_opencv_nor_a_model_library() -> None:
+    assert not HEAVY & loaded()
+    assert "cv2" in loaded(code="from tracker import SkateboardTracker")  # the class needs it, and only then
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--help",),
+        ("--run", "r", "--select", "--bbox", "1,2,3,4"),
+        ("--run", "r", "--bbox", "1,2,3"),
+        ("--run", "r", "--backend", "embedded", "--model", "tiny"),
+        ("--run", "r", "--checkpoint", "nowhere.pt", "--config", "sam2.1_hiera_l.yaml"),
+    ],
+)
+def test_what_is_mistyped_is_refused_before_anything_heavy_is_loaded(wrong: tuple[str, ...]) -> None:
+    code = "from tracker.cli import command; command.main(sys.argv[1:], standalone_mode=False)"
+    assert not HEAVY & loaded(*wrong, code=code)

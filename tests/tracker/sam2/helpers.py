@@ -6,7 +6,6 @@ weights into a registry and a models folder of the tests', for `python -m tracke
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run
 from handoff.video import Frame, probe
 from tests.clips import textured
+from tests.tracker.helpers import write_registry
 from tracker.sam2.frames import ClipFrames
 from tracker.sam2.predictor import Predictor, load_predictor
 from tracker.sam2.session import Sam2Session, exclusive_masks
@@ -123,17 +123,6 @@ BOX, OTHER = Box(20, 20, 50, 50), Box(60, 10, 90, 60)
 BOXED = ("--bbox", str(BOX), "--frame", "5")
 TINY = ("--model", "tiny", "--device", "cpu")
 
-_ENTRY = """
-[weights.sam2-1-hiera-{name}]
-file = "sam2/sam2.1_hiera_{file}.pt"
-url = "https://weights.example/sam2.1_hiera_{file}.pt"
-sha256 = "{sha256}"
-licence = "Apache-2.0"
-licence_url = "https://weights.example/LICENSE"
-profiles = ["tracker-{name}"]
-"""
-_FILES = {"tiny": "tiny", "small": "small", "base-plus": "base_plus", "large": "large"}
-
 
 def environment(folder: Path, checkpoint: tuple[Path, str], *, weights: bool = True) -> dict[str, str]:
     """Make a registry and a models folder in which, with `weights`, hiera-tiny's file is the checkpoint."""
@@ -142,12 +131,8 @@ def environment(folder: Path, checkpoint: tuple[Path, str], *, weights: bool = T
     models.mkdir(parents=True)
     if weights:
         (models / "sam2.1_hiera_tiny.pt").symlink_to(path)
-    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in _FILES} | {"tiny": sha256}
-    text = "schema = 1\ndefault = []\n[profiles]\n" + "".join(f'tracker-{name} = "a size"\n' for name in _FILES)
-    text += "".join(_ENTRY.format(name=name, file=file, sha256=digests[name]) for name, file in _FILES.items())
-    (folder / "weights.toml").write_text(text)
     return {
-        "WEIGHTS_TOML": str(folder / "weights.toml"),
+        "WEIGHTS_TOML": str(write_registry(folder / "weights.toml", tiny=sha256)),
         "MODELS_DIR": str(models),
         "TRACKER_SAM2_OVERRIDES": " ".join([f"++model.image_size={IMAGE_SIZE}", *SMALL]),
     }
