@@ -1,4 +1,4 @@
-"""The status of a frame: what is noticed, and what on exact truth is no trouble; and tracking back, where it drifted."""
+"""The status of a frame: what is noticed, and what is no trouble; and tracking back: doubt where it drifted."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ from tests.tracker.sam2.helpers import (
     write_frame_folder,
     write_pose,
 )
+from tracker import SkateboardTracker
 from tracker.cleanup import keep_largest
 from tracker.sam2 import predictor as predictor_module
 from tracker.sam2.predictor import Predictor
@@ -291,8 +292,6 @@ CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
 def test_the_tracker_is_used_as_the_specification_types_it(
     run: Run, predictor: Predictor, checkpoint: tuple[Path, str], tmp_path: Path
 ) -> None:
-    from tracker import SkateboardTracker
-
     tracker = SkateboardTracker(str(checkpoint[0]), CONFIG, device="cpu")
     tracker.init_video(str(run.source))
     info = tracker.video_info
@@ -309,21 +308,13 @@ def test_the_tracker_is_used_as_the_specification_types_it(
     assert indices == tuple(range(CLIP_FRAMES)) and np.array_equal(np.array(yielded), masks)
 
 
-def test_the_form_of_the_specification_takes_names_too_and_is_the_same_tracker(
-    checkpoint: tuple[Path, str], run: Run
-) -> None:
-    from tracker import SkateboardTracker
-
+def test_that_form_takes_names_too_and_is_the_same_tracker(checkpoint: tuple[Path, str], run: Run) -> None:
     named = SkateboardTracker(checkpoint_path=checkpoint[0], config_path=CONFIG, device="cpu")
     assert named.backend.params == SkateboardTracker(make_backend(TrackerChoice("sam2", "tiny", "cpu"))).backend.params
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_the_form_of_the_specification_means_the_gpu_and_never_falls_back(
-    checkpoint: tuple[Path, str], run: Run
-) -> None:
-    from tracker import SkateboardTracker
-
+def test_that_form_means_the_gpu_and_never_falls_back(checkpoint: tuple[Path, str], run: Run) -> None:
     with pytest.raises(MissingError, match="no CUDA GPU"):
         SkateboardTracker(checkpoint[0], CONFIG)
 
@@ -338,9 +329,7 @@ def test_a_checkpoint_by_its_path_needs_no_models_folder_and_is_the_one_that_is_
     assert (params["backend"], params["model"], params["weights"]) == ("sam2", "tiny", checkpoint[1])
 
 
-def test_a_checkpoint_of_other_bytes_is_refused_before_the_clip_is_touched(
-    run: Run, clip: Path, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_other_bytes_is_refused_before_any_work(run: Run, clip: Path, tmp_path: Path) -> None:
     wrong, folder = tmp_path / "wrong.pt", tmp_path / "new"
     wrong.write_bytes(b"wrong")
     with pytest.raises(DigestError):
