@@ -13,9 +13,15 @@ from runner.commands import FORCE, CommandLine, Option, named, options_of
 from runner.process import RunnerError
 from runner.stages import start_stage
 
+MASKS = "mask_skateboard"
 OWN = [
     Option(("--video",), "The clip, such as input.mp4.", "CLIP", required=True),
-    Option(("--output",), "The folder of mask.mp4 and mask_skateboard/frame_00000.png.", "DIR", required=True),
+    Option(
+        ("--output",),
+        "The folder for mask.mp4 and mask_skateboard/frame_00000.png, or that mask_skateboard itself.",
+        "DIR",
+        required=True,
+    ),
     Option(
         ("--sam_checkpoint", "--sam-checkpoint"),
         "SAM 2.1's weights; their SHA-256 must be one that weights.toml has.",
@@ -56,12 +62,13 @@ def track(arguments: list[str]) -> int:
             f"there is no checkpoint {checkpoint}; run make weights PROFILE=tracker, which puts SAM 2.1's into "
             f"{runs.models_dir() / 'sam2'}, or name the file where you have it."
         )
-    folder = runs.real(Path(given.values("--output")[-1]))
+    output = Path(given.values("--output")[-1])
+    folder = runs.real(output.parent if output.name == MASKS else output)
     stage = ["--input", str(runs.real(video)), "--run", str(folder), "--backend", "sam2"]
     stage += ["--checkpoint", str(runs.real(checkpoint)), "--config", given.values("--sam_config")[-1]]
     stage += [*given.of("tracker"), *(["--force"] if given.has("--force") else [])]
     code = start_stage("tracker", stage, writes=[folder])
     if code == 0:
-        for name in ("mask.mp4", "mask_skateboard"):
+        for name in ("mask.mp4", MASKS):
             print(f"{name}: {folder / name}")
     return code

@@ -97,7 +97,7 @@ def track_object(task: Task) -> None:
         tracker = SkateboardTracker(backend)
         tracker.init_video(run.source)
         tracker.request = request
-        for path in tracker.propagate_and_save(run.dir):
+        for path in tracker.save_masks(run.dir):
             stage.add_output(path)
 
         stage.note("cuts", [shot.start for shot in shots[1:]])

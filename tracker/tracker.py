@@ -190,10 +190,20 @@ class SkateboardTracker:
         both are made: FOLDER/mask.mp4 and FOLDER/mask_skateboard/frame_00000.png. With `makes_human_mask` there are
         human_mask.mp4 and mask_human/ beside them too, which never share a pixel with the object.
 
-        An older mask.mp4 or mask_skateboard/ is replaced when the new one is complete, never before.
+        An older mask.mp4 or mask_skateboard/ is replaced when the new one is complete, never before. UsageError, before
+        any work, for a folder named mask_skateboard that holds something else than masks, which would be lost.
         """
-        given = Path(output_dir)
-        folder = given.parent if given.name == MASK_FOLDER else given
+        folder = Path(output_dir)
+        if folder.name != MASK_FOLDER:
+            return self.save_masks(folder)
+        if folder.is_dir():
+            other = next((each.name for each in folder.iterdir() if not each.match("frame_*.png")), None)
+            if other:
+                raise UsageError(f"{folder} holds {other}, which would be lost; name a folder of masks, or a new one.")
+        return self.save_masks(folder.parent)
+
+    def save_masks(self, folder: Path) -> tuple[Path, Path]:
+        """Write mask.mp4 and mask_skateboard/ in a folder, whatever its name is; see `propagate_and_save`."""
         video, pngs = folder / MASK_VIDEO, folder / MASK_FOLDER
         with contextlib.ExitStack() as stack:
             thing = stack.enter_context(self._writer(video, pngs))

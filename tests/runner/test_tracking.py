@@ -54,6 +54,13 @@ def test_it_is_the_trackers_command_with_sam_2_and_that_checkpoint(
     assert started[1][0] == [*fixed, "--bbox", "1,2,30,40", "--force"]
 
 
+def test_the_output_may_be_the_folder_of_the_pictures_itself(
+    files: Path, started: list[tuple[list[str], list[Path]]]
+) -> None:
+    assert tracking.track([*named(output="out/mask_skateboard"), "--bbox", "1,2,30,40"]) == 0
+    assert started[0][1] == [Path("out")] and started[0][0][:4] == ["--input", "clip.mp4", "--run", "out"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "why"),
     [

@@ -265,3 +265,10 @@ def test_every_pass_has_its_bar_and_the_bar_gets_to_its_end(
     bars = shown(run, "--bbox", text(scene, 12), "--frame", "12", "--cuts", cuts)
     assert bars.pop("back from the prompt")[1] == backward  # and is gone before its end is drawn
     assert bars == dict.fromkeys(names, (24, 24))
+
+
+def test_a_run_may_be_named_as_the_folder_of_its_masks(clip: Path, scene: Scene, tmp_path: Path) -> None:
+    run = ingest(clip, tmp_path / "mask_skateboard")
+    invoke(run, "--bbox", text(scene, 0))
+    assert len(list(run.path("mask_skateboard").iterdir())) == 24 and run.source.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mask_skateboard"]

@@ -273,3 +273,16 @@ def test_a_folder_named_mask_skateboard_gets_the_pictures_itself_and_any_other_b
     assert np.array_equal(cv2.imread(str(tmp_path / pngs / names[0]), cv2.IMREAD_GRAYSCALE), first * np.uint8(255))
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {video, *(f"{pngs}/{name}" for name in names)}
+
+
+def test_a_folder_of_that_name_with_something_else_in_it_is_left_alone(
+    tracker: SkateboardTracker, rolling: Scene, tmp_path: Path
+) -> None:
+    tracker.add_initial_prompt(0, rolling.box(0))
+    folder = tmp_path / "mask_skateboard"
+    tracker.propagate_and_save(folder)
+    tracker.propagate_and_save(folder)  # masks may be made again
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds notes\.txt, which would be lost"):
+        tracker.propagate_and_save(folder)
+    assert (folder / "notes.txt").read_text() == "mine"
