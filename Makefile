@@ -10,7 +10,7 @@ run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(OBJECT),--object "$$OBJECT") $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock reference clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -45,8 +45,11 @@ up: ## [PUBLISH=1]: start ComfyUI's container and leave it running; PUBLISH=1 on
 down: ## stop it
 	@$(PYTHON) -m runner.docker down
 
-test: ## everything that this machine can run; [TESTS=path] [ARGS="-k name"]
-	@$(PYTHON) -m runner.tools pytest $(or $(TESTS),tests) $(ARGS)
+test: ## the tests of every module, in at most 10 minutes; [TESTS=path: all of those] [ARGS="-k name"]
+	@$(PYTHON) -m runner.tools pytest $(or $(TESTS),tests --ignore=tests/containers -m "not slow") $(ARGS)
+
+test-all: ## everything that this machine can run: the slow tests and the containers' too; [ARGS="-k name"]
+	@$(PYTHON) -m runner.tools pytest tests $(ARGS)
 
 lint: ## ruff and mypy --strict
 	@$(PYTHON) -m runner.tools ruff check .

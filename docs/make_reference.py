@@ -25,7 +25,7 @@ CLICK = {
     "posegen": ("posegen.cli", "command"),
     "tracker": ("tracker.cli", "command"),
     "reskin": ("reskin.cli", "command"),
-    "evaluator": ("evaluator.cli", "evaluate"),
+    "evaluator": ("evaluator.cli", "command"),
     "handoff.weights": ("handoff.weights.cli", "command"),
     "tracker.grid": ("tracker.grid", "command"),
 }

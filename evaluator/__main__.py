@@ -1,14 +1,14 @@
-"""Run the stage: python -m evaluator."""
+"""Run the stage: python -m evaluator -original MASK -generated VIDEO."""
 
 import sys
 
 from handoff.helptext import answer_without
 
 try:
-    from evaluator.cli import evaluate
+    from evaluator.cli import command
     from handoff.command import main
 except ImportError as error:
     sys.exit(answer_without("evaluator", error))
 
 if __name__ == "__main__":
-    main(evaluate)
+    main(command)

@@ -86,3 +86,14 @@ def storage_errors(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise StorageError(f"cannot write {path}: {reason}, then run the same command again.") from error
+
+
+def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
+    """Return what an error comes from, under those of the packages `wrappers`, which say less and at greater length."""
+    if type(error).__module__.split(".")[0] in wrappers:
+        for inner in (error.__cause__, error.__context__, *error.args):
+            if isinstance(inner, BaseException):
+                found = innermost(inner, wrappers)
+                if type(found).__module__.split(".")[0] not in wrappers:
+                    return found
+    return error

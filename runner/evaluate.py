@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from runner import runs
-from runner.commands import FORCE, RUN, CommandLine, Given, Option, named, passed_on
+from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on
 from runner.secondpose import GENERATED_POSE, second_pose
 from runner.stages import start_stage
 
@@ -36,21 +34,18 @@ def evaluate(arguments: list[str]) -> int:
     output, rest = given.value("--output"), given.of("evaluator")
     folder = runs.real(Path(output)) if output else None
     report = ["--output", str(folder)] if folder else []
-    original = runs.find(given.value("--original") or MASK, named_run)
+    mask, clip = given.value("--original"), given.value("--generated")
+    original = runs.find(mask, named_run) if mask else _unnamed("original", MASK, named_run)
     run = runs.run_of(original)
-    tracking = device if _tracks_on_a_device(run, given) else []
-    if device and not tracking:
-        said = f"{' '.join(device)}: the run's embedded tracker knows no devices; it is for the pose network only"
-        print(said, file=sys.stderr, flush=True)
     writes = [*([run] if run else []), *([folder] if folder else [])]
     if given.has("--generated-mask"):
-        stage = ["-original", str(original), *tracking, *report, *rest]
+        stage = ["-original", str(original), *device, *report, *rest]
         return start_stage("evaluator", [*stage, *force], writes=writes)
-    generated = _generated(given.value("--generated") or CLIP, named_run)
+    generated = _generated(clip, named_run) if clip else _unnamed("generated", CLIP, named_run)
     if generated.is_file() and not folder:
         writes.append(generated.absolute().parent / "report")
     beside = [generated.with_name("output.json")]  # how the clip was encoded, which --calibrate asks for
-    stage = ["-original", str(original), "-generated", str(generated), *tracking, *report, *rest]
+    stage = ["-original", str(original), "-generated", str(generated), *device, *report, *rest]
     comparable = run is not None and ((run / "pose.json").is_file() or given.has("--pose"))
     if comparable and not given.has("--no-pose") and not given.has(GENERATED_POSE):
 
@@ -64,18 +59,16 @@ def evaluate(arguments: list[str]) -> int:
     return start_stage("evaluator", [*stage, *force], reads=beside, writes=writes)
 
 
-def _tracks_on_a_device(run: Path | None, given: Given) -> bool:
-    """Say whether the tracker takes --device: SAM 2.1 does, the run's or the one that is asked for.
-
-    Where that is not known it is handed over, and the evaluator says what it thinks of it.
-    """
-    if run is None or given.has("--backend") or given.has("--model"):
-        return True
-    try:
-        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
-        return bool(stages["tracker"]["params"]["backend"] != "embedded")
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
+def _unnamed(what: str, name: str, named_run: Path | None) -> Path:
+    """Return the file that is taken where none was named, and say which: one here, else the run's or its reskin's."""
+    if Path(name).exists():
+        path = runs.real(Path(name))
+        print(f"{what}: {path}", flush=True)
+        return path
+    run = named_run or runs.newest_run()
+    path = runs.real(run / (runs.newest_reskin(run) if name == CLIP else "") / name)
+    print(f"{what}: {path} ({'run' if named_run else 'the newest run,'} {run.name})", flush=True)
+    return path
 
 
 def _generated(name: str, named_run: Path | None) -> Path:

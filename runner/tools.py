@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from runner import runs
@@ -47,13 +48,21 @@ def weights(arguments: list[str]) -> int:
     return run_module(ensure_env("reskin"), "handoff.weights", arguments)
 
 
-def set_up_stages() -> None:
-    """Make what runs of whole stages need: every environment, the demo clip, ComfyUI's source; name it to tests."""
+def set_up(environments: Iterable[str] = STAGES, *, clip: bool = True) -> None:
+    """Make what tests or benchmarks of whole stages need, and name it to them in the environment.
+
+    environments: the stages whose environments are made, ComfyUI's with its source; POSEGEN_PYTHON names the pose
+    stage's. clip: whether the demo clip is made too; DEMO_CLIP names its folder.
+    """
     os.environ["RUNNER"] = "local"  # whatever images there are; the tests of containers ask for them by name
-    pythons = {stage: ensure_env(stage) for stage in STAGES}
-    os.environ["POSEGEN_PYTHON"] = str(pythons["posegen"])
-    os.environ["DEMO_CLIP"] = str(demo_clip())
-    ensure_source(ROOT / "comfyui" / "pins.toml", runs.cache_dir())
+    for stage in sorted(environments):
+        python = ensure_env(stage)
+        if stage == "posegen":
+            os.environ["POSEGEN_PYTHON"] = str(python)
+        if stage == "comfyui":
+            ensure_source(ROOT / "comfyui" / "pins.toml", runs.cache_dir())
+    if clip:
+        os.environ["DEMO_CLIP"] = str(demo_clip())
 
 
 def tool(arguments: list[str]) -> int:
@@ -64,8 +73,8 @@ def tool(arguments: list[str]) -> int:
     if not name:
         print(__doc__, file=sys.stderr)
         return 2
-    if name == "pytest" or (name.startswith("bench.") and name not in ONE_PART):
-        set_up_stages()
+    if name.startswith("bench.") and name not in ONE_PART:
+        set_up()  # tests/conftest.py does it for the tests, by what those that are run need
     return run_module(ensure_env("tests"), name, rest)
 
 

@@ -18,7 +18,7 @@ OWN = [
     Option(("--video",), "The clip, such as input.mp4.", "CLIP", required=True),
     Option(
         ("--output",),
-        "The folder for mask.mp4 and mask_skateboard/frame_00000.png, or that mask_skateboard itself.",
+        "The folder for mask.mp4 and mask_skateboard/frame_00000.png, or that mask_skateboard.",
         "DIR",
         required=True,
     ),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
+from runner.tools import STAGES, set_up
 
 SHARED = ROOT.parent / "shared"
 
@@ -53,6 +54,32 @@ class Product:
         return self.data / "runs" / name
 
 
+NEEDS = {"stage": ("posegen", "tracker", "reskin", "evaluator"), "server": ("comfyui",)}
+"""Mark: the environments that a test with it needs, unless the mark names its own: @pytest.mark.stage("posegen")."""
+
+
+def environments_of(item: pytest.Item) -> set[str]:
+    """Return the environments that a test needs, by its marks and by the fixture that is a whole demo."""
+    found = {name for mark, all_of in NEEDS.items() for each in item.iter_markers(mark) for name in each.args or all_of}
+    return found | ({*STAGES} if "demo_run" in getattr(item, "fixturenames", ()) else set())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make what the tests that are about to run need, and nothing else: environments, the demo clip."""
+    if session.config.option.collectonly:
+        return
+    environments = {name for item in session.items for name in environments_of(item)}
+    clip = any("demo_clip" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not (environments or clip):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        try:
+            set_up(environments, clip=clip and "DEMO_CLIP" not in os.environ)
+        except RunnerError as error:
+            pytest.exit(f"what the tests need cannot be made: {error}", returncode=error.exit_code)
+
+
 @pytest.fixture
 def product(tmp_path: Path) -> Product:
     return Product(tmp_path / "data")
@@ -60,11 +87,8 @@ def product(tmp_path: Path) -> Product:
 
 @pytest.fixture(scope="session")
 def demo_clip() -> Path:
-    """The folder with demo.mp4, truth.mp4, truth/ and truth.json; `make test` makes it."""
-    folder = os.environ.get("DEMO_CLIP")
-    if not folder:
-        pytest.skip("DEMO_CLIP is not set: run the tests with make test, which makes the demo clip")
-    return Path(folder)
+    """The folder with demo.mp4, truth.mp4, truth/ and truth.json; made before the first test."""
+    return Path(os.environ["DEMO_CLIP"])
 
 
 @pytest.fixture(scope="session")

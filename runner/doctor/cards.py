@@ -27,6 +27,8 @@ VRAM_GB = {
 }
 """GPU memory by profile, in 10^9 bytes, and what it is; sources: docs/guides/workflows.md. Not measured here. Of the
 others, the tracker's and the pose network's, only the size of the model file is known."""
+PCI = Path("/sys/bus/pci/devices")
+_DISPLAY, _NVIDIA = "0x03", "0x10de"  # PCI's class of display controllers, and NVIDIA's vendor number
 _SMALL_GB = 0.1
 """Any GPU has so much."""
 _LESS = {"tracker": "make weights PROFILE=tracker-tiny, then --model tiny", "pose": "--device cpu"}
@@ -92,15 +94,32 @@ def _lacks(card: Gpu) -> str | None:
     return None
 
 
+def nvidia_card(pci: Path = PCI) -> bool | None:
+    """Say whether a display controller of NVIDIA's is in this machine; None where its devices cannot be read."""
+    kinds = list(pci.glob("*/class"))
+    if not kinds:
+        return None
+    try:
+        display = [kind.parent for kind in kinds if kind.read_text().startswith(_DISPLAY)]
+        return any((device / "vendor").read_text().strip() == _NVIDIA for device in display)
+    except OSError:
+        return None
+
+
+def _without_driver(card: bool | None) -> Line:
+    """Return the line of a machine without nvidia-smi."""
+    if card:
+        mend = "sudo apt install nvidia-driver"
+        return Line("warn", "GPU", "an NVIDIA card without its driver (no nvidia-smi): all runs on the CPU", mend)
+    if card is None:
+        return Line("ok", "GPU", "no NVIDIA driver (no nvidia-smi), and whether there is a card cannot be seen: CPU")
+    return Line("ok", "GPU", "there is no NVIDIA card in this machine: everything runs on the CPU")
+
+
 def driver_lines(found: list[Gpu], said: str, used: bool) -> Iterator[Line]:
     """Yield a line for each GPU, or one that there is none. used: the chosen runner would use a GPU that answers."""
     if not found and not said:
-        yield Line(
-            "warn",
-            "GPU",
-            "no nvidia-smi: no NVIDIA driver; everything runs on the CPU",
-            "sudo apt install nvidia-driver",
-        )
+        yield _without_driver(nvidia_card())
     elif not found:
         last = said.splitlines()[0]
         yield Line(

@@ -42,6 +42,7 @@ def lines(names: list[str]) -> Iterator[Line]:
     model_lines = [modelfiles.line(profile, table) for profile in profiles]
     yield from disk.local_lines(sum(missing for _, missing in model_lines), not docker)
     yield from (line for line, _ in model_lines)
+    yield from modelfiles.stage_lines(table)
     if answers:
         yield from containers.image_lines(docker)
     yield containers.container_line() if docker and answers else containers.server_line()

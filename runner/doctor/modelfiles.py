@@ -1,10 +1,13 @@
-"""Model files: there or not, and of the right size. Digests are checked at each use, and by make weights CHECK=1."""
+"""Model files: there or not, and of the right size; and which models each stage would use with those that are there.
+
+Digests are checked at each use, and by make weights CHECK=1.
+"""
 
 from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -59,3 +62,48 @@ def line(profile: str, table: dict[str, Any]) -> tuple[Line, float]:
             "warn", what, f"{value}, {absent_gb:.2f} GB to fetch; the embedded parts do without", mend
         ), absent_gb
     return Line("ok", what, f"{value}, by size; digests: {mend} CHECK=1"), 0.0
+
+
+STAGES = (
+    (
+        "posegen: object",
+        ("yolox-nano",),
+        "would use YOLOX-nano to find the object and the skater",
+        "nothing looks for the object: its box is given by hand (--bbox, --point or --select)",
+        "detect",
+    ),
+    (
+        "posegen: skater",
+        ("rtmw-l-384x288", "yolox-nano"),
+        "would use RTMW-l",
+        "would use MediaPipe, the embedded model",
+        '"pose detect"',
+    ),
+    (
+        "tracker",
+        ("sam2-1-hiera-large",),
+        "would use SAM 2.1 large",
+        "would use the embedded tracker, which is for the demo and for tests, not for real footage",
+        "tracker",
+    ),
+    (
+        "reskin",
+        ("wan2-1-vace-1-3b", "umt5-xxl-fp8", "wan2-1-vae"),
+        "would use Wan 2.1 VACE 1.3B (--workflow names another)",
+        "would use the draft workflow, which is embedded: a generated texture and a tint, no model",
+        "reskin",
+    ),
+)
+"""What uses models; the weights that it wants, by name; what it is with all of them, and without; the profile. Each is
+what the stage's own "auto" takes (posegen/stage.py, tracker/selection.py, reskin/workflow.py)."""
+
+
+def stage_lines(table: dict[str, Any]) -> Iterator[Line]:
+    """Yield what each stage would use now, where no option names another."""
+    for what, names, production, embedded, profile in STAGES:
+        weights = [table["weights"].get(name) for name in names]
+        if all(weight is not None and _there(weight) for weight in weights):
+            yield Line("ok", what, production)
+        else:
+            yield Line("warn", what, embedded, f"make weights PROFILE={profile}")
+    yield Line("ok", "evaluator", "uses the tracker that made the original mask")

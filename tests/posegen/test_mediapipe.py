@@ -22,7 +22,7 @@ from tests.clips import textured, write_clip
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 16
 
-pytestmark = pytest.mark.stage
+pytestmark = pytest.mark.stage("posegen")
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,29 @@
-"""An error that nobody foresaw: never the code of a failing gate, and no report that looks like a verdict."""
+"""A whole evaluation: what it measures and says, that nothing is done twice, and what an error or a cut leaves.
+
+An error that nobody foresaw never has the code of a failing gate, and leaves no report that looks like a verdict.
+"""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
+from click.testing import CliRunner, Result
 
-from evaluator.cli import evaluate
-from evaluator.gate import FrameScore, Gate
+from evaluator.cli import command
+from evaluator.gate import FrameScore, Gate, Kept
+from evaluator.inputs import Material, Sight
 from evaluator.report.texts import read_json
 from handoff.command import FAULT, INTERRUPTED, main
 from handoff.run import Run
@@ -25,9 +31,96 @@ from handoff.video import probe
 from runner.main import FAULT as RUNNER_FAULT
 from runner.main import run as run_command
 from runner.process import ROOT, stage_environment
-from tests.evaluator.conftest import FRAMES, read_report
+from tests.evaluator.helpers import FRAMES, read_report, stick_figure, write_poses
 from tracker.embedded.backend import EmbeddedBackend
 from tracker.interface import Found
+
+Command = Callable[..., Result]
+
+
+def test_nothing_is_done_twice_and_the_same_is_said(gate: Command, report: Path) -> None:
+    first = gate().output
+    before = {path: path.stat().st_mtime_ns for path in report.iterdir()}
+    again = gate()
+    assert "nothing has changed" in again.output
+    assert {path: path.stat().st_mtime_ns for path in report.iterdir()} == before
+    assert [line for line in again.output.splitlines() if "nothing has" not in line] == first.splitlines()
+
+
+def test_the_skeletons_are_compared_where_both_are_given(gate: Command, report: Path, run: Run, tmp_path: Path) -> None:
+    write_poses(run.path("pose.json"), ([stick_figure()] for _ in range(FRAMES)))
+    moved = write_poses(tmp_path / "new.json", ([stick_figure(3.0)] if i != 4 else [] for i in range(FRAMES)))
+    gate("--generated-pose", moved)
+    frames = read_report(report)["frames"]
+    assert frames[4]["oks"] == 0.0 and frames[5]["pck"] == 1.0 and 0.5 < frames[5]["oks"] < 1.0
+    assert read_report(report)["summary"]["figures"]["oks"]["frame"] == 4
+
+
+def test_without_a_mask_of_the_skater_his_skeleton_says_where_he_is(run: Run) -> None:
+    pose = write_poses(run.path("pose.json"), ([stick_figure()] for _ in range(FRAMES)))
+    mask, clip = run.path("mask.mp4"), run.path("reskins/drone/output.mp4")
+    sights: list[Sight] = list(Material(mask, clip, run.info, run, clip, run.source, None, pose, None).read())
+    assert len(sights) == FRAMES
+    assert sights[0].skater is not None and sights[0].skater[60, 120]
+
+
+def test_the_background_is_measured_against_the_source(gate: Command, report: Path) -> None:
+    gate("--format", "json")
+    figures = read_report(report)["summary"]["figures"]
+    assert 30 < figures["psnr_db"]["worst"] < 60 and figures["ssim"]["worst"] > 0.95
+    assert Kept() == Kept(None, None, None, None)
+
+
+def test_a_verification_since_the_last_evaluation_is_not_left_out(gate: Command, report: Path, run: Run) -> None:
+    assert "not tracked back" in gate("--format", "summary").output
+    notes = run.manifest["stages"]["tracker"]["notes"]  # the mask's bytes are the same
+    notes["verify"] = [{"shot": [0, 13], "threshold": 0.7, "frames": 10, "mean": 0.41, "doubtful": [4, 6], "ious": []}]
+    current = Run.open(run.dir)
+    current.manifest["stages"]["tracker"]["notes"] = notes
+    current.save()
+    said = gate("--format", "summary").output
+    assert "nothing has changed" not in said and "mean IoU 0.41, doubtful: 4, 6" in said
+    assert "doubtful: 4, 6" in (report / "summary.md").read_text()
+    assert "nothing has changed" in gate("--format", "summary").output
+
+
+def test_two_masks_have_the_doubts_about_the_original_beside_them_where_its_run_is_known(
+    run: Run, tmp_path: Path
+) -> None:
+    def trust(original: Path) -> dict[str, Any]:
+        files = ("-original", original, "--generated-mask", run.path("mask_skateboard"), "--output", tmp_path / "r")
+        done = CliRunner().invoke(command, [str(each) for each in files], standalone_mode=False)
+        assert done.return_value == 0, done.output
+        found: dict[str, Any] = read_report(tmp_path / "r")["summary"]["trust"]
+        return found
+
+    run.manifest["stages"]["tracker"]["notes"]["status"] = {"ranges": {"suspicious:area-jump": [[3, 4]]}}
+    run.save()
+    known = trust(run.path("mask.mp4"))
+    assert known["known"] and known["doubtful"] == [3, 4]
+    shutil.copy(run.path("mask.mp4"), tmp_path)
+    assert not trust(tmp_path / "mask.mp4")["known"]
+    with run.path("mask.mp4").open("ab") as file:
+        file.write(bytes([0, 0, 0, 8]) + b"free")  # an MP4 atom that says nothing: another file, the same pictures
+    assert not trust(run.path("mask.mp4"))["known"], "not the file that the tracker's record is of"
+
+
+def test_the_tracker_s_doubts_stand_beside_the_verdict(gate: Command, report: Path, run: Run) -> None:
+    notes = run.manifest["stages"]["tracker"]["notes"]
+    notes["status"] = {"ranges": {"suspicious:area-jump": [[3, 4]], "absent": [[9, 10]], "tracked": [[0, 2]]}}
+    notes["verify"] = [{"shot": [0, 13], "threshold": 0.7, "frames": 10, "mean": 0.81, "doubtful": [4, 6], "ious": []}]
+    run.save()
+    said = gate().output
+    expected = "area-jump in 3-4; no object in 9-10; tracked back over 10 frames, mean IoU 0.81, doubtful: 4, 6"
+    assert expected in said and expected in (report / "summary.md").read_text()
+    assert read_report(report)["summary"]["trust"]["doubtful"] == [3, 4, 6]
+
+
+def test_a_mask_without_a_tracker_s_record_is_not_called_free_of_doubt(gate: Command, run: Run) -> None:
+    del run.manifest["stages"]["tracker"]["notes"]["status"]
+    run.save()
+    assert "how far it can be trusted is not known" in gate("--format", "json").output
+
 
 FAULTS = [
     cv2.error("resize.cpp: assertion failed"),
@@ -53,7 +146,7 @@ def end_of(run: Run, *options: str) -> object:
     """The exit code of the real command."""
     files = ["-original", str(run.path("mask.mp4")), "-generated", str(run.path("reskins/drone/output.mp4"))]
     with pytest.raises(SystemExit) as end:
-        main(evaluate, [*files, "--threshold", "0.5", *options])
+        main(command, [*files, "--threshold", "0.5", *options])
     return end.value.code
 
 

@@ -1,4 +1,4 @@
-"""iou.png, pixel by pixel where it must say something, and which frames are shown as the worst."""
+"""iou.png, pixel by pixel where it must say something."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import pytest
 
 from evaluator.gate import FrameScore
 from evaluator.report.chart import draw_chart
-from evaluator.report.pictures import HEIGHT, WIDTH, Thumbnail, WorstFrames, thumbnail_of
+from evaluator.report.pictures import THUMB_HEIGHT, THUMB_WIDTH, Thumbnail
 from evaluator.report.result import Result
-from handoff.masks import Mask
 from handoff.video import Frame
 
 FRAMES, ABSENT = 20, range(5, 10)
 LEFT, STEP_PX = 60, (1200 - 60 - 20) / FRAMES
+
+
 THRESHOLD, FLOOR, IOU, SHADE, FAIL = (200, 30, 30), (235, 140, 30), (20, 90, 200), (228, 232, 240), (220, 0, 0)
 
 
@@ -73,41 +74,10 @@ def test_frames_without_an_object_are_shaded_in_both_panels_and_no_others() -> N
 
 def test_each_worst_frame_is_there_as_a_picture_side_by_side() -> None:
     scores = result_of(None, {2: 0.5, 15: 0.6}).scores
-    pictures = [np.full((HEIGHT, WIDTH, 3), colour, np.uint8) for colour in ((10, 200, 30), (240, 20, 200))]
+    pictures = [np.full((THUMB_HEIGHT, THUMB_WIDTH, 3), colour, np.uint8) for colour in ((10, 200, 30), (240, 20, 200))]
     chart = draw_chart(result_of(None), [Thumbnail(scores[i], p) for i, p in zip((2, 15), pictures, strict=True)])
     top = 70 + 300 + 64 + 130 + 40 + 20
     for index, picture in enumerate(pictures):
-        left = LEFT + index * (WIDTH + 8)
-        assert np.array_equal(chart[top : top + HEIGHT, left : left + WIDTH], picture)
+        left = LEFT + index * (THUMB_WIDTH + 8)
+        assert np.array_equal(chart[top : top + THUMB_HEIGHT, left : left + THUMB_WIDTH], picture)
     assert draw_chart(result_of(None), []).shape[0] == top - 20
-
-
-@pytest.fixture
-def square() -> Mask:
-    mask = np.zeros((90, 160), bool)
-    mask[40:50, 70:90] = True
-    return mask
-
-
-def test_the_worst_frames_are_the_lowest_of_their_surroundings_four_at_most_in_the_clips_order(square: Mask) -> None:
-    """12 is worse than its neighbour 10, and 30 than 33; 38 is one too many; 25 is like the rest."""
-    low = {0: 0.6, 10: 0.2, 12: 0.1, 20: 0.5, 30: 0.3, 33: 0.35, 38: 0.7}
-    worst, empty = WorstFrames(), np.zeros_like(square)
-    picture = np.zeros((*square.shape, 3), np.uint8)
-    for frame in range(40):
-        worst.offer(picture, square, square, FrameScore(frame, low.get(frame, 0.95), 1.0, True, 200, 200))
-    worst.offer(picture, empty, empty, FrameScore(40, 0.0, 1.0, True, 0, 0))
-    assert [(each.score.frame, each.score.iou) for each in worst.thumbnails] == [
-        (0, 0.6),
-        (12, 0.1),
-        (20, 0.5),
-        (30, 0.3),
-    ]
-
-
-def test_a_thumbnail_is_the_surroundings_of_both_outlines(square: Mask) -> None:
-    picture = np.full((90, 160, 3), 50, np.uint8)
-    picture[:, :20] = picture[:, 140:] = (255, 0, 0)
-    found = thumbnail_of(picture, square, np.roll(square, 3, axis=1))
-    assert found.shape == (HEIGHT, WIDTH, 3) and not (found == (255, 0, 0)).all(axis=2).any()
-    assert (found == (0, 255, 0)).all(axis=2).any() and (found == (255, 255, 255)).all(axis=2).any()

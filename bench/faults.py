@@ -1,6 +1,6 @@
 """Known faults, painted into a generated clip, and what the gate says of each on a real run.
 
-    python -m tests.evaluator.faults data/runs/demo
+    python -m bench.faults data/runs/demo
 
 prints the table of docs/how-it-works/gate.md. The faults are put into copies of the newest reskin's output.mp4; the
 run is not changed.
@@ -22,7 +22,7 @@ import numpy as np
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from evaluator.cli import evaluate
+from evaluator.cli import command
 from evaluator.inputs import gather
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter
@@ -156,7 +156,7 @@ def evaluate_frames(run: Run, name: str, frames: list[Frame], crf: int) -> dict[
 def evaluate_clip(run: Run, output: Path) -> dict[str, Any]:
     """Call the real command on a reskin of the run, and return iou.json."""
     files = ["-original", str(run.path("mask.mp4")), "-generated", str(output), "--format", "json"]
-    done = CliRunner().invoke(evaluate, files, catch_exceptions=False, standalone_mode=False)
+    done = CliRunner().invoke(command, files, catch_exceptions=False, standalone_mode=False)
     data: dict[str, Any] = json.loads((output.parent / "report" / "iou.json").read_text())
     if done.return_value != (0 if data["summary"]["passed"] else 1):
         raise ValueError(f"exit code {done.return_value} and the report differ")
