@@ -3,10 +3,10 @@
     PreserverError
     ├── GateFailed      1  the gate ran and the result is below the threshold
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
-    │   └── NoClipError  2  a clip that is not there; a FileNotFoundError too
+    │   └── MissingFileError 2  a file that is not there; a FileNotFoundError too
     ├── UsageError      2  a command that asks for something impossible
     └── MissingError    3  something needed is not there: weights, server, GPU
-        ├── NoWeightsError 3  a model file that is not there; a FileNotFoundError too
+        ├── MissingWeightsError 3  a model file that is not there; a FileNotFoundError too
         ├── StorageError 3  no space, no permission, a read-only folder
         └── DigestError  3  a model file with another SHA-256 than the registry's (handoff/files.py)
 
@@ -40,8 +40,8 @@ class InputError(PreserverError):
     exit_code = 2
 
 
-class NoClipError(InputError, FileNotFoundError):
-    """A clip, or another file to be read, that is not there."""
+class MissingFileError(InputError, FileNotFoundError):
+    """A file to work on that is not there."""
 
 
 class UsageError(PreserverError):
@@ -56,7 +56,7 @@ class MissingError(PreserverError):
     exit_code = 3
 
 
-class NoWeightsError(MissingError, FileNotFoundError):
+class MissingWeightsError(MissingError, FileNotFoundError):
     """A model file that is not there."""
 
 

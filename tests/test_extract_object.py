@@ -10,7 +10,7 @@ import pytest
 from handoff.masks import read_masks
 from tests.clips import write_clip
 from tests.conftest import Product
-from tests.posegen.colour_net import scene, write_models
+from tests.posegen.helpers import scene, write_models
 
 FRAMES = 12
 

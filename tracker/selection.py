@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from handoff.errors import InputError, MissingError, NoWeightsError, UsageError
+from handoff.errors import InputError, MissingError, MissingWeightsError, UsageError
 from handoff.files import DigestError, sha256_file
 from handoff.weights import find_with_digest, load_registry, models_dir
 from handoff.weights.store import present
@@ -83,7 +83,7 @@ def make_backend(wanted: TrackerChoice | str = "auto", *, quiet: bool = False) -
     """The backend that is asked for; says in one line when "auto" takes the embedded one, unless `quiet`.
 
     "auto" means SAM 2.1 where its weights are or where an option is given that only it knows. What is asked for by
-    name never falls back: MissingError for weights, packages or a GPU that are not there (NoWeightsError for a file,
+    name never falls back: MissingError for weights, packages or a GPU that are not there (MissingWeightsError for a file,
     DigestError for another file than it should be), UsageError for a name or an option that does not exist.
     """
     wanted = TrackerChoice(wanted) if isinstance(wanted, str) else wanted
@@ -118,7 +118,7 @@ def has_weights(model: str) -> bool:
 def identify(checkpoint: Path, config: str | None) -> tuple[str, str]:
     """Return the size of SAM 2.1 that a checkpoint file is, a key of MODELS, and its SHA-256, in hex.
 
-    Raises NoWeightsError (a FileNotFoundError too) where there is no file, DigestError, with both digests, unless
+    Raises MissingWeightsError (a FileNotFoundError too) where there is no file, DigestError, with both digests, unless
     weights.toml has the file's SHA-256 for a size of SAM 2.1, UsageError for a config that is another size's or none.
     """
     named = None if config is None else size_of_config(config)
@@ -126,7 +126,7 @@ def identify(checkpoint: Path, config: str | None) -> tuple[str, str]:
     advised = weights[named or DEFAULT_MODEL]
     get = f"run make weights PROFILE={advised.profiles[0]}, which puts it into {models_dir() / advised.file}"
     if not checkpoint.is_file():
-        raise NoWeightsError(f"there is no checkpoint {checkpoint}; {get}, or get it from {advised.url}.")
+        raise MissingWeightsError(f"there is no checkpoint {checkpoint}; {get}, or get it from {advised.url}.")
     try:
         digest = sha256_file(checkpoint)
     except OSError as error:

@@ -56,7 +56,7 @@ class SkateboardTracker:
         "cpu" or "auto". This form never falls back. backend: "auto", "embedded" or "sam2" (see `make_backend`), a
         TrackerChoice, or a backend that is made already.
 
-        Raises NoWeightsError (a FileNotFoundError too) for a checkpoint that is not there, DigestError, with both
+        Raises MissingWeightsError (a FileNotFoundError too) for a checkpoint that is not there, DigestError, with both
         digests, for another file, UsageError for a configuration that does not fit it, and MissingError for a GPU or a
         package that is not there.
         """
@@ -88,7 +88,7 @@ class SkateboardTracker:
         """Choose the clip (constant rate, as ingest writes it); forgets earlier prompts.
 
         info: where its frames have been counted already; tracking raises InputError where there are others.
-        Raises NoClipError (a FileNotFoundError too) where there is no such file, InputError where it cannot be read.
+        Raises MissingFileError (a FileNotFoundError too) where there is no file, InputError where it cannot be read.
         """
         self._path = Path(path)
         self._info = info or probe(self._path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from handoff.errors import MissingError, NoWeightsError, UsageError
+from handoff.errors import MissingError, MissingWeightsError, UsageError
 from handoff.files import DigestError
 from tests.tracker.helpers import write_registry
 from tracker import SkateboardTracker
@@ -75,7 +75,7 @@ def test_another_file_is_refused_with_both_digests(checkpoint: Path) -> None:
 def test_a_checkpoint_that_is_not_there_is_a_file_not_found_error_and_exit_code_3(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pt; run make weights") as refused:
         SkateboardTracker(tmp_path / "nowhere.pt", LARGE)
-    assert isinstance(refused.value, NoWeightsError | MissingError) and refused.value.exit_code == 3
+    assert isinstance(refused.value, MissingWeightsError | MissingError) and refused.value.exit_code == 3
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handoff.box import Box
-from handoff.errors import InputError, NoClipError, UsageError
+from handoff.errors import InputError, MissingFileError, UsageError
 from handoff.masks import read_masks
 from handoff.prompts import Place, Point
 from tests.clips import write_clip
@@ -177,7 +177,7 @@ def test_the_clips_size_rate_and_count_are_known(tracker: SkateboardTracker) -> 
 def test_a_clip_that_is_not_there_is_a_file_not_found_error_and_exit_code_2(tracker: SkateboardTracker) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file nowhere\.mp4") as refused:
         tracker.init_video("nowhere.mp4")
-    assert isinstance(refused.value, NoClipError) and refused.value.exit_code == 2
+    assert isinstance(refused.value, MissingFileError) and refused.value.exit_code == 2
 
 
 def test_a_second_prompt_on_another_frame_adds_to_the_first_and_on_the_same_frame_replaces_it(

@@ -17,7 +17,7 @@ import sam2.sam2_video_predictor as upstream
 import torch
 from sam2.build_sam import build_sam2_video_predictor
 
-from handoff.errors import InputError, MissingError, NoWeightsError, UsageError
+from handoff.errors import InputError, MissingError, MissingWeightsError, UsageError
 from handoff.files import DigestError
 from tracker.sam2.sizes import CONFIGS
 
@@ -60,7 +60,7 @@ def load_predictor(
     `compiled`: upstream's vos_optimized (torch.compile of everything): faster after minutes of compiling, and users
     run out of GPU memory with it (sam2 issues 501, 592). `overrides`: further Hydra overrides, for tests.
 
-    Raises UsageError for a name that is no size; NoWeightsError for a checkpoint that is not there, DigestError for one
+    Raises UsageError for a name that is no size; MissingWeightsError for a checkpoint that is not there, DigestError for one
     with another digest, MissingError for a CUDA device that this machine does not have; InputError for a verified file
     that is no checkpoint of this model.
     """
@@ -94,13 +94,13 @@ def load_predictor(
 def open_verified(checkpoint: Path, sha256: str) -> BinaryIO:
     """Open a file whose SHA-256 is `sha256`, at its beginning.
 
-    It is read through this one handle, so that what was hashed is what is loaded. Raises NoWeightsError where it cannot
+    It is read through this one handle, so that what was hashed is what is loaded. Raises MissingWeightsError where it cannot
     be opened, DigestError where it is another file.
     """
     try:
         file = checkpoint.open("rb")
     except OSError as error:
-        raise NoWeightsError(
+        raise MissingWeightsError(
             f"the SAM 2.1 weights {checkpoint} cannot be read: {error.strerror}; get them first."
         ) from error
     seen = hashlib.file_digest(file, "sha256").hexdigest()

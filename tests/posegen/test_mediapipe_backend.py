@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from handoff.box import Box
 from handoff.files import sha256_path
-from handoff.poses import read_pose_header, read_poses
+from handoff.poses import read_header, read_poses
 from handoff.run import Run
 from handoff.video import read_frames, read_gray
 from posegen.keypoints import KPT_THR
+from posegen.mediapipe_backend import ROOM, NativeLog, only, without_chatter
 from tests.clips import textured, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,10 +62,12 @@ def skater(posegen_python: str, skater_clip: Path, tmp_path_factory: pytest.Temp
     return Run.open(folder)
 
 
+@pytest.mark.stage
 def test_the_skater_is_found_in_every_frame(skater: Run) -> None:
     assert skater.manifest["stages"]["posegen"]["notes"]["frames_with_person"] == FRAMES
 
 
+@pytest.mark.stage
 def test_the_skeleton_is_the_right_way_round(skater: Run) -> None:
     for (person,) in read_poses(skater.path("pose.json")):
         x, y = person.keypoints.T
@@ -72,6 +76,7 @@ def test_the_skeleton_is_the_right_way_round(skater: Run) -> None:
         assert y[0] < y[5] < y[11] < y[13] < y[15]  # nose, shoulder, hip, knee, ankle: downwards
 
 
+@pytest.mark.stage
 def test_hands_are_at_their_own_wrists(skater: Run) -> None:
     checked = 0
     for (person,) in read_poses(skater.path("pose.json")):
@@ -83,6 +88,7 @@ def test_hands_are_at_their_own_wrists(skater: Run) -> None:
     assert checked >= FRAMES
 
 
+@pytest.mark.stage
 def test_the_face_is_on_the_head(skater: Run) -> None:
     faces = [person for (person,) in read_poses(skater.path("pose.json")) if person.scores[23] > KPT_THR]
     assert len(faces) >= FRAMES // 2
@@ -94,6 +100,7 @@ def test_the_face_is_on_the_head(skater: Run) -> None:
         assert face[8, 1] > face[27, 1]  # the chin is below the eyes
 
 
+@pytest.mark.stage
 def test_the_mask_lies_on_the_person(skater: Run) -> None:
     masks = read_gray(skater.path("person_mask.mp4"))
     for mask, (person,) in zip(masks, read_poses(skater.path("pose.json")), strict=True):
@@ -107,8 +114,9 @@ def test_the_mask_lies_on_the_person(skater: Run) -> None:
         assert np.count_nonzero(outside) < 0.05 * np.count_nonzero(mask)
 
 
+@pytest.mark.stage
 def test_smoothing_takes_jitter_off_the_trunk_and_keeps_what_was_measured(skater: Run) -> None:
-    header = read_pose_header(skater.path("pose.json"))
+    header = read_header(skater.path("pose.json"))
     assert header["smoothing"] == {"method": "savgol", "window": 7, "order": 2}
     people = [person for (person,) in read_poses(skater.path("pose.json"))]
     raw = np.stack([person.keypoints if person.raw is None else person.raw for person in people])
@@ -123,18 +131,21 @@ def test_smoothing_takes_jitter_off_the_trunk_and_keeps_what_was_measured(skater
     assert np.linalg.norm(smoothed - raw, axis=2)[:, trunk].max() < 0.05 * height
 
 
+@pytest.mark.stage
 def test_pose_json_names_the_weights_by_their_digest(skater: Run) -> None:
-    model = read_pose_header(skater.path("pose.json"))["model"]
+    model = read_header(skater.path("pose.json"))["model"]
     assert (model["name"], model["embedded"]) == ("MediaPipe Holistic", True)
     assert re.fullmatch("[0-9a-f]{64}", model["sha256"])
 
 
+@pytest.mark.stage
 def test_two_runs_give_the_same_files(posegen_python: str, skater: Run, skater_clip: Path, tmp_path: Path) -> None:
     posegen(posegen_python, "--run", tmp_path / "again", "-i", skater_clip)
     for name in ("pose.json", "pose_json", "pose_keypoint.json", "pose_skater", "pose.mp4", "person_mask.mp4"):
         assert sha256_path(tmp_path / "again" / name) == sha256_path(skater.path(name)), name
 
 
+@pytest.mark.stage
 def test_where_nobody_is_nobody_is_written(posegen_python: str, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "empty.mp4", [textured(240, 320, seed) for seed in range(6)])
     posegen(posegen_python, "--run", tmp_path / "run", "-i", clip)
@@ -142,3 +153,46 @@ def test_where_nobody_is_nobody_is_written(posegen_python: str, tmp_path: Path) 
     assert [len(people) for people in read_poses(run.path("pose.json"))] == [0] * 6
     assert not any(frame.any() for frame in read_frames(run.path("pose.mp4")))
     assert not any(mask.any() for mask in read_gray(run.path("person_mask.mp4")))
+
+
+def test_only_the_box_and_a_little_room_around_it_is_shown() -> None:
+    frame = textured(120, 160)
+    before = frame.copy()
+    shown = only(frame, Box(60, 30, 100, 90))
+    room = int(60 * ROOM)
+    inside = np.s_[30 - room : 90 + room, 60 - room : 100 + room]
+    np.testing.assert_array_equal(shown[inside], frame[inside])
+    shown[inside] = 114
+    assert (shown == 114).all()
+    np.testing.assert_array_equal(frame, before)
+
+
+def test_a_box_at_or_beyond_the_edge_is_cut_there() -> None:
+    frame = textured(120, 160)
+    np.testing.assert_array_equal(only(frame, Box(-10, -10, 170, 130)), frame)
+    assert (only(frame, Box(300, 300, 340, 360)) == 114).all()
+
+
+def test_native_chatter_is_held_back_and_errors_pass() -> None:
+    text = (
+        b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+        b"W0000 00:00:1795340184.787982    6077 inference_feedback_manager.cc:114] Feedback manager requires ...\n"
+        b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+        b"E0000 00:00:1795340184.9    6077 calculator_graph.cc:1] no such file\n"
+        b"Fatal Python error\n"
+    )
+    passed = without_chatter(text).decode()
+    assert passed.splitlines() == [
+        "E0000 00:00:1795340184.9    6077 calculator_graph.cc:1] no such file",
+        "Fatal Python error",
+    ]
+
+
+def test_what_native_code_writes_in_a_block_that_fails_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+
+    log = NativeLog()
+    with pytest.raises(RuntimeError), log.quiet():
+        os.write(2, b"I0000 chatter\nE0000 broken graph\n")
+        raise RuntimeError
+    log.close()
+    assert capfd.readouterr().err == "E0000 broken graph\n"

@@ -9,8 +9,9 @@ import pytest
 
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.video import read_frames
-from posegen.detect.yolox import CLASSES, PERSON, YoloxDetector, class_number, grid, letterbox, suppress
-from tests.posegen.colour_net import SIDE, scene, write_detector
+from posegen.detect.coco import CLASSES, PERSON, class_number
+from posegen.detect.yolox import YoloxDetector, grid, letterbox, suppress
+from tests.posegen.helpers import SIDE, scene, write_detector
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from handoff.box import Box
 from handoff.errors import InputError
@@ -17,7 +19,72 @@ from handoff.video import Frame, read_frames
 from posegen.cli import command
 from posegen.stage import find
 from tests.clips import write_clip
-from tests.posegen.crossing import FRAMES, crossing
+
+WIDTH, HEIGHT = 640, 360
+FRAMES = 96
+FIRST = 96
+"""Of the skater's clip: from here to its end he is whole, comes down the wall and leaves to the left."""
+
+_SEED = Box(590, 40, 880, 712)  # the juggler with his ball, in px of his own clip, in every frame used here
+_AROUND = 30  # px of ground at his sides, to tell him from
+_STEPS = range(0, 96, 12)  # frames of his clip, played there and back
+
+
+def _cut_out(frame: Frame) -> tuple[Frame, NDArray[np.float32]]:
+    """Return the juggler of a half-size frame and how much of each pixel is him."""
+    x1, y1, x2, y2 = (round(side / 2) for side in _SEED.as_list())
+    frame = np.ascontiguousarray(frame[y1:, x1 - _AROUND : x2 + _AROUND])
+    labels = np.full(frame.shape[:2], cv2.GC_BGD, np.uint8)
+    labels[: y2 - y1, _AROUND:-_AROUND] = cv2.GC_PR_FGD
+    cv2.setRNGSeed(0)
+    cv2.grabCut(frame, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    mask = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
+    if count > 1:
+        mask = (parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.7)
+    return frame, soft
+
+
+def _half(path: Path) -> Iterator[Frame]:
+    for frame in read_frames(path):
+        yield np.asarray(cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def centre(index: int) -> float:
+    """Where the juggler's middle is, px: in from the right, past the skater, away, and back past him again."""
+    return float(np.interp(index, [0, 44, 52, FRAMES - 1], [WIDTH + 60, 20, 20, WIDTH - 60]))
+
+
+def crossing(shared: Path) -> Iterator[tuple[Frame, Frame, Box]]:
+    """Yield FRAMES frames (HEIGHT, WIDTH, 3) with the juggler in front, without him, and his box (cut at the edges)."""
+    jugglers = [_cut_out(frame) for index, frame in enumerate(_half(shared / "clips/juggle.mp4")) if index in _STEPS]
+    order = [*range(len(jugglers)), *range(len(jugglers) - 2, 0, -1)]
+    for index, frame in enumerate(_half(shared / "clips/skateboarder.mp4")):
+        if not FIRST <= index < FIRST + FRAMES:
+            continue
+        step = index - FIRST
+        person, share = jugglers[order[step // 2 % len(order)]]
+        pasted, box = _paste(frame.copy(), person, share, centre(step))
+        yield pasted, frame, box
+
+
+def _paste(frame: Frame, person: Frame, share: NDArray[np.float32], middle: float) -> tuple[Frame, Box]:
+    height, width = share.shape
+    left, top = round(middle - width / 2), HEIGHT - height - 10
+    x1, x2 = max(0, left), min(WIDTH, left + width)
+    if x2 <= x1:
+        return frame, Box(0, 0, 0, 0)
+    part = share[:, x1 - left : x2 - left]
+    under = frame[top : top + height, x1:x2]
+    mixed = part[..., None] * person[:, x1 - left : x2 - left] + (1 - part[..., None]) * under
+    under[:] = np.round(mixed).astype(np.uint8)
+    rows, columns = np.nonzero(part > 0.5)
+    if not len(rows):
+        return frame, Box(0, 0, 0, 0)
+    box = Box(x1 + columns.min(), top + rows.min(), x1 + columns.max() + 1, top + rows.max() + 1)
+    return frame, box
+
 
 Detect = Callable[..., Run]
 
@@ -54,10 +121,10 @@ def part(path: Path, start: int, stop: int, change: Callable[[Frame], Frame] = l
 def test_the_board_and_its_rider_are_found_in_a_real_clip(shared: Path, detect: Detect) -> None:
     run = detect(shared / "clips" / "skateboarder.mp4", "--every", "4")
     found = find(run, run.path("detections.json"), "skateboard")
-    assert None not in found.boxes and found.chosen == 1
+    assert None not in found.skater.boxes and found.skater.chosen == 1
     prompt = read_prompts(run)["object"]
     assert prompt.box is not None and prompt.detected is not None and prompt.detected.score > 0.7
-    skater = found.boxes[prompt.frame]
+    skater = found.skater.boxes[prompt.frame]
     assert skater is not None and skater.x1 - 60 < prompt.box.x1 and prompt.box.x2 < skater.x2 + 60
     near = {each.frame: each.box for each in found.things}
     for frame, board in BOARD.items():
@@ -104,7 +171,7 @@ def test_of_two_people_who_cross_twice_one_is_kept_throughout(
 
     def who(clip: Path, has: str) -> list[Box | None]:
         run = detect(clip, "--every", str(every))
-        return find(run, run.path("detections.json"), has).boxes
+        return find(run, run.path("detections.json"), has).skater.boxes
 
     rider = who(alone, "skateboard")
     for boxes, right, wrong in ((who(both, "skateboard"), rider, juggler), (who(both, "sports ball"), juggler, rider)):

@@ -10,12 +10,14 @@ import pytest
 
 from handoff.box import Box
 from handoff.errors import InputError, UsageError
+from posegen.choice import Where
 from posegen.detect.appearance import SIZE, alike, as_shares, look_of
+from posegen.detect.coco import PERSON
 from posegen.detect.detections import Sample
-from posegen.detect.skater import Where, choose_skater, nearness, skater_boxes
+from posegen.detect.skater import choose_skater, nearness, skater_boxes
 from posegen.detect.tracklets import IMPOSSIBLE, Tracklet, assign, follow
-from posegen.detect.yolox import PERSON, Detection
-from tests.posegen.colour_net import scene
+from posegen.detect.yolox import Detection
+from tests.posegen.helpers import scene
 
 FPS = Fraction(24)
 RED, BLUE = bytes([255, *[0] * 11] * 2), bytes([0] * 5 + [255] + [0] * 6) * 2

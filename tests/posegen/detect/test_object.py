@@ -16,14 +16,15 @@ from handoff.files import DigestError
 from handoff.prompts import Prompt, read_prompts, write_prompt
 from handoff.run import Run
 from handoff.video import ClipInfo
+from posegen.choice import Where
 from posegen.cli import command
+from posegen.detect.coco import CLASSES
 from posegen.detect.detections import DetectionWriter, Header, Sample, read_detections_header, read_samples
 from posegen.detect.object import choose_thing, outward
-from posegen.detect.skater import Where
-from posegen.detect.yolox import CLASSES, Detection
+from posegen.detect.yolox import Detection
 from posegen.stage import find
 from tests.clips import write_clip
-from tests.posegen.colour_net import scene, write_models
+from tests.posegen.helpers import scene, write_models
 
 FRAMES = 24
 INFO = ClipInfo(640, 360, Fraction(24), FRAMES)
@@ -59,7 +60,7 @@ def look(tmp_path: Path, models: Path) -> Callable[..., Run]:
 
 
 def found(run: Run, **options: object) -> list[Box | None]:
-    return find(run, run.path("detections.json"), "skateboard", **options).boxes  # type: ignore[arg-type]
+    return find(run, run.path("detections.json"), "skateboard", **options).skater.boxes  # type: ignore[arg-type]
 
 
 def test_the_object_is_found_and_where_and_how_surely_is_written_down(
