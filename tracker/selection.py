@@ -83,8 +83,8 @@ def make_backend(wanted: TrackerChoice | str = "auto", *, quiet: bool = False) -
     """The backend that is asked for; says in one line when "auto" takes the embedded one, unless `quiet`.
 
     "auto" means SAM 2.1 where its weights are or where an option is given that only it knows. What is asked for by
-    name never falls back: MissingError for weights, packages or a GPU that are not there (MissingWeightsError for a file,
-    DigestError for another file than it should be), UsageError for a name or an option that does not exist.
+    name never falls back: MissingError for packages or a GPU that are not there, MissingWeightsError for weights,
+    DigestError for another file than it should be, UsageError for a name or an option that does not exist.
     """
     wanted = TrackerChoice(wanted) if isinstance(wanted, str) else wanted
     check_choice(wanted)

@@ -49,8 +49,8 @@ def verify(weight: Weight, path: Path) -> str:
 def find_weight(name: str, registry: Registry | None = None) -> Path:
     """Return the verified file of a weight, by its name in weights.toml. Nothing is downloaded and nothing is moved.
 
-    Raises MissingWeightsError when it is not there, DigestError (a MissingError, with both digests) when it is another file,
-    UsageError for a name that weights.toml does not have.
+    Raises MissingWeightsError when it is not there, DigestError (a MissingError, with both digests) when it is another
+    file, UsageError for a name that weights.toml does not have.
     """
     return find_with_digest(name, registry)[0]
 

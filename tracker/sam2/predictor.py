@@ -60,9 +60,9 @@ def load_predictor(
     `compiled`: upstream's vos_optimized (torch.compile of everything): faster after minutes of compiling, and users
     run out of GPU memory with it (sam2 issues 501, 592). `overrides`: further Hydra overrides, for tests.
 
-    Raises UsageError for a name that is no size; MissingWeightsError for a checkpoint that is not there, DigestError for one
-    with another digest, MissingError for a CUDA device that this machine does not have; InputError for a verified file
-    that is no checkpoint of this model.
+    Raises UsageError for a name that is no size, MissingWeightsError for a checkpoint that is not there, DigestError if
+    it has another digest, MissingError for a CUDA device that this machine does not have; InputError for a verified
+    file that is no checkpoint of this model.
     """
     if model not in CONFIGS:
         raise UsageError(f"there is no SAM 2.1 model '{model}'; there are: {', '.join(CONFIGS)}.")
@@ -94,8 +94,8 @@ def load_predictor(
 def open_verified(checkpoint: Path, sha256: str) -> BinaryIO:
     """Open a file whose SHA-256 is `sha256`, at its beginning.
 
-    It is read through this one handle, so that what was hashed is what is loaded. Raises MissingWeightsError where it cannot
-    be opened, DigestError where it is another file.
+    It is read through this one handle, so that what was hashed is what is loaded. Raises MissingWeightsError where it
+    cannot be opened, DigestError where it is another file.
     """
     try:
         file = checkpoint.open("rb")
