@@ -172,8 +172,8 @@ def test_every_option_reaches_its_own_stage(run: list[str], stages: list[list[st
     assert extracting.extract(["-i", "x.mp4", *given, "--backend", "sam2", "--model", "tiny", "--device", "cpu"]) == 0
     pose = {part for stage in stages if stage[0] == "posegen" for part in stage[1:]}
     tracker = {part for stage in stages if stage[0] == "tracker" for part in stage[1:]}
-    assert {*ours, "--backend", "rtmw", "--model", "rtmw-m", "--draw", "openpose", "--device", "cpu"} <= pose
-    assert not {"sam2", "tiny", "--pose-backend", "--pose-model"} & pose
+    assert {*ours, "--pose-backend", "rtmw", "--pose-model", "rtmw-m", "--draw", "openpose", "--device", "cpu"} <= pose
+    assert not {"sam2", "tiny", "--backend", "--model"} & pose
     assert tracker == {*run, "--backend", "sam2", "--model", "tiny", "--device", "cpu", "--check"}
 
 

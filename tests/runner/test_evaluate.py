@@ -101,13 +101,13 @@ def test_where_no_file_is_named_it_first_says_which_ones_it_takes(
     run: Path, stages: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    record = evaluating.run_stage
+    record = evaluating.start_stage
 
     def after(*arguments: Any, **more: Any) -> int:
         said.append(capsys.readouterr().out)
         return record(*arguments, **more)
 
-    monkeypatch.setattr(evaluating, "run_stage", after)
+    monkeypatch.setattr(evaluating, "start_stage", after)
     runs.remember(run)
     runs.remember(run / "reskins" / "drone")
     assert evaluating.evaluate(["--no-pose"]) == 0
