@@ -6,6 +6,7 @@
     │   └── MissingFileError 2  a file that is not there; a FileNotFoundError too
     ├── UsageError      2  a command that asks for something impossible
     └── MissingError    3  something needed is not there: weights, server, GPU
+        ├── MissingWeightsError 3  a model file that is not there; a FileNotFoundError too
         ├── StorageError 3  no space, no permission, a read-only folder
         └── DigestError  3  a model file with another SHA-256 than the registry's (handoff/files.py)
 
@@ -53,6 +54,10 @@ class MissingError(PreserverError):
     """Something needed is not there: weights, a server, a GPU, a package."""
 
     exit_code = 3
+
+
+class MissingWeightsError(MissingError, FileNotFoundError):
+    """A model file that is not there."""
 
 
 class StorageError(MissingError):
