@@ -5,6 +5,7 @@
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
     │   └── MissingFileError 2  a file that is not there; a FileNotFoundError too
     ├── UsageError      2  a command that asks for something impossible
+    │   └── BusyError    2  a run or a reskin that another process is working on
     └── MissingError    3  something needed is not there: weights, server, GPU
         ├── MissingWeightsError 3  a model file that is not there; a FileNotFoundError too
         ├── StorageError 3  no space, no permission, a read-only folder
@@ -48,6 +49,10 @@ class UsageError(PreserverError):
     """The command asks for something impossible or leaves out something needed."""
 
     exit_code = 2
+
+
+class BusyError(UsageError):
+    """Another process is working on the run or the reskin."""
 
 
 class MissingError(PreserverError):
