@@ -139,7 +139,7 @@ def break_tracker(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException
                     raise error
                 yield found
 
-    monkeypatch.setattr("tracker.selection.EmbeddedBackend", Breaking)
+    monkeypatch.setattr("tracker.embedded.backend.EmbeddedBackend", Breaking)
 
 
 def end_of(run: Run, *options: str) -> object:

@@ -12,7 +12,7 @@ import pytest
 from handoff.ingest import ingest
 from handoff.run import Run
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
-from runner.comfyserver import serve
+from runner.comfy.comfyserver import serve
 from tests.clips import moving_square, write_clip
 from tests.reskin.helpers import (
     FPS,
