@@ -54,7 +54,7 @@ from runner.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir
-from tests.clips import Frame, textured, write_clip
+from tests.helpers import Frame, textured, write_clip
 from tests.reskin.backstage import history, processes_of
 
 MEMORY_LENGTHS = (1, 3, 9)

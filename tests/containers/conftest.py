@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from runner.docker import engine
-from tests.clips import moving_square, write_clip
 from tests.containers.world import BOX, DRAFT, PROJECT, STAGES, TAG, Done, World, as_json, copy_checkout, lines
+from tests.helpers import moving_square, write_clip
 
 FRAMES = 24
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import moving_square, write_clip
 from tests.containers.world import (
     BOX,
     DRAFT,
@@ -23,7 +22,7 @@ from tests.containers.world import (
     networks_of,
     outputs,
 )
-from tests.waiting import until
+from tests.helpers import moving_square, until, write_clip
 
 pytestmark = pytest.mark.container
 PARTIAL = ".mask_skateboard.*.partial"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from handoff.masks import read_masks
-from tests.clips import write_clip
 from tests.containers.world import BOX, World
+from tests.helpers import write_clip
 from tests.posegen.colour_net import scene, write_models
 from tests.posegen.rtmw_weights import install
 

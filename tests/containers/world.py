@@ -14,7 +14,7 @@ from typing import Any
 from handoff.files import sha256_path
 from handoff.run import Run
 from runner.process import ROOT
-from tests.conftest import Product
+from tests.helpers import Product
 
 TAG = os.environ.get("SKATE_TAG") or "test"
 PROJECT = f"skate-test-{os.getpid()}"

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from handoff.masks import MaskSequenceWriter
-from tests.clips import moving_square, square_position, write_clip
-from tests.conftest import DemoRun, Product
+from tests.helpers import DemoRun, Product, moving_square, square_position, write_clip
 
 pytestmark = pytest.mark.stage
 

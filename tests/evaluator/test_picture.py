@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from evaluator.figures import psnr_db, ssim, ssim_map
-from tests.clips import textured
+from tests.helpers import textured
 
 Picture = NDArray[np.uint8]
 Gray = NDArray[np.uint8]

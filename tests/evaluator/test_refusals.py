@@ -20,9 +20,8 @@ from handoff.files import sha256_file
 from handoff.masks import read_masks
 from handoff.run import Run
 from handoff.video import VideoWriter
-from tests.clips import moving_square, write_clip
-from tests.conftest import Product
 from tests.evaluator.conftest import FRAMES, stick_figure, write_poses
+from tests.helpers import Product, moving_square, write_clip
 
 Command = Callable[..., Result]
 

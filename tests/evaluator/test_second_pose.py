@@ -12,8 +12,7 @@ from handoff.files import sha256_file
 from handoff.poses import read_pose_header, read_poses
 from posegen.stage import DetectorChoice
 from runner.secondpose import pose_again
-from tests.clips import write_clip
-from tests.conftest import Product
+from tests.helpers import Product, write_clip
 from tests.posegen.colour_net import scene, write_detector, write_models
 from tests.posegen.rtmw_weights import install
 

@@ -13,7 +13,7 @@ from handoff.errors import InputError, UsageError
 from handoff.files import atomic_dir, atomic_file, sha256_tree
 from handoff.ingest import ingest
 from handoff.run import Run, run_stage
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 
 
 @pytest.fixture

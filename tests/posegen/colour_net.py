@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from handoff.files import sha256_file
 from handoff.video import Frame
 from posegen.detect.yolox import CLASSES
-from tests.clips import textured
+from tests.helpers import textured
 
 INPUT, SIDE, CELLS = 128, 32, 16 * 16 + 8 * 8 + 4 * 4
 COLOURS = {"person": (250, 10, 10), "skateboard": (10, 250, 10), "kite": (10, 10, 250)}

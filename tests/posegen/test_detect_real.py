@@ -16,7 +16,7 @@ from handoff.run import Run
 from handoff.video import Frame, read_frames
 from posegen.cli import command
 from posegen.stage import find
-from tests.clips import write_clip
+from tests.helpers import write_clip
 from tests.posegen.crossing import FRAMES, crossing
 
 Detect = Callable[..., Run]

@@ -17,7 +17,7 @@ from handoff.poses import read_pose_header, read_poses
 from handoff.run import Run
 from handoff.video import read_frames, read_gray
 from posegen.keypoints import KPT_THR
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 16

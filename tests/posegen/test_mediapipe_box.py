@@ -6,7 +6,7 @@ import numpy as np
 
 from handoff.box import Box
 from posegen.mediapipe_backend import ROOM, only
-from tests.clips import textured
+from tests.helpers import textured
 
 
 def test_only_the_box_and_a_little_room_around_it_is_shown() -> None:

@@ -22,7 +22,7 @@ from posegen.detect.object import choose_thing, outward
 from posegen.detect.skater import Where
 from posegen.detect.yolox import CLASSES, Detection
 from posegen.stage import find
-from tests.clips import write_clip
+from tests.helpers import write_clip
 from tests.posegen.colour_net import scene, write_models
 
 FRAMES = 24

@@ -16,7 +16,7 @@ from handoff.run import Run
 from handoff.video import probe, read_frames
 from posegen.onnx_session import gpu_problem
 from runner.process import ROOT
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 from tests.posegen.rtmw_weights import install
 
 FRAMES = 12

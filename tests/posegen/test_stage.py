@@ -20,7 +20,7 @@ from handoff.video import Frame, probe, read_frames, read_gray
 from posegen.cli import command
 from posegen.extractor import FramePose, PoseModel, SkaterPoseExtractor
 from posegen.keypoints import box_around
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 from tests.posegen.people import line_of, person
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 5

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from handoff.run import Run
+from tests.helpers import until
 from tests.reskin.backstage import backstage, history
 from tests.reskin.proxy import Proxy, proxy_to
 from tests.reskin.test_faults import new_jobs, nothing_written, reskin, reskin_fails, whole
 from tests.reskin.test_faults_kill import queue
 from tests.reskin.test_jobs import slow_graph
-from tests.waiting import until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]

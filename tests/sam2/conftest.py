@@ -57,7 +57,7 @@ def scene_folder(scene: list[Frame], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short clip for the command."""
-    from tests.clips import write_clip
+    from tests.helpers import write_clip
     from tests.sam2.command import CLIP_FRAMES
     from tests.sam2.standin import moving_scene
 

@@ -16,7 +16,7 @@ from sam2.build_sam import build_sam2_video_predictor
 
 from handoff.files import sha256_file
 from handoff.video import Frame
-from tests.clips import textured
+from tests.helpers import textured
 from tracker.sam2.predictor import CONFIGS, Predictor, load_predictor
 
 SMALL = (

@@ -22,7 +22,7 @@ from handoff.errors import InputError, MissingError
 from handoff.ingest import ingest
 from handoff.masks import Mask, read_masks
 from handoff.run import Run
-from tests.clips import write_clip
+from tests.helpers import write_clip
 from tests.sam2.command import BOX, OTHER, TINY, environment, invoke, masks_of, write_pose
 from tests.sam2.standin import moving_scene
 from tracker.sam2.session import Sam2Session, TrackedFrame

@@ -19,7 +19,7 @@ from handoff.ingest import ingest
 from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run
 from runner.process import ROOT
-from tests.clips import write_clip
+from tests.helpers import write_clip
 from tests.sam2.command import BOX, OTHER, environment
 from tests.sam2.standin import moving_scene
 

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="needs the tracker's environment: torch is n
 pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not installed here")
 
 from handoff.run import Run
-from tests.conftest import Product
+from tests.helpers import Product
 from tests.sam2.command import BOXED, CLIP_FRAMES, TINY, environment, masks_of, stage_of
 
 pytestmark = [pytest.mark.stage, pytest.mark.slow]

@@ -16,8 +16,7 @@ from handoff.prompts import read_prompts
 from handoff.run import Run
 from runner.envs import ensure_env
 from runner.process import ROOT
-from tests.clips import textured, write_clip
-from tests.conftest import Product
+from tests.helpers import Product, textured, write_clip
 
 pytestmark = [
     pytest.mark.stage,

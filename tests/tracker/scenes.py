@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from handoff.errors import UsageError
 from handoff.ingest import ingest
 from handoff.run import Run
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 from tests.tracker.command import invoke, masks_of, notes, text
 from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, bouncing_board, make_scene
 from tracker import cli

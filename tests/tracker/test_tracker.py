@@ -10,7 +10,7 @@ import pytest
 
 from handoff.errors import InputError, UsageError
 from handoff.masks import read_masks
-from tests.clips import write_clip
+from tests.helpers import write_clip
 from tests.tracker.scenes import HEIGHT, WIDTH, Mask, Scene, board, iou, make_scene, repaint
 from tracker import SkateboardTracker
 from tracker.embedded.backend import read_backward

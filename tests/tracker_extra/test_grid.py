@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from handoff.errors import InputError
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 from tracker.grid import command, draw_grid, frame_at
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from handoff.errors import InputError
 from handoff.masks import bounds, check_mask_sequence, read_masks
 from handoff.video import probe, read_frames
+from runner.process import ROOT
 from tests.democlip.__main__ import write_clip
 from tests.democlip.board import Mesh, build_board
 from tests.democlip.clip import make_clip
@@ -27,7 +28,7 @@ from tests.democlip.person import person_cover
 from tests.democlip.render import FULL_COVERAGE, Layer, render
 from tests.democlip.source import FRAME_COUNT, HEIGHT, WIDTH, Footage, load_footage
 
-CACHE = Path(__file__).resolve().parent.parent / "data" / "cache"
+CACHE = ROOT / "data" / "cache"
 NO_SHADE = np.zeros((HEIGHT, WIDTH), np.float32)
 
 

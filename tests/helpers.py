@@ -1,14 +1,24 @@
-"""Small real clips of every awkward kind, made with PyAV for the tests."""
+"""What tests of every folder use: the product's commands as a user runs them, waiting, and small real clips.
+
+Read `Product` first. `until` is how a test waits: for what it can see, with a ceiling that only a hang reaches.
+The rest makes clips of every awkward kind with PyAV.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+import pytest
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
@@ -16,8 +26,70 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from handoff.video import REPEATABLE
+from runner.process import ROOT
 
 Frame = NDArray[np.uint8]
+HANG_S = 300.0
+"""How long a test waits for what must happen: so long that only a hang reaches it, however busy the machine is."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """The root commands with a data folder of their own; settings: more of their environment."""
+
+    data: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    root: Path = ROOT
+
+    def __call__(
+        self, script: str, *arguments: object, prefix: tuple[str, ...] = (), timeout_s: float = 600
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `script` (extract_physics.py, ... or a module) to its end and return what it printed."""
+        return subprocess.run(
+            [*prefix, *self.command(script, *arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.environment,
+            cwd=self.root,
+            timeout=timeout_s,
+        )
+
+    def command(self, script: str, *arguments: object) -> list[str]:
+        target = [str(self.root / script)] if script.endswith(".py") else ["-m", script]
+        return [sys.executable, *target, *(str(each) for each in arguments)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"DATA_DIR": str(self.data)} | dict(self.settings)
+
+    def run(self, name: str) -> Path:
+        return self.data / "runs" / name
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """One `make demo` from beginning to end."""
+
+    product: Product
+    result: subprocess.CompletedProcess[str]
+
+    @property
+    def folder(self) -> Path:
+        return self.product.run("demo")
+
+    @property
+    def reskin(self) -> Path:
+        return next((self.folder / "reskins").glob("*/output.mp4")).parent
+
+
+def until(what: str, holds: Callable[[], bool], timeout_s: float = HANG_S) -> None:
+    """Wait until `holds` does; the test fails, saying `what` was waited for, after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {timeout_s:.0f} s")
+        time.sleep(0.02)
 
 
 def textured(height: int, width: int, seed: int = 0) -> Frame:

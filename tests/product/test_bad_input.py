@@ -14,8 +14,7 @@ import pytest
 from handoff.errors import InputError
 from handoff.run import Run
 from handoff.video import probe
-from tests.clips import encode_silence, moving_square, set_rotation, write_clip
-from tests.conftest import Product
+from tests.helpers import Product, encode_silence, moving_square, set_rotation, write_clip
 
 BOX = ("--bbox", "20,40,52,72", "--frame", "0")
 

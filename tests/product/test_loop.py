@@ -15,8 +15,8 @@ from handoff.masks import read_masks
 from handoff.poses import read_poses
 from handoff.run import Run
 from handoff.video import probe, read_frames
-from tests.conftest import DemoRun
 from tests.democlip.score import score
+from tests.helpers import DemoRun
 
 pytestmark = [pytest.mark.stage, pytest.mark.server]
 

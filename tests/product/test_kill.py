@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from handoff.run import Run
-from tests.conftest import DemoRun, Product
+from tests.helpers import DemoRun, Product
 
 pytestmark = [pytest.mark.stage, pytest.mark.server]
 
@@ -129,7 +129,7 @@ def test_evaluate_killed(demo_run: DemoRun, product: Product) -> None:
 
 def test_ingest_killed(product: Product, demo_clip: Path, tmp_path: Path) -> None:
     """A clip that must be encoded again, killed while it is."""
-    from tests.clips import moving_square, write_clip
+    from tests.helpers import moving_square, write_clip
 
     clip = write_clip(
         tmp_path / "long.mp4", moving_square(200, width=641, height=361), pix_fmt="yuv444p", options={"crf": "30"}
