@@ -17,7 +17,7 @@ import pytest
 from runner import archive
 from runner.docker import engine
 from runner.errors import RunnerError
-from tests.containers.world import TAG, World
+from tests.containers.helpers import TAG, World
 
 pytestmark = pytest.mark.skipif(bool(engine.problem()), reason=f"no containers here: {engine.problem()}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from handoff.run import Run
-from tests.containers.world import BOX, DRAFT, World, outputs
+from tests.containers.helpers import BOX, DRAFT, World, outputs
 
 pytestmark = pytest.mark.container
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.world import BOX, World, outputs
+from tests.containers.helpers import BOX, World, outputs
 
 pytestmark = pytest.mark.container
 CALLER = 12345

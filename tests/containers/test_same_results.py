@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from handoff.files import sha256_file
-from tests.containers.world import DRAFT, Done, World, files, outputs
+from tests.containers.helpers import DRAFT, Done, World, files, outputs
 from tests.helpers import DemoRun, Product
 
 pytestmark = [pytest.mark.container, pytest.mark.stage, pytest.mark.server, pytest.mark.slow]

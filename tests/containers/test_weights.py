@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from handoff.masks import read_masks
-from tests.containers.world import BOX, World
+from tests.containers.helpers import BOX, World
 from tests.helpers import write_clip
 from tests.posegen.colour_net import scene, write_models
 from tests.posegen.rtmw_weights import install
