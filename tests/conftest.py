@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ SHARED = ROOT.parent / "shared"
 
 # whoever has images has make's RUNNER=auto mean containers; only tests/containers asks for them, by name
 os.environ["RUNNER"] = "local"
+
+# a shell lets what it starts in the background ignore Ctrl-C, the product keeps that, and tests send it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # an example that takes long says how busy the machine is, not that the code is wrong
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
