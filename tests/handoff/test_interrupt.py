@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,22 +40,26 @@ commands.main(command, [])
 A_DAY_S = 86400.0
 
 
-def start(folder: Path, grace_s: float, *, ignoring: bool = False) -> subprocess.Popen[str]:
-    """Start a command that works for ever, and tidies up until there is a file "go-on"."""
+@contextlib.contextmanager
+def started(folder: Path, grace_s: float, *, ignoring: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """A command that works for ever, and tidies up until there is a file "go-on"; it ends with the block."""
 
     def ignore() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN if ignoring else signal.SIG_DFL)
 
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", COMMAND, str(grace_s)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=ignore,
-    )
-    until("it is at work", (folder / "at-work").exists)
-    return child
+    ) as child:
+        try:
+            until("it is at work", (folder / "at-work").exists)
+            yield child
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -61,7 +67,7 @@ def start(folder: Path, grace_s: float, *, ignoring: bool = False) -> subprocess
 def test_a_second_signal_does_not_end_the_tidying_up(
     tmp_path: Path, first: signal.Signals, second: signal.Signals
 ) -> None:
-    with start(tmp_path, A_DAY_S) as child:
+    with started(tmp_path, A_DAY_S) as child:
         child.send_signal(first)
         until("it tidies up", (tmp_path / "tidying").exists)
         child.send_signal(second)  # pending when this returns: taken before the child sees the file made next
@@ -74,7 +80,7 @@ def test_a_second_signal_does_not_end_the_tidying_up(
 
 
 def test_later_a_second_signal_ends_a_tidying_up_that_hangs(tmp_path: Path) -> None:
-    with start(tmp_path, 0.2) as child:
+    with started(tmp_path, 0.2) as child:
         child.send_signal(signal.SIGINT)
         until("it tidies up", (tmp_path / "tidying").exists)
         time.sleep(0.3)  # more than the grace, which began before the tidying up
@@ -90,7 +96,7 @@ def ignored_by(process: int) -> int:
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    with start(tmp_path, A_DAY_S, ignoring=True) as child:
+    with started(tmp_path, A_DAY_S, ignoring=True) as child:
         assert ignored_by(child.pid) >> (signal.SIGINT - 1) & 1
         child.send_signal(signal.SIGINT)
         assert child.poll() is None and not (tmp_path / "tidying").exists()

@@ -34,7 +34,10 @@ def test_sigterm_to_a_command_lets_the_stage_write_its_report_before_the_command
     (tmp_path / "stage.py").write_text(STAGE)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", COMMAND], cwd=tmp_path, env=environment) as root:
-        until("the stage is at work", (tmp_path / "at-work").exists)
-        root.send_signal(signal.SIGTERM)
-        assert root.wait(HANG_S) == 130
-        assert (tmp_path / "report").read_text() == "cut short"
+        try:
+            until("the stage is at work", (tmp_path / "at-work").exists)
+            root.send_signal(signal.SIGTERM)
+            assert root.wait(HANG_S) == 130
+            assert (tmp_path / "report").read_text() == "cut short"
+        finally:
+            root.kill()
