@@ -3,14 +3,14 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUNNER ?= auto
-export SERVER IMAGES RUNNER GPU SKATE_TAG NODES COMFYUI_SOURCE COMFYUI_PORT COMFYUI_LOWVRAM COMFYUI_RESERVE_VRAM PYTHON_IMAGE
+export SERVER RUNNER GPU SKATE_TAG NODES COMFYUI_SOURCE COMFYUI_PORT COMFYUI_LOWVRAM COMFYUI_RESERVE_VRAM PYTHON_IMAGE
 export VIDEO PROMPT RUN OBJECT BBOX FRAME
 # values reach the shell through the environment, so that quotes in them are harmless
 run_option = $(if $(RUN),--run "$$RUN")
 box_option = $(if $(OBJECT),--object "$$OBJECT") $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock clean doctor sbom images-save images-load
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -45,50 +45,47 @@ up: ## [PUBLISH=1]: start ComfyUI's container and leave it running; PUBLISH=1 on
 down: ## stop it
 	@$(PYTHON) -m runner.docker down
 
-test: ## everything that this machine can run; [TESTS=path] [ARGS="-k name"]
-	@$(PYTHON) -m runner.dev pytest $(or $(TESTS),tests) $(ARGS)
+test: ## the tests of every module, in at most 10 minutes; [TESTS=path: all of those] [ARGS="-k name"]
+	@$(PYTHON) -m runner.tools pytest $(or $(TESTS),tests --ignore=tests/containers -m "not slow") $(ARGS)
+
+test-all: ## everything that this machine can run: the slow tests and the containers' too; [ARGS="-k name"]
+	@$(PYTHON) -m runner.tools pytest tests $(ARGS)
 
 lint: ## ruff and mypy --strict
-	@$(PYTHON) -m runner.dev ruff check .
-	@$(PYTHON) -m runner.dev ruff format --check .
-	@$(PYTHON) -m runner.dev mypy
+	@$(PYTHON) -m runner.tools ruff check .
+	@$(PYTHON) -m runner.tools ruff format --check .
+	@$(PYTHON) -m runner.tools mypy
 
 weights: ## [PROFILE="tracker pose"] [CHECK=1]: fetch or verify model files; ARGS=--list shows them
-	@$(PYTHON) -m runner.weights $(foreach p,$(PROFILE),--profile $(p)) $(if $(CHECK),--check) $(ARGS)
+	@$(PYTHON) -m runner.tools weights $(foreach p,$(PROFILE),--profile $(p)) $(if $(CHECK),--check) $(ARGS)
 
 frame: ## VIDEO=clip.mp4 [FRAME=n] [ARGS="-o file.png"]: that frame with a pixel grid, to read a box from
 	@$(if $(VIDEO),,echo "error: name the clip: make frame VIDEO=clip.mp4 FRAME=n" >&2; exit 2;) \
-	$(PYTHON) -m runner.frame -i "$$VIDEO" --frame "$${FRAME:-0}" $(ARGS)
+	$(PYTHON) -m runner.tools frame -i "$$VIDEO" --frame "$${FRAME:-0}" $(ARGS)
 
 bench-tracker: ## SAM 2.1 here against upstream's plain loop: throughput and memory growth; ARGS="--frames 300"
-	@$(PYTHON) -m runner.dev bench.tracker $(ARGS)
+	@$(PYTHON) -m runner.tools bench.tracker $(ARGS)
 
 bench-posegen: ## RTMW here against rtmlib's own loop: throughput and memory growth; ARGS="--gmacs 4"
-	@$(PYTHON) -m runner.dev bench.posegen $(ARGS)
+	@$(PYTHON) -m runner.tools bench.posegen $(ARGS)
 
 bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at three lengths; ARGS="--frames 81"
-	@$(PYTHON) -m runner.dev bench.reskin $(ARGS)
+	@$(PYTHON) -m runner.tools bench.reskin $(ARGS)
 
 bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
-	@$(PYTHON) -m runner.dev bench.evaluator $(ARGS)
+	@$(PYTHON) -m runner.tools bench.evaluator $(ARGS)
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
-	@$(PYTHON) -m runner.dev bench.memory
+	@$(PYTHON) -m runner.tools bench.memory
 
 lock: ## compile every requirements.in into its hashed requirements.lock
-	@$(PYTHON) -m runner.lock
+	@$(PYTHON) -m runner.locks
+
+reference: ## write docs/reference/commands.md and handoff/commands.json, after a change of any command's options
+	@$(PYTHON) -m runner.tools docs.make_reference
 
 clean: ## remove the environments and downloads (not the runs)
 	rm -rf .envs data/cache
 
 doctor: ## [PROFILE="tracker reskin"] [SERVER=host:port]: what this machine lacks for RUNNER, each with what mends it
 	@$(PYTHON) -m runner.doctor $(PROFILE)
-
-sbom: ## [STAGES="tracker posegen"]: every package, version and licence of the images, into data/sbom
-	@$(PYTHON) -m runner.sbom $(STAGES)
-
-images-save: ## [IMAGES=file.tar]: the images as one file with its SHA-256, for a machine without a network
-	@$(PYTHON) -m runner.archive save "$${IMAGES:-}"
-
-images-load: ## [IMAGES=file.tar]: check that file and load the images from it
-	@$(PYTHON) -m runner.archive load "$${IMAGES:-}"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.turns import take_turns
-from evaluator.cli import evaluate
+from evaluator.cli import command
 from evaluator.retrack import Setup, retrack
 from handoff.box import Box
 from handoff.errors import GateFailed
@@ -103,7 +103,7 @@ def main(part: str, run: Path, place: list[str]) -> None:
             decode_and_track(run, int(place[3]), Box(*map(float, place[1].split(","))))
         else:
             files = ["-original", str(run / "mask.mp4"), "-generated", str(run / GENERATED)]
-            evaluate.main([*files, *place, "--backend", "embedded", "--force"], standalone_mode=False)
+            command.main([*files, *place, "--backend", "embedded", "--force"], standalone_mode=False)
     print("done", flush=True)
 
 

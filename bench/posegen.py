@@ -39,10 +39,13 @@ from handoff.errors import GateFailed, MissingError
 from handoff.ingest import ingest
 from handoff.run import Run
 from handoff.video import probe, read_frames
+from posegen.choice import EVERY
+from posegen.detect.detections import detect_clip
+from posegen.detect.yolox import open_detector
 from posegen.extractor import SkaterPoseExtractor
-from posegen.models import DETECTORS, open_detector
+from posegen.models import DETECTORS
 from posegen.rtmw_backend import RtmwBackend
-from posegen.stage import EVERY, detect_clip, find
+from posegen.stage import find
 
 SHARED = ROOT.parent / "shared"
 NAMES = ("ours", "rtmlib")
@@ -58,11 +61,10 @@ def ours(folder: Path) -> dict[str, int]:
     backend = RtmwBackend()
     _ = backend.network  # loaded now
     begin()
-    detections, _ = detect_clip(run, DETECTORS["nano"], detector)
-    found = find(run, detections, "skateboard")
-    backend.boxes = found.boxes
-    poses = list(SkaterPoseExtractor(backend).extract(read_frames(run.source)))
-    crops = sum(box is not None for box in found.boxes)
+    detections, _ = detect_clip(run, DETECTORS["nano"], detector, EVERY)
+    boxes = find(run, detections, "skateboard").skater.boxes
+    poses = list(SkaterPoseExtractor(backend).extract(read_frames(run.source), boxes))
+    crops = sum(box is not None for box in boxes)
     return {"frames": len(poses), "crops": crops, "detections": -(-len(poses) // EVERY)}
 
 

@@ -28,6 +28,7 @@ import os
 import re
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -37,10 +38,11 @@ import click
 import numpy as np
 
 from bench.memory import peak_mb
+from bench.scenes import textured
 from handoff.ingest import ingest
 from handoff.masks import Mask
 from handoff.run import Run
-from handoff.video import VideoWriter
+from handoff.video import Frame, VideoWriter
 from reskin.comfy.client import ServerFile
 from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.comfy.progress import Listener
@@ -54,8 +56,6 @@ from runner.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir
-from tests.helpers import Frame, textured, write_clip
-from tests.reskin.backstage import history, processes_of
 
 MEMORY_LENGTHS = (1, 3, 9)
 WIDTH, HEIGHT, FPS = 832, 480, Fraction(24)
@@ -109,7 +109,10 @@ def make_run(folder: Path, frames: int) -> Run:
         drawn[person] = drawn[person] // 2
         return drawn
 
-    run = ingest(write_clip(folder / "clip.mp4", map(picture, range(frames)), fps=FPS), folder / "run")
+    with VideoWriter(folder / "clip.mp4", FPS, WIDTH, HEIGHT, crf=10) as clip:
+        for index in range(frames):
+            clip.write(picture(index))
+    run = ingest(folder / "clip.mp4", folder / "run")
     for name, sides in things.items():
         with VideoWriter(run.path(name), FPS, WIDTH, HEIGHT, mode="mask") as writer:
             for index in range(frames):
@@ -137,6 +140,13 @@ def one_round(run: Run, address: str, output: Path) -> dict[str, float]:
     return {"overhead_s": overhead, "server_s": server, **parts, "local_s": overhead - sum(parts.values())}
 
 
+def history(address: str) -> dict[str, Any]:
+    """Every job that the server has ended."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before a local server
+    with direct.open(f"http://{address}/history", timeout=60) as answer:
+        return dict(json.load(answer))
+
+
 def executed_s(messages: list[list[Any]]) -> float:
     """How long the server executed a job, by the time stamps (ms) that it noted itself."""
     stamps = {name: data["timestamp"] for name, data in messages if "timestamp" in data}
@@ -155,8 +165,13 @@ def server(folder: Path) -> Iterator[str]:
 
 
 def server_peak_mb(address: str) -> float:
-    """The most that the server's process ever held, MB."""
-    found = [re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in processes_of(address)]
+    """The most that the server's process ever held, MB; it is known by its port."""
+    port, found = address.split(":")[1].encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            if b"main.py" in arguments and port in arguments:
+                found.append(re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text()))
     return max((int(each.group(1)) / 1024 for each in found if each), default=0.0)
 
 

@@ -1,4 +1,4 @@
-"""What smoothing does to the keypoints of runs: python -m runner.dev bench.smoothing data/runs/NAME/pose.json ...
+"""What smoothing does to the keypoints of runs: python -m runner.tools bench.smoothing data/runs/NAME/pose.json ...
 
 It starts from the keypoints as the model gave them. For each file and method:
 - jitter: the second difference of shoulders and hips, px a frame squared, median and 95th percentile: of a trunk, most
@@ -16,16 +16,16 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.poses import N_KEYPOINTS, Person, read_pose_header, read_poses
-from posegen.extractor import FramePose
+from handoff.poses import N_KEYPOINTS, Person, read_poses
+from posegen.backend import FramePose
+from posegen.choice import METHODS
 from posegen.keypoints import KPT_THR
-from posegen.smooth import METHODS, smooth
+from posegen.smooth import smooth
 
 TRUNK = [5, 6, 11, 12]
 WRISTS = [9, 10]
@@ -86,12 +86,11 @@ def main(paths: list[Path]) -> None:
     """Print one line a file and method, then all as JSON."""
     result = {}
     for path in paths:
-        fps = Fraction(read_pose_header(path)["fps"])
         poses = [FramePose(_unsmoothed(people)) for people in read_poses(path)]
-        raw = _ways(smooth(poses, "none", fps))
+        raw = _ways(smooth(poses, "none"))
         for method in METHODS:
             name = f"{path.parent.name} {method}"
-            result[name] = figures(raw, _ways(smooth(poses, method, fps)))
+            result[name] = figures(raw, _ways(smooth(poses, method)))
             print(name, result[name], flush=True)
     print(json.dumps(result))
 

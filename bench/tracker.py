@@ -35,6 +35,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.scenes import moving_scene
+from bench.standin import small_predictor, write_checkpoint
 from bench.turns import answer, start, take_turns
 from handoff.box import Box
 from handoff.errors import GateFailed
@@ -42,7 +44,6 @@ from handoff.files import sha256_tree
 from handoff.masks import MaskSequenceWriter
 from handoff.threads import Behind
 from handoff.video import ClipInfo, VideoWriter, probe, read_frames
-from tests.sam2.standin import moving_scene, small_predictor, write_checkpoint
 from tracker.sam2.frames import ClipFrames
 from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session

@@ -1,4 +1,4 @@
-"""Fetch packages of ComfyUI nodes by commit: python fetch_nodes.py --into DIR --bom FILE [NAME ... | all]
+"""Fetch packages of ComfyUI nodes by commit: python fetch_nodes.py --into DIR [NAME ... | all]
 
 Standard library and git only: it runs in a build stage of the comfyui image, outside every virtual environment. What it
 fetches is named in packages.toml, and nothing else can be had: a name, not an address, is all that it takes.
@@ -7,7 +7,6 @@ fetches is named in packages.toml, and nothing else can be had: a name, not an a
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -121,39 +120,6 @@ def fetch(name: str, url: str, commit: str, into: Path) -> Path:
     return target
 
 
-def bill_of_materials(server: Package, nodes: dict[str, Package]) -> dict[str, Any]:
-    """Return a CycloneDX 1.5 document of what came from git: ComfyUI and the packages of nodes.
-
-    No package manager knows of these, so a scanner of the image finds them only where the image says so. It is for that
-    scanner to read; the list of the whole image is the scanner's. server: version, url, commit, licence.
-    """
-    components = {"ComfyUI": server} | {name: {"version": node["commit"], **node} for name, node in nodes.items()}
-    return {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.5",
-        "version": 1,
-        "components": [
-            {
-                "type": "application",
-                "name": name,
-                "version": each["version"],
-                "purl": _purl(each["url"], each["commit"]),
-                "licenses": [{"license": {"id": each["licence"]}}],
-                "externalReferences": [{"type": "vcs", "url": each["url"]}],
-            }
-            for name, each in components.items()
-        ],
-    }
-
-
-def _purl(url: str, commit: str) -> str:
-    """Name a commit as a package URL: pkg:github/owner/name@commit, or pkg:generic for any other host."""
-    found = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+?)(?:\.git)?", url)
-    if found:
-        return f"pkg:github/{found[1].lower()}/{found[2].lower()}@{commit}"
-    return f"pkg:generic/{url.rstrip('/').rsplit('/', 1)[-1]}@{commit}"
-
-
 def main(arguments: list[str]) -> int:
     """Fetch what is named; print one line a package."""
     parser = argparse.ArgumentParser(prog="fetch_nodes.py", description="Fetch pinned packages of ComfyUI nodes.")
@@ -163,11 +129,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--into", type=Path, required=True, metavar="DIR", help="the folder that gets a folder for each"
     )
-    parser.add_argument(
-        "--bom", type=Path, metavar="FILE", help="write what came from git as CycloneDX (NAME.cdx.json)"
-    )
     parser.add_argument("--packages", type=Path, default=HERE / "packages.toml", metavar="FILE", help="the pins")
-    parser.add_argument("--pins", type=Path, default=HERE / "pins.toml", metavar="FILE", help="ComfyUI's own pin")
     options = parser.parse_args(arguments)
     try:
         packages = read_packages(options.packages)
@@ -177,11 +139,6 @@ def main(arguments: list[str]) -> int:
             fetch(name, packages[name]["url"], packages[name]["commit"], options.into)
             print(f"{name} at {packages[name]['commit']} ({packages[name]['licence']})", flush=True)
         (options.into / PATHS).write_text("image:\n  custom_nodes: .\n")
-        if options.bom:
-            pins = read_toml(options.pins)
-            server = {"version": pins["version"], **pins["git"], **read_toml(options.packages)["server"]}
-            document = bill_of_materials(server, {name: packages[name] for name in names})
-            options.bom.write_text(json.dumps(document, indent=2) + "\n")
     except FetchError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

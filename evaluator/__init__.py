@@ -1,1 +1,29 @@
-"""Pass 4: track the new object in the generated clip and prove that it fills the old outline, frame by frame."""
+"""Pass 4: track the new object in the generated clip and prove that it fills the old outline, frame by frame.
+
+    from evaluator import calculate_iou
+    calculate_iou(mask_a, mask_b)  # two masks as anyone has them, 0.0 to 1.0
+
+`python -m evaluator` is the command. To read the stage: cli.py (options), stage.py (one evaluation), gate.py (what
+passes), then inputs.py (what is read), retrack.py (P), figures.py (what is measured) and report/.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evaluator.gate import calculate_iou
+
+__all__ = ["THRESHOLD", "calculate_iou"]
+
+THRESHOLD = 0.90
+"""A frame passes when its IoU is greater than this; equal fails."""
+
+
+def __getattr__(name: str) -> object:
+    """Import OpenCV only where it is needed: the command's options name the threshold."""
+    if name == "calculate_iou":
+        from evaluator.gate import calculate_iou
+
+        return calculate_iou
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,14 @@
-"""python -m evaluator"""
+"""Run the stage: python -m evaluator -original MASK -generated VIDEO."""
 
-from evaluator.cli import evaluate
-from handoff.command import main
+import sys
 
-main(evaluate)
+from handoff.helptext import answer_without
+
+try:
+    from evaluator.cli import command
+    from handoff.command import main
+except ImportError as error:
+    sys.exit(answer_without("evaluator", error))
+
+if __name__ == "__main__":
+    main(command)

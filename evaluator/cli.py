@@ -1,58 +1,107 @@
-"""evaluate_iou.py: the command of the evaluator stage."""
+"""python -m evaluator: every option with an example, and the command.
+
+Nothing heavy is imported before there is work: --help and a line that cannot be right need neither OpenCV nor torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from evaluator.gate import THRESHOLD
-from evaluator.inputs import gather
-from evaluator.report.result import Result
-from evaluator.report.texts import FILES, OVERLAY
-from evaluator.retrack import choose_setup
-from evaluator.stage import Evaluation, Wishes, compare_masks, run_of
+from evaluator import THRESHOLD
+from evaluator.report import FILES, JSON, OVERLAY
 from handoff.box import Box
-from handoff.command import BOX, FiniteRange
+from handoff.command import BOX, FiniteRange, Option, with_options
 from handoff.errors import InputError, UsageError
-from tracker.sam2.backend import DEVICES, MODELS
-from tracker.selection import BACKENDS, TrackerChoice
+
+if TYPE_CHECKING:
+    from evaluator.report.result import Result
 
 GATE_FAILED = 1
+BACKENDS, DEVICES = ("auto", "embedded", "sam2"), ("auto", "cuda", "cpu")
+MODELS = ("tiny", "small", "base_plus", "large")
+"""The tracker's own names, which a test holds to: importing them from it would import OpenCV."""
 _PATH = click.Path(path_type=Path)
 
+_OPTIONS: tuple[Option, ...] = (
+    (
+        ("-original", "--original"),
+        {"required": True, "type": _PATH},
+        "The original object mask, a video or a folder of PNG files, e.g. -original mask.mp4",
+    ),
+    (("-generated", "--generated"), {"type": _PATH}, "The generated clip, e.g. -generated output.mp4"),
+    (
+        ("--generated-mask",),
+        {"type": _PATH},
+        "Score this mask in place of a clip; nothing is tracked, e.g. --generated-mask found.mp4",
+    ),
+    (
+        ("-bbox", "--bbox"),
+        {"type": BOX},
+        "The object's box in pixels, in place of the run's own places in its shot, e.g. -bbox 120,200,260,240",
+    ),
+    (
+        ("--frame",),
+        {"type": click.IntRange(0)},
+        "The frame of -bbox, e.g. --frame 4  [default: 0, or where it is the box of the run's own prompt, its frame]",
+    ),
+    (
+        ("--backend",),
+        {"type": click.Choice(BACKENDS), "default": "auto", "show_default": True},
+        "What tracks. auto: the tracker that made the original mask, e.g. --backend sam2",
+    ),
+    (
+        ("--model",),
+        {"type": click.Choice(MODELS)},
+        "The size of SAM 2.1, where another tracker is meant, e.g. --model tiny",
+    ),
+    (
+        ("--device",),
+        {"type": click.Choice(DEVICES), "default": "auto", "show_default": True},
+        "Where SAM 2.1 runs. auto: on the GPU where there is one, e.g. --device cpu",
+    ),
+    (
+        ("--threshold",),
+        {"type": FiniteRange(0, 1), "default": THRESHOLD, "show_default": True},
+        "A frame passes above this IoU, e.g. --threshold 0.95",
+    ),
+    (
+        ("--calibrate",),
+        {"is_flag": True},
+        "Measure the noise floor too: track in the source itself, encoded again, e.g. --calibrate",
+    ),
+    (("--pose",), {"type": _PATH}, "The source's skeletons; else the run's, e.g. --pose pose.json"),
+    (
+        ("--generated-pose",),
+        {"type": _PATH},
+        "The generated clip's skeletons, to compare the two, e.g. --generated-pose new/pose.json",
+    ),
+    (
+        ("--output",),
+        {"type": _PATH},
+        "The report's folder, e.g. --output report  [default: report/ beside the generated clip]",
+    ),
+    (
+        ("--format", "formats"),
+        {"type": click.Choice(list(FILES)), "multiple": True},
+        "A report to write, repeatable; json is always written, e.g. --format junit --format summary  [default: all]",
+    ),
+    (("--check",), {"is_flag": True}, "Only say whether it can be evaluated: exit code 0, 2 or 3, e.g. --check"),
+    (("--force",), {"is_flag": True}, "Evaluate again even where nothing has changed, e.g. --force"),
+)
 
-@click.command(context_settings={"show_default": True})
-@click.option("-original", "--original", required=True, type=_PATH, help="Mask video or PNG folder.")
-@click.option("-generated", "--generated", type=_PATH, help="The generated clip, output.mp4.")
-@click.option("--generated-mask", type=_PATH, help="Score this mask instead of tracking again.")
-@click.option(
-    "-bbox",
-    "--bbox",
-    type=BOX,
-    help="The object's box, px, for its shot; else as in run.json, else the first mask's.",
-)
-@click.option("--frame", type=click.IntRange(0), help="The frame of -bbox; else the original's prompt frame.")
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", help="auto: the original mask's own tracker.")
-@click.option("--model", type=click.Choice(list(MODELS)), help="The size of SAM 2.1, where another tracker is meant.")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where SAM 2.1 runs.")
-@click.option("--threshold", type=FiniteRange(0, 1), default=THRESHOLD, help="A frame passes above this IoU.")
-@click.option(
-    "--calibrate", is_flag=True, help="Measure the noise floor too: track in the source itself, encoded again."
-)
-@click.option("--pose", type=_PATH, help="The source's pose.json; else the run's.")
-@click.option("--generated-pose", type=_PATH, help="The generated clip's pose.json: compare the two skeletons.")
-@click.option("--output", type=_PATH, help="Report folder; else report/ beside the generated clip.")
-@click.option(
-    "--format",
-    "formats",
-    type=click.Choice(list(FILES)),
-    multiple=True,
-    help="A report to write, may be repeated; else all. json is always written.",
-)
-@click.option("--check", is_flag=True, help="Only say whether all this can be evaluated: exit code 0, 2 or 3.")
-@click.option("--force", is_flag=True, help="Evaluate again even where nothing has changed.")
-def evaluate(
+
+def evaluator_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a click command all options of the evaluator."""
+    return with_options(*_OPTIONS)(function)
+
+
+@click.command("evaluator")
+@evaluator_options
+def command(
     original: Path,
     generated: Path | None,
     generated_mask: Path | None,
@@ -77,36 +126,46 @@ def evaluate(
     IoU > THRESHOLD against every frame. Exit code 0: all pass, 1: the gate fails, 2: bad input, 3: something needed is
     missing. With --generated-mask two masks are compared, and nothing is tracked.
 
-    Example: python -m evaluator -original mask.mp4 -generated output.mp4
+    \b
+    python -m evaluator -original mask.mp4 -generated output.mp4
+    python -m evaluator -original masks/ --generated-mask found/ --output report
     """
     if not original.exists():
         raise InputError(f"there is no mask {original}; make one with extract_physics.py, or check the path.")
-    if generated is not None and generated_mask is not None:
-        raise UsageError("give either -generated VIDEO or --generated-mask MASK, not both.")
-    wishes = Wishes(threshold, frozenset({"json", *(formats or FILES)}), calibrate, force)
-    if generated is not None:
-        run = run_of(original)
-        material = gather(original, generated, run, pose, generated_pose)
-        setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
-        job = Evaluation(material, setup, output or generated.parent / "report", wishes, click.echo)
-        job.check()
-        if check:
-            return 0
-        click.echo(setup.line())
-        return _close(job.result(), job.report)
-    if generated_mask is None:
-        raise UsageError("give either -generated VIDEO or --generated-mask MASK.")
-    only_for_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check}
-    _refuse_with_masks(**only_for_clips, pose=pose, generated_pose=generated_pose)
-    if OVERLAY in formats:
-        raise UsageError("overlay.mp4 shows clips, and two masks have none; leave out --format overlay.")
-    return _close(compare_masks(original, generated_mask, wishes, output, click.echo), output)
+    reports = frozenset({JSON, *(formats or FILES)})
+    if generated is None and generated_mask is not None:
+        only_for_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check}
+        _refuse_with_masks(formats, **only_for_clips, pose=pose, generated_pose=generated_pose)
+        from evaluator.stage import Wishes, compare_masks  # here, not above: it brings OpenCV
+
+        result = compare_masks(original, generated_mask, Wishes(threshold, reports), output, click.echo)
+        return _close(result, output)
+    if generated is None or generated_mask is not None:
+        raise UsageError("give either -generated VIDEO or --generated-mask MASK, one of the two.")
+    from evaluator.inputs import gather  # here, not above: these bring OpenCV, and torch where SAM 2.1 tracks
+    from evaluator.retrack import choose_setup
+    from evaluator.stage import Evaluation, Wishes, run_of
+    from tracker.selection import TrackerChoice
+
+    run = run_of(original)
+    material = gather(original, generated, run, pose, generated_pose)
+    setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
+    report = output or generated.parent / "report"
+    job = Evaluation(material, setup, report, Wishes(threshold, reports, calibrate, force), click.echo)
+    job.check()
+    if check:
+        return 0
+    for line in setup.lines():
+        click.echo(line)
+    return _close(job.result(), report)
 
 
-def _refuse_with_masks(**options: object) -> None:
+def _refuse_with_masks(formats: tuple[str, ...], **options: object) -> None:
     for name, value in options.items():
         if value not in (None, False):
             raise UsageError(f"--{name.replace('_', '-')} is for a generated clip; --generated-mask is not tracked.")
+    if OVERLAY in formats:
+        raise UsageError("overlay.mp4 shows clips, and two masks have none; leave out --format overlay.")
 
 
 def _close(result: Result, report: Path | None) -> int:

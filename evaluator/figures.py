@@ -1,25 +1,13 @@
-"""What a frame's two masks say beside the gate's IoU: G, the original outline, and P, the new object's.
+"""A frame's figures beside the gate's IoU, each as its definition has it. Nothing here decides anything.
 
-Masks are (H, W) bool. Where a figure is not defined (nothing to divide by), it is None.
+G is the original outline, P the new object's; masks are (H, W) bool, pictures (H, W, 3) uint8 RGB. A figure that is not
+defined (nothing to divide by) is None. In this order:
 
-Boundary F of DAVIS: how well two outlines agree, within a tolerance of 0.8 % of the frame's diagonal.
-
-The definition is that of davis2017-evaluation, `db_eval_boundary` (Perazzi et al., CVPR 2016): a pixel is boundary
-where the mask differs from its neighbour to the right, below, or below right; it is matched where the other boundary
-has a pixel within a disk around it; F is the harmonic mean of the two matched shares. The values are the same, only
-sooner: nothing but the box around both masks is looked at, and the disk is looked through only where two squares
-cannot tell.
-
-The skater kept: how near the skeleton found in the generated clip is to the one found in the source.
-
-OKS is COCO's object keypoint similarity, cocodataset.org/#keypoints-eval: the mean over keypoints of exp(-d^2 / (2
-s^2 k^2)) with k = 2 sigma, here over the 17 body keypoints, with s^2 the area of the person's box. PCK@0.2 is the
-share of them that lie within 0.2 of the box's longer side (Yang and Ramanan, 2013). Only keypoints that the source
-shows count; one that the generated clip does not show is wrong.
-
-The background kept: PSNR and SSIM of two pictures where neither object nor skater is.
-
-The skater's body from the skeleton, where there is no mask of him: limbs as capsules, the trunk filled.
+    shape                   what the two outlines say: boundary F, drift, what one pixel costs, clip
+    boundary_f              DAVIS's boundary measure
+    psnr_db, ssim           the background kept: two pictures where neither object nor skater is
+    compare_skeletons       the skater kept: OKS and PCK of his skeleton in both clips
+    body_mask               the skater's outline from his skeleton, where there is no mask of him
 """
 
 from __future__ import annotations
@@ -36,22 +24,6 @@ from numpy.typing import NDArray
 from handoff.masks import Mask, as_bytes, count
 from handoff.poses import Person
 from handoff.video import Frame
-
-
-def _centroid(mask: Mask) -> tuple[float, float]:
-    moments = cv2.moments(as_bytes(mask), binaryImage=True)
-    return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
-
-
-def _shifted_iou(mask: Mask) -> float:
-    """Return the lowest IoU of a mask with itself moved by one pixel, of the four directions.
-
-    mask: with an empty row and column on every side. Left and right lose the same pixels, and so do up and down.
-    """
-    pairs = ((mask[:, 1:], mask[:, :-1]), (mask[1:], mask[:-1]))
-    area = count(mask)
-    shared = min(count(here & there) for here, there in pairs)
-    return shared / (2 * area - shared)
 
 
 @dataclass(frozen=True)
@@ -90,6 +62,22 @@ def shape(original: Mask, generated: Mask, skater: Mask | None) -> Shape:
     )
 
 
+def _centroid(mask: Mask) -> tuple[float, float]:
+    moments = cv2.moments(as_bytes(mask), binaryImage=True)
+    return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+
+
+def _shifted_iou(mask: Mask) -> float:
+    """Return the lowest IoU of a mask with itself moved by one pixel, of the four directions.
+
+    mask: with an empty row and column on every side. Left and right lose the same pixels, and so do up and down.
+    """
+    pairs = ((mask[:, 1:], mask[:, :-1]), (mask[1:], mask[:-1]))
+    area = count(mask)
+    shared = min(count(here & there) for here, there in pairs)
+    return shared / (2 * area - shared)
+
+
 TOLERANCE = 0.008
 """Of the frame's diagonal (davis2017-evaluation, bound_th)."""
 
@@ -104,7 +92,7 @@ def tolerance_px(height: int, width: int) -> int:
 def boundary(mask: Mask) -> Mask:
     """Return the boundary pixels of a mask (H, W) bool: those unlike their right, lower or lower right neighbour.
 
-    A neighbour outside the frame counts as alike.
+    A neighbour outside the frame counts as alike (DAVIS).
     """
     height, width = mask.shape
     padded = np.empty((height + 1, width + 1), bool)
@@ -148,10 +136,15 @@ def _matched(points: _Bytes, other: _Bytes, reach: int) -> float:
 
 
 def boundary_f(original: Mask, generated: Mask, reach: int) -> float:
-    """Return the boundary F, 0..1, of two masks (h, w) bool.
+    """Return the boundary F, 0..1, of two masks (h, w) bool: how well their outlines agree, within `reach` px.
 
-    reach: `tolerance_px` of the whole frame. The masks may be cut out of the frame with `crop_around`. Two masks
-    without a boundary agree (1.0); one without and one with do not (0.0).
+    davis2017-evaluation's `db_eval_boundary` (Perazzi et al., CVPR 2016): a pixel of a `boundary` is matched where the
+    other boundary has a pixel within a disk around it; F is the harmonic mean of the two matched shares. The values
+    are the same, only sooner: the disk is looked through only where rectangles cannot tell, and the masks may be cut
+    out of the frame with `crop_around`. Two masks without a boundary agree (1.0); one without and one with do not
+    (0.0).
+
+    reach: `tolerance_px` of the whole frame.
     """
     first, second = boundary(generated).view(np.uint8), boundary(original).view(np.uint8)
     some = bool(cv2.countNonZero(first)), bool(cv2.countNonZero(second))
@@ -159,63 +152,6 @@ def boundary_f(original: Mask, generated: Mask, reach: int) -> float:
         return 1.0 if some == (False, False) else 0.0
     precision, recall = _matched(first, second, reach), _matched(second, first, reach)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-N_BODY = 17
-SIGMAS = np.array(
-    [26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89], np.float64
-) / 1000  # fmt: skip
-"""Per-keypoint spread of human annotators: COCO's, which COCO-WholeBody takes over for the body."""
-SEEN = 0.3
-"""A keypoint of the source with a score above this counts: the threshold that DWPose and VACE draw by."""
-PCK_SHARE = 0.2
-
-Floats = NDArray[np.float64]
-
-
-def surest(people: Sequence[Person]) -> Person | None:
-    """Return the person with the highest mean body score, or None where nobody was found."""
-    return max(people, key=lambda person: float(person.scores[:N_BODY].mean()), default=None)
-
-
-def _distances(source: Person, generated: Person) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return how far each body keypoint moved, px, inf where it is gone; and which of them count."""
-    counts = source.scores[:N_BODY] > SEEN
-    moved = np.linalg.norm(source.keypoints[:N_BODY].astype(np.float64) - generated.keypoints[:N_BODY], axis=1)
-    return np.where(generated.scores[:N_BODY] > 0, moved, np.inf), counts
-
-
-def _size(person: Person) -> tuple[float, float]:
-    return max(person.box.width, 1.0), max(person.box.height, 1.0)
-
-
-def oks(source: Person, generated: Person) -> float:
-    """Return the object keypoint similarity of two skeletons, 0..1; `source` must show a keypoint."""
-    distances, counts = _distances(source, generated)
-    width, height = _size(source)
-    similarity = np.exp(-(distances**2) / (2 * width * height * (2 * SIGMAS) ** 2))
-    return float(similarity[counts].mean())
-
-
-def pck(source: Person, generated: Person) -> float:
-    """Return the share of keypoints within 0.2 of the box's longer side, 0..1; `source` must show a keypoint."""
-    distances, counts = _distances(source, generated)
-    return float((distances <= PCK_SHARE * max(_size(source)))[counts].mean())
-
-
-def compare_skeletons(source: Sequence[Person], generated: Sequence[Person]) -> tuple[float | None, float | None]:
-    """Return OKS and PCK@0.2 of a frame's skater; both None where the source shows no skater.
-
-    The skater is the source's surest person, and of the generated clip's people the one that is nearest to him by OKS;
-    0.0 where there is nobody.
-    """
-    skater = surest(source)
-    if skater is None or not (skater.scores[:N_BODY] > SEEN).any():
-        return None, None
-    if not generated:
-        return 0.0, 0.0
-    nearest = max(generated, key=lambda person: oks(skater, person))
-    return oks(skater, nearest), pck(skater, nearest)
 
 
 MOST_DB = 100.0
@@ -282,6 +218,71 @@ def ssim(first: Frame, second: Frame, where: Mask) -> float | None:
     return total / pixels
 
 
+N_BODY = 17
+SIGMAS = np.array(
+    [26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89], np.float64
+) / 1000  # fmt: skip
+"""Per-keypoint spread of human annotators: COCO's, which COCO-WholeBody takes over for the body."""
+SEEN = 0.3
+"""A keypoint of the source with a score above this counts: the threshold that DWPose and VACE draw by."""
+PCK_SHARE = 0.2
+
+Floats = NDArray[np.float64]
+
+
+def surest(people: Sequence[Person]) -> Person | None:
+    """Return the person with the highest mean body score, or None where nobody was found."""
+    return max(people, key=lambda person: float(person.scores[:N_BODY].mean()), default=None)
+
+
+def _distances(source: Person, generated: Person) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return how far each body keypoint moved, px, inf where it is gone; and which of them count."""
+    counts = source.scores[:N_BODY] > SEEN
+    moved = np.linalg.norm(source.keypoints[:N_BODY].astype(np.float64) - generated.keypoints[:N_BODY], axis=1)
+    return np.where(generated.scores[:N_BODY] > 0, moved, np.inf), counts
+
+
+def _size(person: Person) -> tuple[float, float]:
+    return max(person.box.width, 1.0), max(person.box.height, 1.0)
+
+
+def oks(source: Person, generated: Person) -> float:
+    """Return the object keypoint similarity of two skeletons, 0..1; `source` must show a keypoint.
+
+    COCO's (cocodataset.org/#keypoints-eval): the mean over keypoints of exp(-d^2 / (2 s^2 k^2)) with k = 2 sigma, here
+    over the 17 body keypoints, with s^2 the area of the person's box.
+    """
+    distances, counts = _distances(source, generated)
+    width, height = _size(source)
+    similarity = np.exp(-(distances**2) / (2 * width * height * (2 * SIGMAS) ** 2))
+    return float(similarity[counts].mean())
+
+
+def pck(source: Person, generated: Person) -> float:
+    """Return PCK@0.2, 0..1: the share of keypoints that moved by at most 0.2 of the box's longer side.
+
+    Yang and Ramanan (2013), over the 17 body keypoints; `source` must show one.
+    """
+    distances, counts = _distances(source, generated)
+    return float((distances <= PCK_SHARE * max(_size(source)))[counts].mean())
+
+
+def compare_skeletons(source: Sequence[Person], generated: Sequence[Person]) -> tuple[float | None, float | None]:
+    """Return OKS and PCK@0.2 of a frame's skater; both None where the source shows no skater.
+
+    The skater is the source's surest person, and of the generated clip's people the one that is nearest to him by OKS;
+    0.0 where there is nobody. Only keypoints that the source shows count; one that the generated clip does not show is
+    wrong.
+    """
+    skater = surest(source)
+    if skater is None or not (skater.scores[:N_BODY] > SEEN).any():
+        return None, None
+    if not generated:
+        return 0.0, 0.0
+    nearest = max(generated, key=lambda person: oks(skater, person))
+    return oks(skater, nearest), pck(skater, nearest)
+
+
 LIMBS = (
     ((5, 7), (6, 8), 0.16),  # upper arms
     ((7, 9), (8, 10), 0.14),  # forearms
@@ -299,7 +300,10 @@ _TRUNK = (5, 6, 12, 11)  # shoulders and hips, in a ring
 
 
 def body_mask(people: Sequence[Person], height: int, width: int) -> Mask:
-    """Return the mask (H, W) bool of the surest person's limbs and trunk; all False where nobody was found."""
+    """Return the mask (H, W) bool of the surest person: limbs as capsules, the trunk filled.
+
+    All False where nobody was found.
+    """
     canvas = np.zeros((height, width), np.uint8)
     person = surest(people)
     if person is None:

@@ -1,17 +1,19 @@
-"""The gate: a pure object that is fed masks and says which frames pass. No files, no tracking."""
+"""The gate: a pure object that is fed masks and says which frames pass. No files, no tracking.
+
+`Gate` is fed every frame, `judge` gives the verdict over what it scored. `calculate_iou` is for two masks alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from evaluator import THRESHOLD
 from evaluator.figures import shape
 from handoff.errors import InputError
-from handoff.masks import Mask, overlap
-
-THRESHOLD = 0.90
-"""A frame passes when its IoU is greater than this; equal fails."""
+from handoff.masks import Mask, mask_iou, overlap
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,15 @@ class Verdict:
         """True when every frame passed."""
         return self.failed == 0
 
+    @property
+    def benchmark(self) -> str:
+        """The verdict in one fixed sentence, for scripts that look for it."""
+        if self.passed:
+            return "SUCCESS: Zero-Clipping Benchmark Passed."
+        short = f"{self.threshold:.2f}"
+        threshold = short if float(short) == self.threshold else f"{self.threshold}"
+        return f"FAILED: {self.failed} frames dropped below {threshold} IoU."
+
     def lines(self) -> list[str]:
         """Return the closing lines for the console."""
         closing = [
@@ -96,17 +107,6 @@ class Verdict:
             f"Failures: {self.failed} of {self.frames} frames, the first is frame {self.first_failure}",
             f"Gate: FAIL (IoU > {self.threshold:g} is needed in every frame)",
         ]
-
-
-def decay(values: list[float]) -> float:
-    """Return the mean of a sequence's first quarter less the mean of its last, with DAVIS's quarters.
-
-    Quarters share their border frames, as in davis2017-evaluation's `db_statistics` (whose 8-bit frame numbers, wrong
-    from frame 256 on, are not taken over).
-    """
-    borders = (np.round(np.linspace(1, len(values), 5) + 1e-10) - 1).astype(int)
-    first, last = values[borders[0] : borders[1] + 1], values[borders[3] : borders[4] + 1]
-    return float(np.mean(first) - np.mean(last))
 
 
 class Gate:
@@ -168,3 +168,44 @@ def judge(scores: list[FrameScore], threshold: float) -> Verdict:
         failed=len(failures),
         first_failure=failures[0] if failures else None,
     )
+
+
+def decay(values: list[float]) -> float:
+    """Return the mean of a sequence's first quarter less the mean of its last, with DAVIS's quarters.
+
+    Quarters share their border frames, as in davis2017-evaluation's `db_statistics` (whose 8-bit frame numbers, wrong
+    from frame 256 on, are not taken over).
+    """
+    borders = (np.round(np.linspace(1, len(values), 5) + 1e-10) - 1).astype(int)
+    first, last = values[borders[0] : borders[1] + 1], values[borders[3] : borders[4] + 1]
+    return float(np.mean(first) - np.mean(last))
+
+
+def calculate_iou(mask_a: NDArray[np.bool_ | np.uint8], mask_b: NDArray[np.bool_ | np.uint8]) -> float:
+    """Return |A and B| / |A or B| of two masks (H, W), 0.0 to 1.0; 1.0 when both are empty.
+
+    Each is bool, or uint8 of two levels, whichever: the higher one is the object (0 and 1, 0 and 255, mixed too). Of a
+    single level, 0 is an empty mask and any other a full one. Raises InputError for more levels than two, which have no
+    outline; for other dtypes; for arrays that are not (H, W), and for sizes that differ.
+    """
+    return mask_iou(_two_levels(mask_a), _two_levels(mask_b))
+
+
+def _two_levels(mask: NDArray[np.bool_ | np.uint8]) -> Mask:
+    if not isinstance(mask, np.ndarray) or mask.dtype not in (np.bool_, np.uint8) or mask.ndim != 2:
+        seen = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise InputError(f"a mask is an array (H, W) of bool, or of uint8 with two levels, not {seen}.")
+    if mask.dtype == np.bool_ or not mask.size:
+        return mask.astype(np.bool_, copy=False)
+    low, high = mask.min(), mask.max()
+    if low == high:
+        return mask > 0
+    found: Mask = mask == high
+    if np.count_nonzero(found) + np.count_nonzero(mask == low) != mask.size:
+        levels = np.unique(mask)
+        shown = ", ".join(str(level) for level in levels[:8]) + (", ..." if len(levels) > 8 else "")
+        raise InputError(
+            f"a mask has two levels, and this array has {len(levels)}: {shown}; say which of them are the object, such "
+            "as mask > 127."
+        )
+    return found

@@ -1,8 +1,8 @@
 """P: the new object's mask, found by the tracker that made the original mask, from the same places.
 
-The noise floor: what IoU the second track gives on the source itself, encoded as the output was.
-
-A frame that fails here fails by the ruler. It informs; the verdict never looks at it.
+`choose_setup` decides tracker and places, `retrack` tracks. `floor_ious` is the noise floor: what IoU the same second
+track gives on the source itself, encoded as the output was. A frame that fails there too may fail by the tracker alone;
+the floor informs, and the verdict never looks at it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Setup:
     that a pixel which both claim is decided as it was the first time. shots: as the clip was cut, empty for one.
     keep, fill_px: how masks are tidied, as the original's were. differs: in what the tracker is not the original
     mask's own, None where it is the same or where nobody knows. origin of the places: "flag", "run" or "mask" (the
-    first frame where the original is not empty).
+    first frame where the original is not empty). remarks: sentences for the console on what was decided.
     """
 
     backend: TrackerBackend
@@ -48,13 +48,15 @@ class Setup:
     keep: str = "all"
     fill_px: int = 0
     differs: str | None = None
+    remarks: tuple[str, ...] = ()
 
-    def line(self) -> str:
+    def lines(self) -> list[str]:
         """Return it for the console."""
         first, *more = self.places
         where = f"box {first.box}" if first.box else f"{len(first.points)} point(s)"
         corrections = f", {len(more)} correction(s)" if more else ""
-        return f"tracker: {self.backend.description}; {where} on frame {first.frame}{corrections} (from {self.origin})"
+        said = f"tracker: {self.backend.description}; {where} on frame {first.frame}{corrections} (from {self.origin})"
+        return [*self.remarks, said]
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a report."""
@@ -68,6 +70,64 @@ class Setup:
         if (self.keep, self.fill_px) != ("all", 0):
             more |= {"keep": self.keep, "fill_holes": self.fill_px}
         return tracker | first | more | {"box_from": self.origin, "other_tracker": self.differs}
+
+
+def choose_setup(
+    run: Run | None,
+    original: Path,
+    info: ClipInfo,
+    box: Box | None,
+    frame: int | None,
+    wanted: TrackerChoice | None = None,
+) -> Setup:
+    """Decide tracker and places: what was asked for, else what run.json says, else the first non-empty mask.
+
+    A box without a frame is frame 0's, unless it is the very box of the run's own prompt: then that prompt's frame is
+    meant. It replaces the object's places in its own shot; a shot's mask depends on no other's places.
+    Raises InputError for a box or a frame outside the clip and for a tracker that is not the same, UsageError for a
+    frame without a box, MissingError for missing weights.
+    """
+    stage = run.manifest["stages"].get("tracker", {}) if run else {}
+    recorded, notes = stage.get("params", {}), stage.get("notes", {})
+    starts = [0, *notes.get("cuts", ()), info.frames]
+    shots = tuple(range(a, b) for a, b in itertools.pairwise(starts)) if len(starts) > 2 else ()
+    made_from: tuple[Place, ...] = ()
+    if "frame" in recorded:
+        made_from = (Place.from_json(recorded), *(Place.from_json(each) for each in recorded.get("corrections", ())))
+    remarks = []
+    if box is not None:
+        at, meant = (frame, None) if frame is not None else _frame_of(box, made_from)
+        remarks = [meant] if meant else []
+        elsewhere = [place for place in made_from if any(place.frame in shot and at not in shot for shot in shots)]
+        places, origin = (Place(at, box), *elsewhere), "flag"
+    elif frame is not None:
+        raise UsageError(f"--frame {frame} needs a box on that frame: add -bbox x1,y1,x2,y2.")
+    elif made_from:
+        places, origin = made_from, "run"
+    else:
+        places, origin = (_first_box(original),), "mask"
+    check_places(places, info)
+    wanted = wanted or TrackerChoice()
+    only_a_device = wanted.device != "auto" and wanted == TrackerChoice(device=wanted.device)
+    if only_a_device and recorded.get("backend") == "embedded":
+        remarks.append(f"--device {wanted.device}: the run's own tracker is the embedded one, which knows no devices")
+        wanted = TrackerChoice()
+    backend = choose_backend(recorded, wanted)
+    backend.check(places)
+    skater = tuple(Place.from_json(each) for each in notes.get("skater", ())) if backend.tracks_skater else ()
+    tidy = str(recorded.get("keep", "all")), int(recorded.get("fill_holes", 0))
+    differs = difference(backend, recorded) if "backend" in recorded else None
+    return Setup(backend, places, origin, skater, shots, *tidy, differs, tuple(remarks))
+
+
+def _frame_of(box: Box, made_from: tuple[Place, ...]) -> tuple[int, str | None]:
+    """Return the frame that a box without one is meant for, and what is to be said where that is in question."""
+    own = made_from[0] if made_from else None
+    if own is None or own.frame == 0:
+        return 0, None
+    if own.box == box:
+        return own.frame, f"-bbox {box} is the box of the run's own prompt, so its frame {own.frame} is meant"
+    return 0, f"-bbox {box} is taken for frame 0; the run's own prompt is on frame {own.frame}, --frame names another"
 
 
 def _first_box(original: Path) -> Place:
@@ -91,46 +151,6 @@ def choose_backend(recorded: dict[str, Any], wanted: TrackerChoice) -> TrackerBa
     if wanted.backend == "auto":
         check_same(backend, recorded)
     return backend
-
-
-def choose_setup(
-    run: Run | None,
-    original: Path,
-    info: ClipInfo,
-    box: Box | None,
-    frame: int | None,
-    wanted: TrackerChoice | None = None,
-) -> Setup:
-    """Decide tracker and places: what was asked for, else what run.json says, else the first non-empty mask.
-
-    A box that is asked for replaces the object's places in its own shot; a shot's mask depends on no other's places.
-    Raises InputError for a box or a frame outside the clip and for a tracker that is not the same, UsageError for a
-    frame without a box, MissingError for missing weights.
-    """
-    stage = run.manifest["stages"].get("tracker", {}) if run else {}
-    recorded, notes = stage.get("params", {}), stage.get("notes", {})
-    starts = [0, *notes.get("cuts", ()), info.frames]
-    shots = tuple(range(a, b) for a, b in itertools.pairwise(starts)) if len(starts) > 2 else ()
-    made_from: tuple[Place, ...] = ()
-    if "frame" in recorded:
-        made_from = (Place.from_json(recorded), *(Place.from_json(each) for each in recorded.get("corrections", ())))
-    if box is not None:
-        at = frame if frame is not None else int(recorded.get("frame", 0))
-        elsewhere = [place for place in made_from if any(place.frame in shot and at not in shot for shot in shots)]
-        places, origin = (Place(at, box), *elsewhere), "flag"
-    elif frame is not None:
-        raise UsageError(f"--frame {frame} needs a box on that frame: add -bbox x1,y1,x2,y2.")
-    elif made_from:
-        places, origin = made_from, "run"
-    else:
-        places, origin = (_first_box(original),), "mask"
-    check_places(places, info)
-    backend = choose_backend(recorded, wanted or TrackerChoice())
-    backend.check(places)
-    skater = tuple(Place.from_json(each) for each in notes.get("skater", ())) if backend.tracks_skater else ()
-    tidy = str(recorded.get("keep", "all")), int(recorded.get("fill_holes", 0))
-    differs = difference(backend, recorded) if "backend" in recorded else None
-    return Setup(backend, places, origin, skater, shots, *tidy, differs)
 
 
 def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iterator[Mask]:

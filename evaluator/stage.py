@@ -1,8 +1,8 @@
-"""One evaluation: every frame past the gate, the overlay and the worst frames, in one pass and constant memory.
+"""What one evaluation does: track again, pass every frame through the gate, write the reports.
 
-The evaluator's main job: track again in a generated clip, and score what was found.
-
-One mask sequence against another: no tracking, and no run needed.
+`Evaluation` is that of a generated clip: `check` refuses, `result` does it, as a stage of the run where there is one.
+`compare_masks` holds one mask sequence against another: no tracking, and no run needed. Both score with `Scoring`: one
+pass over everything, in constant memory.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import numpy as np
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.inputs import Material, Sight, check_original, check_run, read_mask_sequence, scan
+from evaluator.report import CHART, FILES, JSON, OVERLAY
 from evaluator.report.chart import write_chart
 from evaluator.report.pictures import OverlayWriter, WorstFrames
 from evaluator.report.result import Result
-from evaluator.report.texts import CHART, FILES, JSON_FILE, OVERLAY, read_json, remove_reports, write_texts
+from evaluator.report.texts import read_json, remove_reports, write_texts
 from evaluator.retrack import Setup, floor_ious, output_crf, retrack
 from evaluator.trust import Trust, trust_of
 from handoff.command import progress
@@ -40,111 +41,6 @@ _DECODED, _WAITING = 2, 4  # frames that are read ahead of the tracker, and that
 _NICE = 2
 
 Say = Callable[[str], object]
-
-
-def kept(sight: Sight) -> Kept:
-    """Measure how well skater and background were kept in a frame, as far as the material allows."""
-    similarity = share = psnr = structure = None
-    if sight.people is not None and sight.generated_people is not None:
-        similarity, share = compare_skeletons(sight.people, sight.generated_people)
-    if sight.source is not None and sight.output is not None:
-        outside = ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
-        psnr, structure = psnr_db(sight.source, sight.output, outside), ssim(sight.source, sight.output, outside)
-    return Kept(similarity, share, psnr, structure)
-
-
-def _picture(sight: Sight, generated: Mask) -> Frame:
-    """Return what stands behind the outlines: the generated frame, or where there is none G and P in grays."""
-    if sight.output is not None:
-        return sight.output
-    gray = sight.original.astype(np.uint8) * np.uint8(60) + generated.astype(np.uint8) * np.uint8(60)
-    return np.repeat(gray[..., None], 3, axis=2)
-
-
-class Scoring:
-    """Score a clip; what was scored before an interruption or an error stays in `scores`.
-
-    reports: names of `evaluator.report.FILES`. say: takes the console line of each frame. Those of an earlier
-    evaluation in `folder` are removed: however this one ends, even by SIGKILL, they are not taken for its own.
-    """
-
-    def __init__(
-        self, material: Material, threshold: float, folder: Path | None, reports: frozenset[str], say: Say
-    ) -> None:
-        self._material, self._gate = material, Gate(threshold)
-        self._folder, self._reports, self._say = folder, reports, say
-        self._worst = WorstFrames()
-        self._floor: list[float] = []
-        if folder is not None:
-            remove_reports(folder)
-
-    @property
-    def scores(self) -> list[FrameScore]:
-        """The frames so far, each with its noise floor where that is known."""
-        pairs = zip(self._gate.scores, self._floor, strict=False)
-        known = [dataclasses.replace(score, floor_iou=floor) for score, floor in pairs]
-        return known + self._gate.scores[len(known) :]
-
-    def score(self, found: Iterator[Mask]) -> None:
-        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
-        with contextlib.ExitStack() as stack:
-            # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
-            stack.enter_context(opencv_on_one_thread())
-            sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED, nice=_NICE)))
-            writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
-
-            def one(item: tuple[Sight, Mask]) -> None:
-                self._one(*item, writer)
-
-            try:
-                with Behind(one, _WAITING, nice=_NICE) as behind:
-                    pairs = zip(sights, found, strict=True)
-                    for pair in progress(pairs, total=self._material.info.frames, desc="evaluate"):
-                        behind.put(pair)
-            except BaseException:
-                if self._gate.scores:
-                    with contextlib.suppress(Exception):  # what stopped the work is what is to be said
-                        stack.close()  # the overlay of the frames so far gets its name
-                raise
-
-    def _overlay(self) -> OverlayWriter:
-        info, folder = self._material.info, self._folder or Path()
-        known = self._material.source is not None
-        return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height, with_source=known)
-
-    def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
-        score = self._gate.feed_frame(sight.original, generated, sight.skater, kept(sight))
-        self._say(score.line())
-        picture = _picture(sight, generated)
-        if CHART in self._reports:
-            self._worst.offer(picture, sight.original, generated, score)
-        if writer is not None:
-            writer.write(sight.source, picture, sight.original, generated, score)
-
-    def calibrate(self, ious: Iterator[float]) -> None:
-        """Take the noise floor, frame by frame."""
-        for iou in ious:
-            self._floor.append(iou)
-
-    def conclude_part(self, how: dict[str, Any], trust: Trust) -> None:
-        """Write the reports of what was scored until something stopped the work, which is still to be raised."""
-        try:
-            result = self.conclude(how, trust)
-        except Exception as error:
-            self._say(f"cut short, and there is no report of it: {error}")
-            return
-        if self._folder is not None:
-            what = f"{len(result.scores)} of {result.expected} frames"
-            self._say(f"cut short: the report in {self._folder} is of {what}")
-
-    def conclude(self, how: dict[str, Any], trust: Trust) -> Result:
-        """Return what came of it and write the reports; of a part of the clip where it was cut short."""
-        result = Result(self.scores, self._gate.threshold, self._material.info.frames, how, trust)
-        if self._folder is not None:
-            write_texts(self._folder, result, self._reports)
-            if CHART in self._reports and result.scores:
-                write_chart(self._folder / FILES[CHART], result, self._worst.thumbnails)
-        return result
 
 
 @dataclass(frozen=True)
@@ -235,7 +131,7 @@ class Evaluation:
             run, f"evaluator/{name}", params=params, inputs=inputs, tools=tools, code=("tracker",), force=force
         ) as stage:
             if stage.unchanged:
-                result = read_json(self.report / JSON_FILE)
+                result = read_json(self.report / FILES[JSON])
                 for score in result.scores:
                     self.say(score.line())
                 return result
@@ -253,18 +149,13 @@ class Evaluation:
 
     def _evaluate(self) -> Result:
         material, wishes, setup = self.material, self.wishes, self.setup
-        session = Scoring(material, wishes.threshold, self.report, wishes.formats, self.say)
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
-        trust = self.trust
-        try:
+        with Scoring(material, wishes, self.report, self.say, how, self.trust) as session:
             session.score(retrack(material.generated, setup, material.info))
             if wishes.calibrate:
-                session.conclude(how, trust)  # the gate's own part stands, whatever becomes of the floor
+                session.conclude()  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)
-        except BaseException:
-            session.conclude_part(how, trust)
-            raise
-        return session.conclude(how, trust)
+        return session.conclude()
 
     def _calibrate(self, session: Scoring) -> int:
         material, source = self.material, self.source_clip()
@@ -273,6 +164,21 @@ class Evaluation:
         floor = floor_ious(material.original, source, material.info, self.setup, crf, self.report)
         session.calibrate(floor)
         return crf
+
+
+def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path | None, say: Say) -> Result:
+    """Score one mask sequence against another: no tracking, no run. InputError where they do not fit together."""
+    made = scan(generated)
+    check_original(original, made, str(generated))
+    info = ClipInfo(made.width, made.height, Fraction(25), made.frames)
+    material = Material(original, generated, info)
+    if report:
+        check_writable(report)
+    how, trust = material.as_json(), _trust_where_known(original)
+    wishes = dataclasses.replace(wishes, formats=wishes.formats - {OVERLAY})
+    with Scoring(material, wishes, report, say, how, trust) as session:
+        session.score(read_mask_sequence(generated))
+    return session.conclude()
 
 
 def _trust_where_known(original: Path) -> Trust:
@@ -286,19 +192,122 @@ def _trust_where_known(original: Path) -> Trust:
     return trust_of(run, original)
 
 
-def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path | None, say: Say) -> Result:
-    """Score one mask sequence against another: no tracking, no run. InputError where they do not fit together."""
-    made = scan(generated)
-    check_original(original, made, str(generated))
-    info = ClipInfo(made.width, made.height, Fraction(25), made.frames)
-    material = Material(original, generated, info)
-    if report:
-        check_writable(report)
-    session = Scoring(material, wishes.threshold, report, wishes.formats - {OVERLAY}, say)
-    how, trust = material.as_json(), _trust_where_known(original)
-    try:
-        session.score(read_mask_sequence(generated))
-    except BaseException:
-        session.conclude_part(how, trust)
-        raise
-    return session.conclude(how, trust)
+class Scoring:
+    """Score a clip; what was scored before an interruption or an error stays in `scores`.
+
+    As a context manager it writes reports of what there is where something stops the work. The reports of an earlier
+    evaluation in `folder` are removed first: however this one ends, even by SIGKILL, they are not taken for its own.
+
+    say: takes the console line of each frame. how, trust: what a report says beside the scores.
+    """
+
+    def __init__(
+        self,
+        material: Material,
+        wishes: Wishes,
+        folder: Path | None,
+        say: Say,
+        how: dict[str, Any],
+        trust: Trust,
+    ) -> None:
+        self._material, self._gate = material, Gate(wishes.threshold)
+        self._folder, self._reports, self._say = folder, wishes.formats, say
+        self._how, self._trust = how, trust
+        self._worst = WorstFrames()
+        self._floor: list[float] = []
+        if folder is not None:
+            remove_reports(folder)
+
+    def __enter__(self) -> Scoring:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is not None:
+            self._conclude_part()
+
+    @property
+    def scores(self) -> list[FrameScore]:
+        """The frames so far, each with its noise floor where that is known."""
+        pairs = zip(self._gate.scores, self._floor, strict=False)
+        known = [dataclasses.replace(score, floor_iou=floor) for score, floor in pairs]
+        return known + self._gate.scores[len(known) :]
+
+    def score(self, found: Iterator[Mask]) -> None:
+        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
+        with contextlib.ExitStack() as stack:
+            # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
+            stack.enter_context(opencv_on_one_thread())
+            sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED, nice=_NICE)))
+            writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
+
+            def one(item: tuple[Sight, Mask]) -> None:
+                self._one(*item, writer)
+
+            try:
+                with Behind(one, _WAITING, nice=_NICE) as behind:
+                    pairs = zip(sights, found, strict=True)
+                    for pair in progress(pairs, total=self._material.info.frames, desc="evaluate"):
+                        behind.put(pair)
+            except BaseException:
+                if self._gate.scores:
+                    with contextlib.suppress(Exception):  # what stopped the work is what is to be said
+                        stack.close()  # the overlay of the frames so far gets its name
+                raise
+
+    def _overlay(self) -> OverlayWriter:
+        info, folder = self._material.info, self._folder or Path()
+        known = self._material.source is not None
+        return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height, with_source=known)
+
+    def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
+        score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight))
+        self._say(score.line())
+        picture = _picture(sight, generated)
+        if CHART in self._reports:
+            self._worst.offer(picture, sight.original, generated, score)
+        if writer is not None:
+            writer.write(sight.source, picture, sight.original, generated, score)
+
+    def calibrate(self, ious: Iterator[float]) -> None:
+        """Take the noise floor, frame by frame."""
+        for iou in ious:
+            self._floor.append(iou)
+
+    def conclude(self) -> Result:
+        """Return what came of it and write the reports; of a part of the clip where it was cut short."""
+        result = Result(self.scores, self._gate.threshold, self._material.info.frames, self._how, self._trust)
+        if self._folder is not None:
+            write_texts(self._folder, result, self._reports)
+            if CHART in self._reports and result.scores:
+                write_chart(self._folder / FILES[CHART], result, self._worst.thumbnails)
+        return result
+
+    def _conclude_part(self) -> None:
+        """Write the reports of what was scored until something stopped the work, which is still to be raised."""
+        try:
+            result = self.conclude()
+        except Exception as error:
+            self._say(f"cut short, and there is no report of it: {error}")
+            return
+        if self._folder is not None:
+            what = f"{len(result.scores)} of {result.expected} frames"
+            self._say(f"cut short: the report in {self._folder} is of {what}")
+
+
+def _kept(sight: Sight) -> Kept:
+    """Measure how well skater and background were kept in a frame, as far as the material allows."""
+    similarity = share = psnr = structure = None
+    if sight.people is not None and sight.generated_people is not None:
+        similarity, share = compare_skeletons(sight.people, sight.generated_people)
+    if sight.source is not None and sight.output is not None:
+        outside = ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
+        psnr, structure = psnr_db(sight.source, sight.output, outside), ssim(sight.source, sight.output, outside)
+    return Kept(similarity, share, psnr, structure)
+
+
+def _picture(sight: Sight, generated: Mask) -> Frame:
+    """Return what stands behind the outlines: the generated frame, or where there is none G and P in grays."""
+    if sight.output is not None:
+        return sight.output
+    gray = sight.original.astype(np.uint8) * np.uint8(60) + generated.astype(np.uint8) * np.uint8(60)
+    return np.repeat(gray[..., None], 3, axis=2)

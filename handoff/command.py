@@ -135,10 +135,10 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-def with_options(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(*options: Option) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Return a decorator that gives a click command these options, in the order in which its help lists them."""
 
-    def add(function: Callable[..., None]) -> Callable[..., None]:
+    def add(function: Callable[..., T]) -> Callable[..., T]:
         for names, settings, text in reversed(options):
             function = click.option(*names, **settings, help=text)(function)
         return function

@@ -3,6 +3,7 @@
     PreserverError
     ├── GateFailed      1  the gate ran and the result is below the threshold
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
+    │   └── MissingFileError 2  a file that is not there; a FileNotFoundError too
     ├── UsageError      2  a command that asks for something impossible
     └── MissingError    3  something needed is not there: weights, server, GPU
         ├── StorageError 3  no space, no permission, a read-only folder
@@ -36,6 +37,10 @@ class InputError(PreserverError):
     """A file, box or run folder that cannot be used as it is."""
 
     exit_code = 2
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """A file to work on that is not there."""
 
 
 class UsageError(PreserverError):
@@ -76,3 +81,14 @@ def storage_errors(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise StorageError(f"cannot write {path}: {reason}, then run the same command again.") from error
+
+
+def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
+    """Return what an error comes from, under those of the packages `wrappers`, which say less and at greater length."""
+    if type(error).__module__.split(".")[0] in wrappers:
+        for inner in (error.__cause__, error.__context__, *error.args):
+            if isinstance(inner, BaseException):
+                found = innermost(inner, wrappers)
+                if type(found).__module__.split(".")[0] not in wrappers:
+                    return found
+    return error

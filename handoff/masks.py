@@ -83,11 +83,16 @@ class Overlap:
 
 
 def overlap(original: Mask, generated: Mask) -> Overlap:
-    """Count the pixels of two masks (H, W) bool; raise InputError when the sizes differ.
+    """Count the pixels of two masks (H, W) bool; raise InputError for other arrays and where the sizes differ.
 
     G xor P is counted in one pass over both, with no third mask; rows above both objects are skipped, and the rest is
     taken in pieces that stay in the processor's cache while they are counted.
     """
+    if not original.dtype == generated.dtype == np.bool_ or original.ndim != 2:
+        raise InputError(
+            f"a mask is an array (H, W) of bool, not {original.dtype} {original.shape} and {generated.dtype} "
+            f"{generated.shape}; of a gray picture take the pixels that are the object, such as picture > 127."
+        )
     if original.shape != generated.shape:
         raise InputError(f"masks of {original.shape} and {generated.shape} (H, W) px cannot be compared.")
     height, width = original.shape
@@ -106,7 +111,7 @@ def overlap(original: Mask, generated: Mask) -> Overlap:
 
 
 def mask_iou(first: Mask, second: Mask) -> float:
-    """Return |A and B| / |A or B| of two masks (H, W) bool; 1.0 when both are empty. InputError when sizes differ."""
+    """Return |A and B| / |A or B| of two masks (H, W) bool, 1.0 when both are empty; the errors are `overlap`'s."""
     return overlap(first, second).iou
 
 

@@ -179,15 +179,6 @@ def _json_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is not a pose file ({error}); extract the pose again.") from error
 
 
-def read_pose_header(path: Path) -> dict[str, Any]:
-    """Return what stands before "frames"; raise InputError for a missing or foreign file or another schema."""
-    with _json_errors(path):
-        header = read_header(path)
-    if header.get("schema") != SCHEMA:
-        raise InputError(f"{path} has schema {header.get('schema')!r}, not {SCHEMA}; extract the pose again.")
-    return header
-
-
 def read_poses(path: Path) -> Iterator[list[Person]]:
     """Yield the people of each frame, in order, one frame in memory at a time.
 

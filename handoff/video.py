@@ -24,7 +24,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from handoff.errors import InputError, UsageError, storage_errors
+from handoff.errors import InputError, MissingFileError, UsageError, storage_errors
 from handoff.files import atomic_file
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
@@ -116,9 +116,9 @@ def is_high_definition(height: int) -> bool:
 
 
 def check_is_file(path: Path) -> None:
-    """Raise InputError unless there is a file of that name, and not a folder."""
+    """Raise MissingFileError where there is no file of that name, InputError where it is a folder."""
     if not path.exists():
-        raise InputError(f"there is no file {path}; check the path.")
+        raise MissingFileError(f"there is no file {path}; check the path.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a video file.")
 

@@ -1,6 +1,14 @@
-"""Run the pose stage: python -m posegen."""
+"""Run the stage: python -m posegen."""
 
-from handoff.command import main
-from posegen.cli import command
+import sys
 
-main(command)
+from handoff.helptext import answer_without
+
+try:
+    from handoff.command import main
+    from posegen.cli import command
+except ImportError as error:
+    sys.exit(answer_without("posegen", error))
+
+if __name__ == "__main__":
+    main(command)

@@ -1,36 +1,30 @@
-"""The options of python -m posegen, each with an example.
+"""The command python -m posegen and all its options, each with an example.
 
-The command: python -m posegen --run DIR [--object NAME].
+Nothing heavy is imported before the options are right; what a run does is in `posegen.stage`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from handoff.box import Box
-from handoff.command import FORCE, INPUT, RUN, Option, progress, with_options
-from handoff.errors import InputError
-from handoff.ingest import ingest
-from handoff.prompts import Prompt, write_prompt
-from handoff.run import Run, Stage, run_stage
-from handoff.video import read_frames
-from posegen.detect.detections import DETECTIONS
-from posegen.detect.skater import Where
-from posegen.draw import STYLES
-from posegen.extractor import SkaterPoseExtractor
-from posegen.keypoints import KPT_THR, MIN_VISIBLE
+from handoff.command import FORCE, INPUT, RUN, Option, with_options
+from handoff.errors import UsageError
+from posegen.choice import (
+    BACKENDS,
+    DEFAULT_OBJECT,
+    DEVICES,
+    EVERY,
+    METHODS,
+    STYLES,
+    PoseChoice,
+    Where,
+    as_another,
+)
 from posegen.models import DEFAULT_DETECTOR, DEFAULT_MODEL, DETECTORS, MODELS
-from posegen.onnx_session import DEVICES
-from posegen.outputs import PoseOutputs
-from posegen.smooth import METHODS, parameters, smooth
-from posegen.stage import DEFAULT_OBJECT, EVERY, NAMES, DetectorChoice, PoseChoice, look, make_backend
 
 
 class _WhereType(click.ParamType[Where]):
@@ -40,9 +34,7 @@ class _WhereType(click.ParamType[Where]):
         return value if isinstance(value, Where) else Where.parse(value)
 
 
-_OPTIONS: tuple[Option, ...] = (
-    RUN,
-    INPUT,
+FOUND_BY: tuple[Option, ...] = (
     (
         ("--object", "thing"),
         {"metavar": "NAME"},
@@ -71,29 +63,42 @@ _OPTIONS: tuple[Option, ...] = (
         "Look for the skater in the whole picture, even where a detector's weights are there, e.g. --no-detector",
     ),
     (
-        ("--backend",),
-        {"type": click.Choice(NAMES), "default": "auto", "show_default": True},
+        ("--pose-backend", "--backend", "backend"),
+        {"type": click.Choice(BACKENDS), "default": BACKENDS[0], "show_default": True},
         "What finds the skeleton. auto: RTMW where its weights and the detector's are, else MediaPipe, the embedded "
-        "one, e.g. --backend rtmw",
+        "one, e.g. --pose-backend rtmw",
     ),
     (
-        ("--model",),
+        ("--pose-model", "--model", "model"),
         {"type": click.Choice(list(MODELS))},
-        f"Which RTMW, e.g. --model rtmw-m  [default: {DEFAULT_MODEL}]",
-    ),
-    (
-        ("--device",),
-        {"type": click.Choice(DEVICES), "default": "auto", "show_default": True},
-        "Where detector and RTMW run. auto: on the GPU where there is one that works, e.g. --device cpu",
+        f"Which RTMW, e.g. --pose-model rtmw-m  [default: {DEFAULT_MODEL}]",
     ),
     (
         ("--smooth", "smoothing"),
         {"type": click.Choice(METHODS), "default": METHODS[0], "show_default": True},
-        "How the skeleton is smoothed over time; the raw keypoints are kept beside, e.g. --smooth one-euro",
+        "How the skeleton is smoothed over time; the raw keypoints are kept beside, e.g. --smooth none",
+    ),
+)
+"""How a skeleton is found: what --again-as takes over from another run, and so does not go with it."""
+
+OPTIONS: tuple[Option, ...] = (
+    RUN,
+    INPUT,
+    *FOUND_BY,
+    (
+        ("--again-as",),
+        {"type": click.Path(path_type=Path), "metavar": "RUN"},
+        "Find the skeleton of another clip exactly as that of this run was found: backend, model, smoothing, detector, "
+        "who the skater is, e.g. --run /tmp/again -i output.mp4 --again-as runs/demo",
+    ),
+    (
+        ("--device",),
+        {"type": click.Choice(DEVICES), "default": DEVICES[0], "show_default": True},
+        "Where detector and RTMW run. auto: on the GPU where there is one that works, e.g. --device cpu",
     ),
     (
         ("--draw", "style"),
-        {"type": click.Choice(list(STYLES)), "default": "vace", "show_default": True},
+        {"type": click.Choice(STYLES), "default": STYLES[0], "show_default": True},
         "How skeletons are drawn, e.g. --draw openpose",
     ),
     (
@@ -110,40 +115,18 @@ _OPTIONS: tuple[Option, ...] = (
 )
 
 
-def posegen_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a click command all options of the pose stage."""
-    return with_options(*_OPTIONS)(function)
-
-
-STAGE = "posegen"
-Boxes = Sequence[Box | None]
-
-
-@runtime_checkable
-class TakesBoxes(Protocol):
-    """A backend that looks for the skater in his box only."""
-
-    boxes: Boxes | None
-
-
 @click.command("posegen")
-@posegen_options
+@with_options(*OPTIONS)
 def command(
     run_dir: Path,
     clip: Path | None,
-    thing: str | None,
-    where: Where | None,
-    every: int | None,
-    detector: str | None,
-    no_detector: bool,
-    backend: str,
-    model: str | None,
+    again_as: Path | None,
     device: str,
-    smoothing: str,
     style: str,
     prompt_only: bool,
     keep_detections: bool,
     force: bool,
+    **found_by: Any,
 ) -> None:
     """Find the object and the skater, and write his skeleton of every frame.
 
@@ -153,68 +136,19 @@ def command(
     python -m posegen --run data/runs/demo -i demo.mp4
     python -m posegen --run data/runs/demo --object snowboard --person 40:310,200
     """
-    asked = PoseChoice(backend, model, device)
-    needed = backend == "rtmw" or asked.rtmw_only is not None
-    wanted = DetectorChoice(thing, where, every, detector, device, needed, no_detector)
-    run = ingest(clip, run_dir, force) if clip else Run.open(run_dir)
-    found = look(run, wanted, prompt_only, force and not keep_detections)
-    if prompt_only:
-        return
-    boxes = found.boxes if found else None
-    behind = make_backend(asked, detector=boxes is not None)
-    if isinstance(behind, TakesBoxes):
-        behind.boxes = boxes
-    extractor = SkaterPoseExtractor(behind)
-    params = {"draw": style, "threshold": KPT_THR, "min_visible": MIN_VISIBLE, "smoothing": parameters(smoothing)}
-    params["backend"] = "embedded" if extractor.model.embedded else "rtmw"
-    inputs = [run.source]
-    if found:
-        inputs.append(run.path(DETECTIONS))
-        params |= {"object": found.name, "person": str(where) if where else None, "boxes": _digest(found.boxes)}
-    tools = {key: str(value) for key, value in asdict(extractor.model).items()}
-    with run_stage(run, STAGE, params=params, inputs=inputs, tools=tools, force=force) as stage:
-        if not stage.unchanged:
-            click.echo(f"{STAGE}: {extractor.model}, {run.info.frames} frames")
-            _extract(run, stage, extractor, style, smoothing)
-        notes = stage.notes
-        # prompts.json is shared with the tracker, so it is no output of this stage; it is set right every time
-        write_prompt(run, "skater", _prompt(notes))
-        if not stage.unchanged:
-            _report(run, notes)
+    if again_as is not None:
+        _refuse_what_is_taken_over([*found_by, "prompt_only"])
+        asked = as_another(again_as, device, style)
+    else:
+        asked = PoseChoice(device=device, style=style, **found_by)
+    from posegen.stage import extract_pose  # here, not above: what is refused is refused before OpenCV is loaded
+
+    extract_pose(run_dir, clip, asked, prompt_only=prompt_only, keep_detections=keep_detections, force=force)
 
 
-def _extract(run: Run, stage: Stage, extractor: SkaterPoseExtractor, style: str, smoothing: str) -> None:
-    """Write the stage's files in one pass over the clip and note what was found."""
-    frames = run.info.frames
-    with PoseOutputs(run, extractor.model, style, smoothing) as outputs:
-        clip = progress(read_frames(run.source), total=frames, desc=STAGE)
-        for pose in smooth(extractor.extract(clip), smoothing, run.info.fps):
-            outputs.write(pose)
-        if outputs.frames != frames:
-            raise InputError(
-                f"{run.source} has {outputs.frames} frames, run.json says {frames}; extract it again with --force."
-            )
-    for path in outputs.paths:
-        stage.add_output(path)
-    stage.note("frames", outputs.frames)
-    stage.note("frames_with_person", outputs.found)
-    surest = outputs.surest
-    stage.note("skater", surest.places[0].as_json() if surest else None)
-
-
-def _digest(boxes: Boxes) -> str:
-    """Return the SHA-256 of the skater's boxes, which is all of the detections that the skeleton depends on."""
-    text = json.dumps([box.as_list() if box else None for box in boxes])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _prompt(notes: dict[str, Any]) -> Prompt | None:
-    skater = notes.get("skater")
-    return Prompt(Box(*skater["box"]), skater["frame"], "pose") if skater else None
-
-
-def _report(run: Run, notes: dict[str, Any]) -> None:
-    found, frames = notes["frames_with_person"], notes["frames"]
-    click.echo(f"{STAGE}: a person in {found} of {frames} frames: pose.json, pose.mp4")
-    if not found:
-        click.echo(f"{STAGE}: warning: nobody was found, so every skeleton is empty", err=True)
+def _refuse_what_is_taken_over(names: list[str]) -> None:
+    """Raise UsageError where one of these parameters was given beside --again-as."""
+    context = click.get_current_context()
+    for each in context.command.params:
+        if each.name in names and context.get_parameter_source(each.name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{each.opts[0]} does not go with --again-as, which takes that run's own; leave one out.")

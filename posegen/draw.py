@@ -1,4 +1,4 @@
-"""Skeletons on black, RGB, as the video model was trained to see them.
+"""Skeletons on black, RGB, as the video model was trained to see them. Read `draw_skeletons`.
 
 Measures, limbs and order are those of VACE's pose annotator (vace/annotators/pose.py and dwpose/util.py): drawn on a
 canvas whose short side is 1024 px and whose sides are multiples of 64, then scaled to the frame; limbs are filled
@@ -45,13 +45,13 @@ FINGERS = tuple((4 * finger + bone if bone else 0, 4 * finger + bone + 1) for fi
 
 @dataclass(frozen=True)
 class Style:
-    """How skeletons look: are red and blue turned round, are hands drawn."""
+    """What the styles of posegen.choice.STYLES differ in: are red and blue turned round, are hands drawn."""
 
     turned_channels: bool
     hands: bool
 
 
-STYLES = {"vace": Style(turned_channels=True, hands=False), "openpose": Style(turned_channels=False, hands=True)}
+_STYLES = {"vace": Style(turned_channels=True, hands=False), "openpose": Style(turned_channels=False, hands=True)}
 
 Colour = tuple[int, int, int]
 
@@ -108,7 +108,7 @@ def draw_skeletons(people: list[Person], width: int, height: int, style: str = "
     """
     if not people:
         return np.zeros((height, width, 3), np.uint8)
-    look = STYLES[style]
+    how = _STYLES[style]
     canvas_width, canvas_height = canvas_size(width, height)
     canvas = np.zeros((canvas_height, canvas_width, 3), np.uint8)
     scale = np.array([canvas_width / width, canvas_height / height], np.float32)
@@ -131,12 +131,12 @@ def draw_skeletons(people: list[Person], width: int, height: int, style: str = "
             place = slice(joint, joint + 1)
             _draw_dots(canvas, pixels(body[place, :2]), seen(body[place, 2]), JOINT_RADIUS, colour)
     for person in people:
-        for part in (LEFT_HAND, RIGHT_HAND) if look.hands else ():
+        for part in (LEFT_HAND, RIGHT_HAND) if how.hands else ():
             _draw_hand(canvas, pixels(person.keypoints[part]), seen(person.scores[part]))
         _draw_dots(canvas, pixels(person.keypoints[FACE]), seen(person.scores[FACE]), FACE_RADIUS, WHITE)
     enlarging = width * height > canvas_width * canvas_height
     scaler = cv2.INTER_LANCZOS4 if enlarging else cv2.INTER_AREA
     picture = cv2.resize(canvas, (width, height), interpolation=scaler)
-    if look.turned_channels:
+    if how.turned_channels:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     return np.asarray(picture, np.uint8)

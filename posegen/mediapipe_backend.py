@@ -1,6 +1,7 @@
-"""Keep the chatter of native libraries off the terminal, and nothing else.
+"""The embedded backend: MediaPipe Holistic, whose wheel carries its weights. Runs on any CPU.
 
-The embedded backend: MediaPipe Holistic, whose wheel carries its weights. Runs on any CPU.
+Read `MediaPipeBackend` at the end first, then `frame_pose` (a frame's results in the project's terms, by the tables of
+`posegen.keypoints`). `NativeLog` keeps the library's chatter off the terminal, and nothing else.
 
 The graph is run directly rather than through `mediapipe.solutions.holistic.Holistic`, because that class hands out no
 presence scores of hands and face; the graph has them (its thresholds, 0.5, decide whether a part is given at all).
@@ -14,19 +15,19 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handoff.box import Box
-from handoff.errors import InputError, MissingError
+from handoff.errors import MissingError
 from handoff.files import sha256_file
 from handoff.masks import Mask
 from handoff.poses import Person
 from handoff.video import Frame
-from posegen.extractor import FramePose, PoseModel
+from posegen.backend import Boxes, FramePose, PoseModel, box_on
 from posegen.keypoints import N_HAND, KeypointGroup, Landmarks, Points, box_around, is_person, to_wholebody
 
 _CHATTER = re.compile(
@@ -147,12 +148,6 @@ def frame_pose(results: Any, width: int, height: int) -> FramePose:
     return FramePose([Person(box, keypoints, scores)], mask)
 
 
-def _box_of(boxes: Sequence[Box | None], index: int) -> Box | None:
-    if index >= len(boxes):
-        raise InputError(f"the clip has more frames than the {len(boxes)} in which the skater was looked for.")
-    return boxes[index]
-
-
 def only(frame: Frame, box: Box) -> Frame:
     """Return the frame with everything gray but the box (px) and a little room around it."""
     room = ROOM * box.longer_side
@@ -166,13 +161,11 @@ def only(frame: Frame, box: Box) -> Frame:
 class MediaPipeBackend:
     """MediaPipe Holistic behind the extractor.
 
-    It follows one person: the skater where `boxes` says where he is in each frame of the clip (px; None: nobody is),
-    else the most prominent one.
+    It follows one person: the skater where the boxes say where he is, else the most prominent one.
     """
 
     def __init__(self) -> None:
         """Load the library; raise MissingError where it is not installed or is another release."""
-        self.boxes: Sequence[Box | None] | None = None
         self._log = NativeLog()
         try:
             with self._log.quiet():
@@ -197,13 +190,13 @@ class MediaPipeBackend:
         """What this is; the digest is that of the network that places the body."""
         return self._model
 
-    def extract(self, frames: Iterable[Frame]) -> Iterator[FramePose]:
+    def extract(self, frames: Iterable[Frame], boxes: Boxes | None = None) -> Iterator[FramePose]:
         """Yield one FramePose a frame; see SkaterPoseExtractor.extract."""
         with contextlib.ExitStack() as stack:
             graph: Any = None
             for index, frame in enumerate(frames):
-                if self.boxes is not None:
-                    box = _box_of(self.boxes, index)
+                if boxes is not None:
+                    box = box_on(boxes, index)
                     if box is None:
                         yield FramePose([], np.zeros(frame.shape[:2], np.bool_))
                         continue

@@ -1,8 +1,7 @@
-"""Which RTMW: names, entries of weights.toml, and the verified file.
+"""Which networks there are: RTMW and YOLOX by the names that a user writes, their entries in weights.toml, their files.
 
-The network in an official archive: a zip with one .onnx file in it, somewhere below its folders.
-
-Which detector: the sizes of YOLOX, and their files.
+First the names, then what is there, then the verified file. An official RTMW is a zip with one .onnx file in it,
+somewhere below its folders: `unpacked` gets at it. No network is loaded here.
 """
 
 from __future__ import annotations
@@ -21,12 +20,16 @@ from handoff.errors import InputError, MissingError, UsageError
 from handoff.files import DigestError, atomic_file, sha256_file
 from handoff.weights import Registry, find_with_digest, load_registry
 from handoff.weights.store import present
-from posegen.detect.yolox import YoloxDetector
 
 MODELS = {"rtmw-l": "rtmw-l-384x288", "rtmw-x": "rtmw-x-384x288", "rtmw-m": "rtmw-m-256x192"}
 """Model and its entry in weights.toml."""
 
 DEFAULT_MODEL = "rtmw-l"
+
+DETECTORS = {size: f"yolox-{size}" for size in ("nano", "tiny", "s", "m", "l", "x")}
+"""A size's name, as a user writes it, and its weight in weights.toml."""
+
+DEFAULT_DETECTOR = "nano"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ def has_weights(model: str) -> bool:
     return present(registry.weight(_entry(model, registry))) is not None
 
 
+def has_detector(size: str) -> bool:
+    """Say whether there is a file for a detector's weights (whether it is the right one is not asked)."""
+    return any(each.name == DETECTORS[size] and present(each) is not None for each in load_registry().weights)
+
+
 def _entry(model: str, registry: Registry) -> str:
     if model not in MODELS:
         raise UsageError(f"there is no pose model '{model}'; there are: {', '.join(MODELS)}.")
@@ -60,7 +68,7 @@ def _entry(model: str, registry: Registry) -> str:
     if name not in {weight.name for weight in registry.weights}:
         raise MissingError(
             f"weights.toml has no file for {model}, because no SHA-256 of it is known from independent sources; "
-            f"use --model {DEFAULT_MODEL}, or add an entry [weights.{name}] with the digest of a file you trust."
+            f"use --pose-model {DEFAULT_MODEL}, or add an entry [weights.{name}] with the digest of a file you trust."
         )
     return name
 
@@ -113,30 +121,3 @@ def _unpack(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, onnx
         if onnx_sha256 and actual != onnx_sha256:
             advice = "move the archive away and run make weights"
             raise DigestError(f"{member.filename} in {zipped.filename}", actual, onnx_sha256, advice)
-
-
-DETECTORS = {size: f"yolox-{size}" for size in ("nano", "tiny", "s", "m", "l", "x")}
-"""A size's name, as a user writes it, and its weight in weights.toml."""
-
-DEFAULT_DETECTOR = "nano"
-
-
-def has_detector(size: str) -> bool:
-    """Say whether there is a file for a detector's weights (whether it is the right one is not asked)."""
-    return any(each.name == DETECTORS[size] and present(each) is not None for each in load_registry().weights)
-
-
-def open_detector(size: str, device: str = "auto") -> YoloxDetector:
-    """Return a detector, its weights verified.
-
-    Raises MissingError where they are not there, with the other way to say where the object is.
-    """
-    try:
-        path, sha256 = find_with_digest(DETECTORS[size])
-    except DigestError:
-        raise
-    except MissingError as error:
-        raise MissingError(
-            f"{error} Without a detector the object's box is given by hand: --bbox x1,y1,x2,y2 --frame n."
-        ) from error
-    return YoloxDetector(path, sha256, device)

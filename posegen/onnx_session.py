@@ -1,4 +1,4 @@
-"""ONNX Runtime for the pose stage: one network, on the device that was asked for and no other.
+"""ONNX Runtime for the pose stage: one network, on the device that was asked for and no other. Read `open_session`.
 
 ONNX Runtime by itself goes on on the CPU where CUDA does not work, at loading and again in the middle of a run; both
 are switched off or checked here.
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from handoff.command import asked_by, asked_device
 from handoff.errors import InputError, MissingError, UsageError
+from posegen.choice import DEVICES
 
-DEVICES = ("auto", "cuda", "cpu")
 _CUDA = "CUDAExecutionProvider"
 _INSTALL = "install posegen/requirements.lock (make extract does)"
 _ERRORS_ONLY = 3  # ONNX Runtime's log level
@@ -39,14 +39,10 @@ class Tensor:
 
 
 class OnnxSession:
-    """A loaded network.
+    """A loaded network. device: "cuda" or "cpu", what it really runs on."""
 
-    device: "cuda" or "cpu", what it really runs on. problem: why a GPU could not be used, or None.
-    """
-
-    def __init__(self, path: Path, runtime_session: Any, problem: str | None = None) -> None:
+    def __init__(self, path: Path, runtime_session: Any) -> None:
         self.path = path
-        self.problem = problem
         self.device = "cuda" if _CUDA in runtime_session.get_providers() else "cpu"
         self.inputs = tuple(map(_tensor, runtime_session.get_inputs()))
         self.outputs = tuple(map(_tensor, runtime_session.get_outputs()))
@@ -74,12 +70,11 @@ class OnnxSession:
         return outputs
 
 
-def open_session(path: Path, device: str = "auto", threads: int | None = None) -> OnnxSession:
+def open_session(path: Path, device: str = "auto") -> OnnxSession:
     """Load the ONNX file at `path`.
 
     device: "cuda": the GPU or MissingError, never the CPU; "auto": the GPU where there is one that works, else the
-    CPU (see handoff.command); "cpu". threads: of one operation on the CPU; None leaves it to ONNX Runtime (the number
-    of cores).
+    CPU (see handoff.command); "cpu".
     Raises InputError for a file that is no network, MissingError for a missing file, package or GPU.
     """
     if device not in DEVICES:
@@ -89,8 +84,6 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
     runtime = _runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    if threads is not None:
-        options.intra_op_num_threads = threads
     # threads that spin while they wait would take the cores from decoding, which goes on beside the network
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     problem = _prepare_cuda(runtime, device)
@@ -101,7 +94,7 @@ def open_session(path: Path, device: str = "auto", threads: int | None = None) -
         loaded = _open(runtime, path, options, cuda=False)
     if device != "cpu" and _CUDA not in loaded.get_providers():
         problem = problem or "ONNX Runtime could not load its CUDA libraries"
-    session = OnnxSession(path, loaded, problem)
+    session = OnnxSession(path, loaded)
     if asked_device(device) == "cuda" and session.device != "cuda":
         raise MissingError(
             f"{asked_by(device)}: {problem}; it needs an NVIDIA driver for CUDA 12 (nvidia-smi shows it) and the CUDA "

@@ -1,16 +1,12 @@
-"""OpenPose's JSON: body 18, face 70 and hands of 21, one file a frame, as ComfyUI's POSE_KEYPOINT has it too.
+"""The stage's files, written side by side in one pass over the clip (`PoseOutputs`). The same for every backend.
 
-OpenPose's 18 body points are COCO's 17 in another order and a neck between the shoulders; its 70 face points are the
-68 of iBUG and the two pupils, for which the eyes of the body are taken. It has no feet in this form,
-so they do not come back. A point that was not seen is 0, 0, 0.
+Before it, the two forms that others read. OpenPose's JSON is one file a frame: body 18 (COCO's 17 in another order and
+a neck between the shoulders), face 70 (the 68 of iBUG and the two pupils, for which the eyes of the body are taken) and
+hands of 21; it has no feet in this form, so they do not come back. A point that was not seen is 0, 0, 0.
 
-ComfyUI's POSE_KEYPOINT: one JSON list for the whole clip, a frame of OpenPose's lists each.
-
-That type comes from the pose nodes of comfyui_controlnet_aux. It differs from OpenPose's own files in its confidence,
-which is 1 for a keypoint that is there and 0 for one that is not: its nodes take anything below 1 as not there, so that
-an OpenPose file with true confidences would be drawn as an empty picture without a word.
-
-The stage's files, written side by side in one pass over the clip. The same for every backend.
+ComfyUI's POSE_KEYPOINT, the type of comfyui_controlnet_aux's pose nodes, is one JSON list for the whole clip, a frame
+of OpenPose's lists each. Its confidence is 1 for a keypoint that is there and 0 for one that is not: its nodes take
+anything below 1 as not there, so that an OpenPose file with true confidences would be drawn as an empty picture.
 """
 
 from __future__ import annotations
@@ -29,8 +25,8 @@ from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.prompts import Prompt
 from handoff.run import Run
 from handoff.video import VideoWriter
+from posegen.backend import FramePose, PoseModel
 from posegen.draw import draw_skeletons
-from posegen.extractor import FramePose, PoseModel
 from posegen.keypoints import (
     FACE,
     KPT_THR,
@@ -117,7 +113,7 @@ PERSON_MASK = "person_mask.mp4"
 
 
 def pose_header(run: Run, model: PoseModel, smoothing: str) -> dict[str, Any]:
-    """Return what stands at the head of pose.json; smoothing: one of posegen.smooth.METHODS."""
+    """Return what stands at the head of pose.json; smoothing: one of posegen.choice.METHODS."""
     info = run.info
     about = {key: value for key, value in asdict(model).items() if key != "makes_masks" and value is not None}
     return {
@@ -135,8 +131,8 @@ def pose_header(run: Run, model: PoseModel, smoothing: str) -> dict[str, Any]:
 class PoseOutputs:
     """Write pose.json, pose_json/, pose_keypoint.json, pose_skater/, pose.mp4 and, if there are masks, person_mask.mp4.
 
-    Use it as a context manager; every file gets its name only on a clean exit. style: how skeletons are drawn
-    (posegen.draw.STYLES). smoothing: the method that the poses have been smoothed with, for the header.
+    Use it as a context manager; every file gets its name only on a clean exit. style: how skeletons are drawn, one of
+    posegen.choice.STYLES. smoothing: the method that the poses have been smoothed with, for the header.
     `frames`, `found` count what was written; `surest` is the detection with the highest certainty, of those clear of
     the frame's edges if there are any, or None.
     """

@@ -1,14 +1,13 @@
-"""A person's box of a frame as the network's input, with rtmlib's own arithmetic, bit for bit.
+"""RTMW behind the extractor: one person a frame, in the box that the detector found, with rtmlib's arithmetic.
+
+In the order of the data: a box of a frame becomes a `Crop`, the network's input, bit for bit as rtmlib makes it;
+`PoseNetwork` is the ONNX file, checked when it is loaded and run on many crops at once where its batch axis is free;
+`decode_simcc` reads its output (SimCC: for each keypoint a score for every half pixel of the crop, along x and along
+y); `RtmwBackend` does it for a clip.
 
 Frames stay RGB: RTMW was trained on RGB pictures (bgr_to_rgb in its configuration), with ImageNet's mean and deviation
 in that order. rtmlib does not turn channels round; whoever hands it OpenCV's BGR frames gives the network another
 picture (rtmlib #48).
-
-SimCC, RTMW's output: for each keypoint a score for every half pixel of the crop, along x and along y.
-
-RTMW's ONNX file: checked when it is loaded, run on many crops at once where its batch axis is free.
-
-RTMW behind the extractor: one person a frame, in the box that somebody else found.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from handoff.errors import InputError, MissingError, UsageError
 from handoff.poses import N_KEYPOINTS, Person
 from handoff.threads import Ahead
 from handoff.video import Frame
-from posegen.extractor import FramePose, PoseModel
+from posegen.backend import Boxes, FramePose, PoseModel, box_on
 from posegen.keypoints import is_person
 from posegen.models import DEFAULT_MODEL, find_model, unpacked
 from posegen.onnx_session import OnnxSession, gpu_problem, open_session, runtime_version
@@ -113,8 +112,8 @@ class PoseNetwork:
     Raises InputError for a file with other inputs or outputs; it is run once to see.
     """
 
-    def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
-        self._session: OnnxSession = open_session(path, device, threads)
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        self._session: OnnxSession = open_session(path, device)
         inputs, outputs = self._session.inputs, self._session.outputs
         shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else ()
         if len(shape) != 4 or shape[1] != 3 or shape[2] is None or shape[3] is None:
@@ -128,11 +127,6 @@ class PoseNetwork:
     def device(self) -> str:
         """Where it runs: "cuda" or "cpu"."""
         return self._session.device
-
-    @property
-    def problem(self) -> str | None:
-        """Why no GPU is used although it might be; None where that is not so."""
-        return self._session.problem
 
     def find(self, crops: Sequence[Crop]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return keypoints (N, 133, 2), px of the frame, and scores (N, 133), 0..1, of N crops.
@@ -193,25 +187,17 @@ class _CroppedFrame(NamedTuple):
 class RtmwBackend:
     """RTMW (rtmlib's arithmetic, ONNX Runtime) behind the extractor.
 
-    model: "rtmw-l", "rtmw-x" or "rtmw-m". device: "auto", "cuda" or "cpu". boxes: the person's box in each frame of
-    the clip, px, None where nobody is; may be set later, before `extract`. threads: of the network on the CPU.
+    model: "rtmw-l", "rtmw-x" or "rtmw-m". device: "auto", "cuda" or "cpu".
     Raises MissingError for weights, packages or a GPU that are not there. The network itself is loaded by the first
     `extract` or `device`; InputError then for a file that is not RTMW.
     """
 
-    def __init__(
-        self,
-        model: str = DEFAULT_MODEL,
-        device: str = "auto",
-        boxes: Sequence[Box | None] | None = None,
-        threads: int | None = None,
-    ) -> None:
+    def __init__(self, model: str = DEFAULT_MODEL, device: str = "auto") -> None:
         self._file = find_model(model)
         if asked_device(device) == "cuda" and (problem := gpu_problem()):
             raise MissingError(f"{asked_by(device)}: {problem}; see what nvidia-smi says, or use --device cpu.")
-        self._device, self._threads = device, threads
+        self._device = device
         self._network: PoseNetwork | None = None
-        self.boxes = boxes
         self.model = PoseModel(
             f"RTMW-{model.removeprefix('rtmw-')}",
             f"rtmlib {version('rtmlib')}, ONNX Runtime {runtime_version()}",
@@ -226,23 +212,23 @@ class RtmwBackend:
         if self._network is None:
             with tempfile.TemporaryDirectory(prefix="rtmw-") as scratch:
                 path = unpacked(self._file.path, self._file.onnx_sha256, Path(scratch))
-                self._network = PoseNetwork(path, self._device, self._threads)  # reads all of it
+                self._network = PoseNetwork(path, self._device)  # reads all of it
         return self._network
 
-    def extract(self, frames: Iterable[Frame]) -> Iterator[FramePose]:
-        """Yield one FramePose a frame; see SkaterPoseExtractor.extract.
+    def extract(self, frames: Iterable[Frame], boxes: Boxes | None = None) -> Iterator[FramePose]:
+        """Yield one FramePose a frame; see SkaterPoseExtractor.extract. Raises UsageError without boxes.
 
         Decoding and cropping go on beside the network, on a thread. What is kept is bounded by the batch, not the clip.
         """
-        if self.boxes is None:
-            raise UsageError("RTMW needs to know where the person is: set the boxes before extract.")
+        if boxes is None:
+            raise UsageError("RTMW needs to know where the person is: give extract the boxes.")
         network = self.network
         batch = BATCH[network.device] if network.batch is None else network.batch
         waiting: list[_CroppedFrame] = []
-        ahead = Ahead(self._looks(frames, network), depth=batch)
+        ahead = Ahead(_cropped(frames, boxes, network), depth=batch)
         try:
-            for look in ahead:
-                waiting.append(look)
+            for each_frame in ahead:
+                waiting.append(each_frame)
                 if sum(each.crop is not None for each in waiting) == batch or len(waiting) == WAITING:
                     yield from _poses(network, waiting)
                     waiting = []
@@ -250,17 +236,15 @@ class RtmwBackend:
         finally:
             ahead.close()
 
-    def _looks(self, frames: Iterable[Frame], network: PoseNetwork) -> Iterator[_CroppedFrame]:
-        boxes = self.boxes or ()
-        for index, frame in enumerate(frames):
-            if index >= len(boxes):
-                raise InputError(f"the clip has more frames than the {len(boxes)} that the person was looked for in.")
-            box = boxes[index]
-            inside = None if box is None else _inside(box, frame.shape[1], frame.shape[0])
-            if box is None or inside is None:
-                yield _CroppedFrame(None, None)
-            else:
-                yield _CroppedFrame(inside, crop(frame, box, network.width, network.height))
+
+def _cropped(frames: Iterable[Frame], boxes: Boxes, network: PoseNetwork) -> Iterator[_CroppedFrame]:
+    for index, frame in enumerate(frames):
+        box = box_on(boxes, index)
+        inside = None if box is None else _inside(box, frame.shape[1], frame.shape[0])
+        if box is None or inside is None:
+            yield _CroppedFrame(None, None)
+        else:
+            yield _CroppedFrame(inside, crop(frame, box, network.width, network.height))
 
 
 def _inside(box: Box, width: int, height: int) -> Box | None:
@@ -272,14 +256,14 @@ def _inside(box: Box, width: int, height: int) -> Box | None:
     return Box(x1, y1, x2, y2) if x2 - x1 >= 1 and y2 - y1 >= 1 else None
 
 
-def _poses(network: PoseNetwork, looks: Sequence[_CroppedFrame]) -> Iterator[FramePose]:
-    crops = [look.crop for look in looks if look.crop is not None]
+def _poses(network: PoseNetwork, frames: Sequence[_CroppedFrame]) -> Iterator[FramePose]:
+    crops = [each.crop for each in frames if each.crop is not None]
     keypoints, scores = network.find(crops)
     place = 0
-    for look in looks:
+    for each in frames:
         people = []
-        if look.box is not None:
+        if each.box is not None:
             if is_person(scores[place]):
-                people.append(Person(look.box, keypoints[place], scores[place]))
+                people.append(Person(each.box, keypoints[place], scores[place]))
             place += 1
         yield FramePose(people)

@@ -1,305 +1,269 @@
-"""Which backend: the one that is asked for, or with "auto" RTMW where its weights are, else the embedded one.
+"""What one run of the pose stage does, top to bottom: `extract_pose`, then its steps in their order.
 
-The pass over the clip: every few frames through the detector, into detections.json. A stage of its own.
-
-From detections.json to the two answers: where the skater is in every frame, and where the object is best seen.
-
-What the stage does before the skeleton: who the skater is, where the object is, in run.json and prompts.json.
+The clip becomes a run folder; the detector, where there is one, says where the object and the skater are
+(`look_for_both`, by way of detections.json); a backend is chosen (`choose_backend`); the skeleton goes into the run's
+files in one pass.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from fractions import Fraction
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from handoff.box import Box
 from handoff.command import progress
-from handoff.errors import InputError, UsageError
+from handoff.errors import InputError, MissingError
+from handoff.files import DigestError
+from handoff.ingest import ingest
 from handoff.prompts import FILE, Place, Prompt, read_prompts, write_prompt
-from handoff.run import Run, run_stage, tool_versions
-from handoff.threads import Ahead
-from handoff.video import Frame, read_frames
+from handoff.run import Run, Stage, run_stage
+from handoff.video import read_frames
 from handoff.weights import load_registry, models_dir
-from posegen.detect.appearance import look_of
-from posegen.detect.detections import DETECTIONS, DetectionWriter, Header, Sample, read_detections_header, read_samples
-from posegen.detect.object import SURE, Rated, choose_thing, not_found, thing_prompt
-from posegen.detect.skater import Things, Where, choose_skater, skater_boxes
-from posegen.detect.tracklets import follow
-from posegen.detect.yolox import NMS_IOU, PERSON, SCORE_THR, Detection, YoloxDetector, class_number
-from posegen.extractor import BACKENDS, PoseBackend
-from posegen.models import DEFAULT_DETECTOR, DEFAULT_MODEL, DETECTORS, MODELS, has_detector, has_weights, open_detector
-from posegen.onnx_session import DEVICES
+from posegen.backend import Boxes, PoseBackend
+from posegen.choice import DEFAULT_OBJECT, EVERY, PoseChoice, Where
+from posegen.detect.coco import PERSON, class_number
+from posegen.detect.detections import DETECTIONS, detect_clip, read_detections_header, read_samples
+from posegen.detect.object import Rated, choose_thing, not_found, thing_prompt
+from posegen.detect.skater import NobodyThere, Skater, find_skater, sure_things
+from posegen.detect.yolox import YoloxDetector, open_detector
+from posegen.extractor import SkaterPoseExtractor, open_backend
+from posegen.keypoints import KPT_THR, MIN_VISIBLE
+from posegen.models import DEFAULT_DETECTOR, DEFAULT_MODEL, DETECTORS, MODELS, has_weights
+from posegen.outputs import PoseOutputs
+from posegen.smooth import parameters, smooth
 
-NAMES = ("auto", *BACKENDS)
-DEFAULT_OBJECT = "skateboard"
-
-
-@dataclass(frozen=True)
-class PoseChoice:
-    """What is asked of the pose stage. model: None where it was not said. device: of the pose network."""
-
-    backend: str = "auto"
-    model: str | None = None
-    device: str = "auto"
-
-    @property
-    def rtmw_only(self) -> str | None:
-        """The first of its options that only RTMW knows, as a user writes it."""
-        if self.model is not None:
-            return f"--model {self.model}"
-        return "--device cuda" if self.device == "cuda" else None
-
-
-def make_backend(wanted: PoseChoice, *, detector: bool, quiet: bool = False) -> PoseBackend:
-    """The backend that is asked for; says in one line when "auto" takes the embedded one, unless `quiet`.
-
-    detector: whether the detector's weights are there, which RTMW needs: it must be told where the person is.
-    "auto" means RTMW where both are there or where an option is given that only it knows. What is asked for by name
-    never falls back: MissingError for weights, packages or a GPU that are not there, UsageError for a name that does
-    not exist. An RtmwBackend gets its `boxes` afterwards, from the detections.
-    """
-    if wanted.backend not in NAMES or wanted.device not in DEVICES:
-        raise UsageError(
-            f"there is no pose backend '{wanted.backend}' on device '{wanted.device}'; "
-            f"choose one of: {', '.join(NAMES)}, on {', '.join(DEVICES)}."
-        )
-    if wanted.backend == "embedded" and wanted.rtmw_only:
-        raise UsageError(f"{wanted.rtmw_only} is for RTMW; leave it out, or use --backend rtmw.")
-    model = wanted.model or DEFAULT_MODEL
-    named = wanted.backend == "rtmw" or wanted.rtmw_only is not None
-    if named or (wanted.backend == "auto" and detector and has_weights(model)):
-        from posegen.rtmw_backend import RtmwBackend  # here, not above: the embedded backend needs no rtmlib
-
-        return RtmwBackend(model, wanted.device)
-    if wanted.backend == "auto" and not quiet:
-        what = _missing(model) if detector else "the detector's weights are not there"
-        click.echo(
-            f"posegen: {what}, so MediaPipe, the embedded backend, does the work; "
-            'make weights PROFILE="pose detect" gets RTMW'
-        )
-    return BACKENDS["embedded"]()
-
-
-def _missing(model: str) -> str:
-    return f"{load_registry().weight(MODELS[model]).file} is not in {models_dir()}"
-
-
-DETECT = "detect"
-EVERY = 2
-"""Frames from one detection to the next, unless --every says otherwise."""
-
-_AHEAD = 4  # decoded frames that may wait for the detector
-_TOGETHER = 8  # frames a call, where the file's batch axis is free
-
-
-def detect_clip(
-    run: Run, model: str, detector: YoloxDetector, every: int = EVERY, force: bool = False
-) -> tuple[Path, bool]:
-    """Write detections.json of the run's clip, or find that it is still right; return its path, and whether it is new.
-
-    model: the weight's name. Frames 0, every, 2 * every ... and the last one are looked at; the next ones are decoded
-    meanwhile.
-    """
-    info, path = run.info, run.path(DETECTIONS)
-    params = {"every": every, "threshold": SCORE_THR, "nms_iou": NMS_IOU}
-    tools = {"detector": model, "weights": detector.sha256, "device": detector.device}
-    tools |= tool_versions("numpy", "opencv-python-headless", "av")
-    fps = f"{info.fps.numerator}/{info.fps.denominator}"
-    header = Header(model, detector.sha256, SCORE_THR, every, info.width, info.height, fps, info.frames)
-    with run_stage(
-        run, DETECT, params=params, inputs=[run.source], tools=tools, code=("posegen.detect",), force=force
-    ) as stage:
-        if stage.unchanged:
-            return path, False
-        click.echo(f"{DETECT}: {model} on {detector.device}, every {every} of {info.frames} frames")
-        seen = with_person = 0
-        with DetectionWriter(path, header) as writer:
-            for sample in _samples(run, detector, every):
-                writer.write(sample)
-                seen += 1
-                with_person += any(each.label == PERSON for each in sample.detections)
-        stage.add_output(path)
-        stage.note("frames_looked_at", seen)
-        stage.note("frames_with_person", with_person)
-    return path, True
-
-
-def _samples(run: Run, detector: YoloxDetector, every: int) -> Iterator[Sample]:
-    frames = run.info.frames
-    chosen = (
-        (index, frame)
-        for index, frame in enumerate(progress(read_frames(run.source), total=frames, desc=DETECT))
-        if index % every == 0 or index == frames - 1
-    )
-    with contextlib.closing(Ahead(chosen, _AHEAD)) as clip:
-        batch: list[tuple[int, Frame]] = []
-        last = -1
-        for item in clip:
-            batch.append(item)
-            last = item[0]
-            if len(batch) == (detector.batch or _TOGETHER):
-                yield from _look_at(batch, detector)
-                batch = []
-        yield from _look_at(batch, detector)
-    if last != frames - 1:
-        raise InputError(f"{run.source} ends before frame {frames - 1}; extract it again with --force.")
-
-
-def _look_at(batch: list[tuple[int, Frame]], detector: YoloxDetector) -> Iterator[Sample]:
-    found = detector.detect([frame for _, frame in batch]) if batch else []
-    for (index, frame), detections in zip(batch, found, strict=True):
-        yield Sample(index, [_with_look(each, frame) for each in detections])
-
-
-def _with_look(detection: Detection, frame: Frame) -> Detection:
-    return detection._replace(look=look_of(frame, detection.box)) if detection.label == PERSON else detection
-
+STAGE = "posegen"
 
 BY_HAND = 100.0
 """What a box given by hand counts against a detection's score of at most 1: whoever has that object is the skater."""
 
 
+def extract_pose(
+    run_dir: Path,
+    clip: Path | None,
+    asked: PoseChoice,
+    *,
+    prompt_only: bool = False,
+    keep_detections: bool = False,
+    force: bool = False,
+) -> None:
+    """Find the object and the skater in a clip, and write his skeleton of every frame into its run folder.
+
+    clip: what the run folder is made of, None where it has been made. prompt_only: stop once prompts.json has the
+    object. keep_detections: with `force`, do only the skeleton again. Raises what `handoff.errors` lists.
+    """
+    run = ingest(clip, run_dir, force) if clip else Run.open(run_dir)
+    found = look_for_both(run, asked, prompt_only, force and not keep_detections)
+    if prompt_only:
+        return
+    extractor = SkaterPoseExtractor(backend=choose_backend(asked, detector=found is not None))
+    params: dict[str, Any] = {"draw": asked.style, "threshold": KPT_THR, "min_visible": MIN_VISIBLE}
+    params |= {"smoothing": parameters(asked.smoothing), "backend": "embedded" if extractor.model.embedded else "rtmw"}
+    inputs, boxes = [run.source], None
+    if found:
+        inputs.append(run.path(DETECTIONS))
+        boxes = found.skater.boxes
+        params |= {"object": found.name, "person": str(asked.where) if asked.where else None, "boxes": _digest(boxes)}
+    tools = {key: str(value) for key, value in asdict(extractor.model).items()}
+    with run_stage(run, STAGE, params=params, inputs=inputs, tools=tools, force=force) as stage:
+        if not stage.unchanged:
+            click.echo(f"{STAGE}: {extractor.model}, {run.info.frames} frames")
+            _write_skeleton(run, stage, extractor, boxes, asked)
+        notes = stage.notes
+        # prompts.json is shared with the tracker, so it is no output of this stage; it is set right every time
+        write_prompt(run, "skater", _skater_prompt(notes))
+        if not stage.unchanged:
+            _report(notes)
+
+
 @dataclass(frozen=True)
 class Findings:
-    """What the detections say.
+    """What the detections say of one class of objects and of the skater.
 
-    boxes: the skater's box (px) in every frame, None where he was not seen. things: the object's detections, the best
-    beginning for the tracker first. people: how many tracklets of people there are, and how many are the skater's.
+    things: the object's detections, the best beginning for the tracker first.
     """
 
     name: str
     model: str
-    boxes: list[Box | None]
+    skater: Skater
     things: list[Rated]
-    people: int
-    chosen: int
 
     @property
     def summary(self) -> str:
         """One sentence for the log."""
-        seen = sum(box is not None for box in self.boxes)
-        return f"the skater in {seen} of {len(self.boxes)} frames ({self.people} tracks of people, {self.chosen} his)"
+        boxes = self.skater.boxes
+        seen = sum(box is not None for box in boxes)
+        people, his = self.skater.people, self.skater.chosen
+        return f"the skater in {seen} of {len(boxes)} frames ({people} tracks of people, {his} his)"
+
+
+def look_for_both(run: Run, asked: PoseChoice, prompt_only: bool, force: bool) -> Findings | None:
+    """Detect, say who the skater is, and set the object's prompt; None where there is no detector and no need of one.
+
+    The object's prompt is set where its class is named or no box was given by hand. Not finding it is an InputError
+    where it was named or is all that is wanted (`prompt_only`), else a warning: a skeleton needs no object. What was
+    taken over from another run says who the skater is; the object that was there is not looked for.
+    Raises MissingError where a detector is needed and its weights are not there.
+    """
+    stored = read_prompts(run).get("object")
+    by_hand = stored is not None and stored.origin != "detector"
+    if prompt_only and by_hand and not asked.needs_detector:
+        return None
+    if not (asked.needs_detector or prompt_only or asked.has_detector):
+        return None
+    name = asked.thing or (stored.detected.name if stored and stored.detected else DEFAULT_OBJECT)
+    size = asked.detector or DEFAULT_DETECTOR
+    path, fresh = detect_clip(run, DETECTORS[size], _detector(size, asked.device), asked.every or EVERY, force)
+    if asked.again:
+        found = _find_again(run, path, name, asked.where)
+        if fresh:
+            click.echo(f"detect: {found.summary}")
+        return found
+    renew = asked.thing is not None or not by_hand
+    place = None if renew or stored is None else stored.places[0]
+    found = find(run, path, name, asked.where, place)
+    if fresh or prompt_only:
+        click.echo(f"detect: {found.summary}")
+    if renew and (found.things or asked.thing is not None or prompt_only):
+        _set_object(run, path, found, stored)
+    elif renew:
+        with run.lock():
+            write_prompt(run, "object", None)
+        click.echo(f"detect: warning: no {found.name} was found; give its box by hand: --bbox x1,y1,x2,y2", err=True)
+    return found
+
+
+def _detector(size: str, device: str) -> YoloxDetector:
+    try:
+        return open_detector(size, device)
+    except DigestError:
+        raise
+    except MissingError as error:
+        raise MissingError(
+            f"{error} Without a detector the object's box is given by hand: --bbox x1,y1,x2,y2 --frame n."
+        ) from error
 
 
 def find(run: Run, path: Path, name: str, where: Where | None = None, by_hand: Place | None = None) -> Findings:
     """Read detections.json at `path` and return who and where.
 
     name: the object's class. where: who the skater is, if the user says so. by_hand: the object's place, if the user
-    gave it. Raises UsageError for a class that there is not, InputError for a file of another clip or where nobody is.
+    gave it. Raises UsageError for a class that there is not, InputError for a file of another clip, NobodyThere where
+    nobody is at `where`.
     """
     info, label, header = run.info, class_number(name), read_detections_header(path)
     if (header.width, header.height, header.frame_count) != (info.width, info.height, info.frames):
         raise InputError(f"{path} is of another clip; run the pose stage again with --force.")
     if where is not None and not 0 <= where.frame < info.frames:
-        raise InputError(
-            f"--person {where}: frame {where.frame} is not in the clip: it has {info.frames} frames, "
+        raise NobodyThere(
+            f"the person {where}: frame {where.frame} is not in the clip: it has {info.frames} frames, "
             f"0 to {info.frames - 1}."
         )
-    tracklets = follow(read_samples(path, [PERSON]), info.fps, header.every)
     samples = list(read_samples(path, [label]))
-    things: Things = {
-        frame: [(each.score, each.box) for each in seen if each.score > SURE] for frame, seen in samples if seen
-    }
-    frame, box = (by_hand.frame, _box(by_hand)) if by_hand else (0, None)
+    things = sure_things(samples, label)
+    frame, box = (by_hand.frame, _box_of(by_hand)) if by_hand else (0, None)
     if box is not None:
         nearest = min((sample.frame for sample in samples), key=lambda each: abs(each - frame))
         things.setdefault(nearest, []).append((BY_HAND, box))
-    chosen = choose_skater(tracklets, things, where)
-    boxes = skater_boxes(chosen, info.frames, Fraction(info.fps), header.every)
-    rated = choose_thing(samples, label, info, boxes, header.every)
-    return Findings(name, header.model, boxes, rated, len(tracklets), len(chosen))
+    skater = find_skater(read_samples(path, [PERSON]), things, info, header.every, where)
+    rated = choose_thing(samples, label, info, skater.boxes, header.every)
+    return Findings(name, header.model, skater, rated)
 
 
-def object_prompt(run: Run, path: Path, found: Findings) -> Prompt:
-    """Return the object's prompt; raise InputError, with the nearest misses, where it was not found."""
-    if not found.things:
-        raise not_found(found.name, read_samples(path), run.info, PERSON)
-    return thing_prompt(found.name, found.things, run.info, found.model)
-
-
-def _box(place: Place) -> Box | None:
+def _box_of(place: Place) -> Box | None:
     """Return a place's box, or a small one around its first point on the thing."""
     if place.box is not None:
         return place.box
     return next((Box(each.x - 1, each.y - 1, each.x + 1, each.y + 1) for each in place.points if each.label), None)
 
 
-@dataclass(frozen=True)
-class DetectorChoice:
-    """What the user asks of the detector; None: not said.
+def _find_again(run: Run, path: Path, name: str, where: Where | None) -> Findings:
+    """Do the same for a clip in which the skater may not stand where he did: then he is whoever there is."""
+    try:
+        return find(run, path, name, where)
+    except NobodyThere as error:
+        click.echo(f"detect: warning: {error} The skater is looked for anew.", err=True)
+        return find(run, path, name)
 
-    thing: the object's class. where: who the skater is. needed: the skeleton's backend, or an option, needs it.
-    unwanted: it is not to be used although it is there.
+
+def _set_object(run: Run, path: Path, found: Findings, stored: Prompt | None) -> None:
+    """Write the object's prompt, with the corrections of a stored one for the same place, and say so if it is new."""
+    if not found.things:
+        raise not_found(found.name, read_samples(path), run.info, PERSON)
+    prompt = thing_prompt(found.name, found.things, run.info, found.model)
+    if stored is not None and stored.places[0] == prompt.places[0]:
+        prompt = replace(prompt, corrections=stored.corrections)
+    with run.lock():
+        write_prompt(run, "object", prompt)
+    if prompt == stored:
+        return
+    score = prompt.detected.score if prompt.detected else 0.0
+    others = len(prompt.detected.runners_up) if prompt.detected else 0
+    click.echo(
+        f"detect: {found.name} at {prompt.box} on frame {prompt.frame}, score {score:.2f}; "
+        f"{others} runners-up are in {FILE}"
+    )
+
+
+def choose_backend(asked: PoseChoice, *, detector: bool) -> PoseBackend:
+    """Return the backend that is asked for; says in one line when "auto" takes the embedded one.
+
+    detector: whether the detector's weights are there, which RTMW needs: it must be told where the person is.
+    "auto" means RTMW where both are there or where an option is given that only it knows. What is asked for by name
+    never falls back: MissingError for weights, packages or a GPU that are not there.
     """
-
-    thing: str | None = None
-    where: Where | None = None
-    every: int | None = None
-    detector: str | None = None
-    device: str = "auto"
-    needed: bool = False
-    unwanted: bool = False
-
-    def __post_init__(self) -> None:
-        if self.thing is not None:
-            class_number(self.thing)  # a typo is refused before any work
-        if self.unwanted and self.asked_for:
-            raise UsageError("--no-detector leaves nothing that could answer the other options; leave it out, or them.")
-
-    @property
-    def possible(self) -> bool:
-        """Whether the detector's weights are there."""
-        return not self.unwanted and has_detector(self.detector or DEFAULT_DETECTOR)
-
-    @property
-    def asked_for(self) -> bool:
-        """Whether an option is given that only a detector can answer."""
-        return self.needed or any(each is not None for each in (self.thing, self.where, self.every, self.detector))
-
-
-def look(run: Run, wanted: DetectorChoice, prompt_only: bool, force: bool) -> Findings | None:
-    """Detect, say who the skater is, and set the object's prompt; None where there is no detector and no need of one.
-
-    The object's prompt is set where `thing` is named or no box was given by hand. Not finding it is an InputError
-    where it was named or is all that is wanted (`prompt_only`), else a warning: a skeleton needs no object.
-    Raises MissingError where a detector is needed and its weights are not there.
-    """
-    stored = read_prompts(run).get("object")
-    by_hand = stored is not None and stored.origin != "detector"
-    if prompt_only and by_hand and not wanted.asked_for:
-        return None
-    if not (wanted.asked_for or prompt_only or wanted.possible):
-        return None
-    name = wanted.thing or (stored.detected.name if stored and stored.detected else DEFAULT_OBJECT)
-    size = wanted.detector or DEFAULT_DETECTOR
-    detector = open_detector(size, wanted.device)
-    path, fresh = detect_clip(run, DETECTORS[size], detector, wanted.every or EVERY, force)
-    renew = wanted.thing is not None or not by_hand
-    place = None if renew or stored is None else stored.places[0]
-    found = find(run, path, name, wanted.where, place)
-    if fresh or prompt_only:
-        click.echo(f"detect: {found.summary}")
-    if renew and (found.things or wanted.thing is not None or prompt_only):
-        prompt = object_prompt(run, path, found)
-        if stored is not None and stored.places[0] == prompt.places[0]:
-            prompt = replace(prompt, corrections=stored.corrections)
-        with run.lock():
-            write_prompt(run, "object", prompt)
-        if prompt == stored:
-            return found
-        score = prompt.detected.score if prompt.detected else 0.0
-        others = len(prompt.detected.runners_up) if prompt.detected else 0
+    model = asked.model or DEFAULT_MODEL
+    if asked.needs_rtmw or (asked.backend == "auto" and detector and has_weights(model)):
+        return open_backend("rtmw", asked.device, model)
+    if asked.backend == "auto":
+        gone = f"{load_registry().weight(MODELS[model]).file} is not in {models_dir()}"
+        what = gone if detector else "the detector's weights are not there"
         click.echo(
-            f"detect: {found.name} at {prompt.box} on frame {prompt.frame}, score {score:.2f}; "
-            f"{others} runners-up are in {FILE}"
+            f"posegen: {what}, so MediaPipe, the embedded backend, does the work; "
+            'make weights PROFILE="pose detect" gets RTMW'
         )
-    elif renew:
-        with run.lock():
-            write_prompt(run, "object", None)
-        click.echo(f"detect: warning: no {found.name} was found; give its box by hand: --bbox x1,y1,x2,y2", err=True)
-    return found
+    return open_backend("embedded")
+
+
+def _write_skeleton(
+    run: Run, stage: Stage, extractor: SkaterPoseExtractor, boxes: Boxes | None, asked: PoseChoice
+) -> None:
+    """Write the stage's files in one pass over the clip and note what was found."""
+    frames = run.info.frames
+    with PoseOutputs(run, extractor.model, asked.style, asked.smoothing) as outputs:
+        clip = progress(read_frames(run.source), total=frames, desc=STAGE)
+        for pose in smooth(extractor.extract(clip, boxes), asked.smoothing):
+            outputs.write(pose)
+        if outputs.frames != frames:
+            raise InputError(
+                f"{run.source} has {outputs.frames} frames, run.json says {frames}; extract it again with --force."
+            )
+    for path in outputs.paths:
+        stage.add_output(path)
+    stage.note("frames", outputs.frames)
+    stage.note("frames_with_person", outputs.found)
+    surest = outputs.surest
+    stage.note("skater", surest.places[0].as_json() if surest else None)
+
+
+def _digest(boxes: Boxes) -> str:
+    """Return the SHA-256 of the skater's boxes, which is all of the detections that the skeleton depends on."""
+    text = json.dumps([box.as_list() if box else None for box in boxes])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _skater_prompt(notes: dict[str, Any]) -> Prompt | None:
+    skater = notes.get("skater")
+    return Prompt(Box(*skater["box"]), skater["frame"], "pose") if skater else None
+
+
+def _report(notes: dict[str, Any]) -> None:
+    found, frames = notes["frames_with_person"], notes["frames"]
+    click.echo(f"{STAGE}: a person in {found} of {frames} frames: pose.json, pose.mp4")
+    if not found:
+        click.echo(f"{STAGE}: warning: nobody was found, so every skeleton is empty", err=True)

@@ -1,7 +1,14 @@
-"""`python -m reskin`."""
+"""Run the stage: python -m reskin."""
 
-from handoff.command import main
-from reskin.cli import command
+import sys
+
+from handoff.helptext import answer_without
+
+try:
+    from handoff.command import main
+    from reskin.cli import command
+except ImportError as error:
+    sys.exit(answer_without("reskin", error))
 
 if __name__ == "__main__":
     main(command)

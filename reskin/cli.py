@@ -24,7 +24,7 @@ from reskin.workflow import DRAFT, choose_workflow
 WORK_TO_DO = 4
 """Exit code of --check when a server is needed."""
 
-_TOOLS = ("av", "httpx", "numpy", "opencv-python-headless", "websockets")
+_TOOLS = ("av", "numpy", "opencv-python-headless", "requests", "websocket-client")
 
 
 class _Planned(Exception):

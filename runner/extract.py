@@ -1,42 +1,32 @@
 """extract_physics.py: skeleton and masks of a clip.
 
-Options that only a stage knows are passed on as they are; `--help` of the stage lists them.
+The options are those of the tracker and of the pose stage (runner/commands.py); where both have one of a name, the pose
+stage's is called --pose-NAME.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from runner import runs
-from runner.arguments import has, named_run, stage_parser
+from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on, shared, under_prefix
 from runner.envs import ensure_env
-from runner.errors import RunnerError
-from runner.stages import run_stage, runner
+from runner.process import RunnerError
+from runner.stages import chosen, start_stage
 
-SELECT = "--select"
-POINT = "--point"
-"""The option of the tracker that says where the object is, beside --bbox and --select."""
-POSE_OPTIONS = {
-    "--object": ("--object", "NAME", "what to look for, one of COCO's 80 classes (default skateboard)"),
-    "--person": ("--person", "FRAME:X,Y", "a point (or box) on the skater; default: who is nearest the object"),
-    "--every": ("--every", "N", "detect people and object in every Nth frame"),
-    "--detector": ("--detector", "SIZE", "the detector: nano, tiny, s, m, l or x (default nano)"),
-    "--pose-backend": ("--backend", "NAME", "what finds the skeleton: auto, embedded or rtmw (default auto)"),
-    "--pose-model": ("--model", "NAME", "which RTMW: rtmw-l, rtmw-x or rtmw-m"),
-    "--smooth": ("--smooth", "HOW", "smooth the skeleton: savgol, one-euro or none (default savgol)"),
-    "--draw": ("--draw", "STYLE", "how skeletons are drawn: vace or openpose (default vace)"),
-}
-"""Options of the pose stage: what the user writes, what the stage calls it, and the help. --backend and --model are the
-tracker's; --device goes to both."""
+SELECT, DEVICE = "--select", "--device"
+BY_HAND = ("--bbox", "--point", SELECT)
+"""The tracker's options that say where the object is."""
+MISSING, INTERRUPTED = 3, (130, 137, 143)
+CLIP = Option(("-i", "--input"), "The clip, such as input.mp4.", "CLIP", required=True)
 
 
 def _make_window() -> None:
     """Make the environment of --select's window and name its Python to the tracker; refused without a display."""
-    if runner() == "docker":
+    if chosen() == "docker":
         raise RunnerError(
             "--select opens a window, which a container cannot; use RUNNER=local, or write the frame with a grid, "
             "make frame VIDEO=clip.mp4 FRAME=n, and read the box from it."
@@ -49,40 +39,51 @@ def _make_window() -> None:
     os.environ["SELECTOR_PYTHON"] = str(ensure_env("selector"))
 
 
+def command_line() -> CommandLine:
+    """Return the options: the tracker's under their own names, then the pose stage's, and --device for both."""
+    tracking, posing = passed_on("tracker"), passed_on("posegen")
+    device = shared(named(tracking, DEVICE), named(posing, DEVICE))
+    tracking = [each for each in tracking if DEVICE not in each.names]
+    posing = [each for each in posing if DEVICE not in each.names]
+    device = replace(device, help="Where all models run. auto: on the GPU where there is one that works.")
+    return CommandLine(
+        "extract_physics.py",
+        "Measure the object's mask and the skater's skeleton in a clip. The object is looked for (--object) unless its "
+        "box is given (--bbox, --point or --select).",
+        [CLIP, RUN, *tracking, *under_prefix(posing, "pose", tracking), device, FORCE],
+    )
+
+
 def extract(arguments: list[str]) -> int:
     """extract_physics.py: skeleton and masks of a clip."""
-    parser = stage_parser(
-        "extract_physics.py", "Measure the object's mask and the skater's skeleton in a clip.", "tracker"
-    )
-    parser.add_argument("-i", "--input", required=True, metavar="CLIP", help="the clip, such as input.mp4")
-    parser.add_argument(
-        "-bbox",
-        "--bbox",
-        metavar="X1,Y1,X2,Y2",
-        help="the object's box in px on --frame; without it the object is looked for, see --object",
-    )
-    parser.add_argument("--select", action="store_true", help="draw the box with the mouse, where there is a display")
-    parser.add_argument("--frame", metavar="N", help="the frame of the box or of --point, counted from 0 (default 0)")
-    for name, (_, metavar, text) in POSE_OPTIONS.items():
-        parser.add_argument(name, metavar=metavar, help=text)
-    parser.add_argument("--device", metavar="WHERE", help="where all models run: auto, cuda or cpu (default auto)")
-    options, rest = parser.parse_known_args(arguments)
-    device = ["--device", options.device] if options.device else []
-    pose = [*_given(options), *device]
-    prompt = ["--bbox", options.bbox] if options.bbox else []
-    by_hand = bool(prompt) or options.select or has(POINT, rest)
-    if by_hand and options.object:
+    given = command_line().parse(arguments)
+    clip = given.values("--input")[-1]
+    by_hand = any(given.has(name) for name in BY_HAND)
+    if by_hand and given.has("--object"):
         raise RunnerError("--object looks for the box that --bbox, --point or --select gives; use one of them.", 2)
-    prompt += ["--frame", options.frame] if options.frame else []
-    if options.select:
+    if not Path(clip).exists():
+        raise RunnerError(f"there is no file {clip}; check the path.", 2)
+    folder = runs.named_run(given.value("--run")) or runs.run_folder(runs.name_for(Path(clip)))
+    if given.has(SELECT):
         _make_window()
-        prompt.append(SELECT)
-    folder = named_run(options.run) or runs.run_folder(runs.name_for(Path(options.input)))
-    code = _extract(folder, options.input, by_hand, options.force, pose, [*prompt, *rest, *device])
+    existed, before, code = folder.exists(), runs.newest(folder.parent), MISSING
+    try:
+        code = _extract(folder, clip, by_hand, given.has("--force"), given.of("posegen"), given.of("tracker"))
+    finally:
+        if not existed and code not in INTERRUPTED:
+            _remove_without_stages(folder, before)
     if code == 0:
         for name in ("mask.mp4", "pose.json"):
             print(f"{name}: {folder / name}")
     return code
+
+
+def _remove_without_stages(folder: Path, before: Path | None) -> None:
+    """Take away a run folder that this command made, where no stage came to its end in it; the run `before` it is the
+    newest again.
+    """
+    if folder.is_dir() and not runs.stages_of(folder) and runs.remove_unused(folder) and before:
+        runs.remember(before)
 
 
 def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[str], tracker: list[str]) -> int:
@@ -105,17 +106,9 @@ def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[st
     # what was drawn is in prompts.json by then
     steps.append(("tracker", [*run, *force, *(each for each in tracker if each != SELECT)]))
     for number, (stage, arguments) in enumerate(steps):
-        code = run_stage(stage, arguments, writes=[folder])
+        code = start_stage(stage, arguments, writes=[folder])
         if code:
             return code
         if number == 0:
             runs.remember(folder)
     return 0
-
-
-def _given(options: argparse.Namespace) -> Iterator[str]:
-    """Yield the pose stage's options that were given, and their values."""
-    for name, (option, _, _) in POSE_OPTIONS.items():
-        value = vars(options)[name.removeprefix("--").replace("-", "_")]
-        if value is not None:
-            yield from (option, value)

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from runner.errors import RunnerError
+from runner.process import RunnerError
 
 NEEDED = (3, 11)
 FAULT = 70

@@ -1,4 +1,4 @@
-"""Child processes that end with the process that started them."""
+"""The runner's one error, and child processes that end with the process that started them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _PR_SET_PDEATHSIG = 1
+
+
+class RunnerError(Exception):
+    """Something the runner cannot go on without: a sentence, and an exit code as handoff/errors.py has them.
+
+    exit_code: 2 bad usage, 3 something missing.
+    """
+
+    def __init__(self, message: str, exit_code: int = 3) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def die_with_parent() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
-_LATEST = ".latest"
+_LATEST, _LOCK = ".latest", ".lock"
 
 
 def real(path: Path) -> Path:
@@ -47,6 +50,11 @@ def run_folder(name: str) -> Path:
     return runs_dir() / name
 
 
+def named_run(name: str | None) -> Path | None:
+    """Return the folder of --run, None where it was not given."""
+    return run_folder(name) if name else None
+
+
 def name_for(clip: Path) -> str:
     """Return the run name a clip gets by default: its file name without the suffix, made safe."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", clip.stem).strip("-") or "clip"
@@ -61,6 +69,28 @@ def remember(folder: Path) -> None:
         os.replace(partial, pointer)
     except OSError as error:
         raise RunnerError(f"cannot write {pointer} ({error.strerror}); choose a folder that can be written.") from error
+
+
+def stages_of(folder: Path) -> list[str]:
+    """Return the stages that have come to their end in a run, as run.json says; none where it cannot be read."""
+    try:
+        stages = json.loads((folder / "run.json").read_text(encoding="utf-8"))["stages"]
+        return [name for name in stages if name != "ingest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def remove_unused(folder: Path) -> bool:
+    """Remove a run folder unless another process holds its lock (handoff/run.py); say whether it is gone."""
+    with contextlib.ExitStack() as stack:
+        if (folder / _LOCK).exists():
+            file = stack.enter_context((folder / _LOCK).open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def newest(parent: Path) -> Path | None:

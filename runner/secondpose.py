@@ -6,44 +6,15 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from runner import runs
-from runner.errors import RunnerError
-from runner.stages import run_stage
+from runner.process import RunnerError
+from runner.stages import start_stage
 
 GENERATED_POSE = "--generated-pose"
-RTMW = "rtmw"
-BAD_INPUT, MISSING, INTERRUPTED = 2, 3, (130, 143)
-
-
-def pose_again(stages: Mapping[str, Any]) -> list[str]:
-    """Return the pose stage's options that find a skeleton in another clip as run.json says the run's own was found.
-
-    The network and its size, the smoothing, and the detector where there was one, else none. The device is not among
-    them: it is a machine's, not a result's.
-    """
-    made, detected = stages["posegen"], stages.get("detect")
-    params = made["params"]
-    options = ["--backend", params["backend"]] if "backend" in params else []
-    if params.get("backend") == RTMW:
-        options += ["--model", made["tools"]["name"].lower()]
-    if "smoothing" in params:
-        options += ["--smooth", params["smoothing"]["method"]]
-    if detected and "boxes" in params:
-        options += ["--detector", detected["tools"]["detector"].removeprefix("yolox-")]
-        return [*options, "--every", str(detected["params"]["every"])]
-    return [*options, "--no-detector"]
-
-
-def _skater_again(stages: Mapping[str, Any]) -> list[str]:
-    """Return the option that says which of the people is the skater: the one who stands where he did in the source."""
-    place = stages["posegen"].get("notes", {}).get("skater")
-    if not place or "boxes" not in stages["posegen"]["params"]:
-        return []
-    return ["--person", f"{place['frame']}:{','.join(str(each) for each in place['box'])}"]
+MISSING, INTERRUPTED = 3, (130, 143)
 
 
 def second_pose(
@@ -51,10 +22,10 @@ def second_pose(
 ) -> tuple[int, list[str]]:
     """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
 
-    It is found as the run's own was, in a run folder that is thrown away; pose.json stays beside the clip. Not again
-    where the last evaluation had this clip, this skeleton and the run's own as it is. Without it the gate still has its
-    verdict, so a failure, an environment or image that cannot be made too, is only said. device: the option, where it
-    was given; the embedded backend has none. check: refuses what the evaluator would, with its exit code, before
+    It is found as the run's own was (the pose stage's --again-as), in a run folder that is thrown away; pose.json stays
+    beside the clip. Not again where the last evaluation had this clip, this skeleton and the run's own as it is.
+    Without it the gate still has its verdict, so a failure, an environment or image that cannot be made too, is only
+    said. device: the option, where it was given. check: refuses what the evaluator would, with its exit code, before
     anything is done.
     """
     run = runs.run_of(original)
@@ -63,7 +34,6 @@ def second_pose(
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
     try:
         stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
-        again, skater = pose_again(stages), _skater_again(stages)
         known = stages.get(f"evaluator/{folder.name}", {}).get("inputs", {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0, []  # the evaluator says what is wrong with the run, if anything is
@@ -77,10 +47,8 @@ def second_pose(
         return code, []
     scratch = folder / f".pose.{os.getpid()}.partial"  # a killed command's is cleared away with other partial files
     try:
-        arguments = ["--run", str(scratch), "-i", str(generated), *again, *(device if RTMW in again else [])]
-        code = run_stage("posegen", [*arguments, *skater], writes=[run])
-        if code == BAD_INPUT and skater:  # nobody is where he was: then whoever there is, which may be nobody
-            code = run_stage("posegen", arguments, writes=[run])
+        arguments = ["--run", str(scratch), "-i", str(generated), "--again-as", str(run), *device]
+        code = start_stage("posegen", arguments, writes=[run])
         if code == 0:
             os.replace(scratch / "pose.json", pose)
             print(f"{pose.name}: {pose}", flush=True)

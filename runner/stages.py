@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,8 +15,7 @@ from runner.comfysource import ensure_source
 from runner.docker import engine, images, server
 from runner.docker import stage as container
 from runner.envs import ensure_env
-from runner.errors import RunnerError
-from runner.process import ROOT, run_module
+from runner.process import ROOT, RunnerError, run_module
 
 RUNNERS = ("auto", "local", "docker")
 
@@ -41,13 +39,12 @@ def runner() -> str:
     wish = chosen()
     if wish == "docker":
         engine.check()
-        print("runner: docker, one container a stage (RUNNER=local does without)", file=sys.stderr, flush=True)
         container.remove_left()
         server.remove_left()
     return wish
 
 
-def run_stage(
+def start_stage(
     stage: str,
     arguments: Sequence[str],
     *,
@@ -65,7 +62,9 @@ def run_stage(
     """
     if runner() == "local":
         return run_module(ensure_env(stage), module or stage, arguments)
-    return container.run_stage(stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project)
+    return container.start_container(
+        stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project
+    )
 
 
 @contextlib.contextmanager

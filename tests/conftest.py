@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from runner.process import ROOT
-from tests.helpers import DemoRun, Product
+from runner.process import ROOT, RunnerError
+from runner.tools import set_up
+from tests.helpers import DemoRun, Product, environments_of
 
 SHARED = ROOT.parent / "shared"
 
@@ -25,6 +26,22 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("house")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make what the tests that are about to run need, and nothing else: environments, the demo clip."""
+    if session.config.option.collectonly:
+        return
+    environments = {name for item in session.items for name in environments_of(item)}
+    clip = any("demo_clip" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not (environments or clip):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        try:
+            set_up(environments, clip=clip and "DEMO_CLIP" not in os.environ)
+        except RunnerError as error:
+            pytest.exit(f"what the tests need cannot be made: {error}", returncode=error.exit_code)
+
+
 @pytest.fixture
 def product(tmp_path: Path) -> Product:
     return Product(tmp_path / "data")
@@ -32,11 +49,8 @@ def product(tmp_path: Path) -> Product:
 
 @pytest.fixture(scope="session")
 def demo_clip() -> Path:
-    """The folder with demo.mp4, truth.mp4, truth/ and truth.json; `make test` makes it."""
-    folder = os.environ.get("DEMO_CLIP")
-    if not folder:
-        pytest.skip("DEMO_CLIP is not set: run the tests with make test, which makes the demo clip")
-    return Path(folder)
+    """The folder with demo.mp4, truth.mp4, truth/ and truth.json; made before the first test."""
+    return Path(os.environ["DEMO_CLIP"])
 
 
 @pytest.fixture(scope="session")

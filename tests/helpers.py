@@ -27,10 +27,21 @@ from numpy.typing import NDArray
 
 from handoff.video import REPEATABLE
 from runner.process import ROOT
+from runner.tools import STAGES
 
 Frame = NDArray[np.uint8]
 HANG_S = 300.0
 """How long a test waits for what must happen: so long that only a hang reaches it, however busy the machine is."""
+
+
+NEEDS = {"stage": ("posegen", "tracker", "reskin", "evaluator"), "server": ("comfyui",)}
+"""Mark: the environments that a test with it needs, unless the mark names its own: @pytest.mark.stage("posegen")."""
+
+
+def environments_of(item: pytest.Item) -> set[str]:
+    """Return the environments that a test needs, by its marks and by the fixture that is a whole demo."""
+    found = {name for mark, all_of in NEEDS.items() for each in item.iter_markers(mark) for name in each.args or all_of}
+    return found | ({*STAGES} if "demo_run" in getattr(item, "fixturenames", ()) else set())
 
 
 @dataclass(frozen=True)

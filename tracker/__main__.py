@@ -1,7 +1,14 @@
-"""Run the stage: python -m tracker --run DIR."""
+"""Run the stage: python -m tracker."""
 
-from handoff.command import main
-from tracker.cli import command
+import sys
+
+from handoff.helptext import answer_without
+
+try:
+    from handoff.command import main
+    from tracker.cli import command
+except ImportError as error:
+    sys.exit(answer_without("tracker", error))
 
 if __name__ == "__main__":
     main(command)

@@ -1,4 +1,7 @@
-"""iou.png: the figures over time, and the worst frames. Drawn with OpenCV, which the tracker brings along anyway."""
+"""iou.png: the figures over time, and the worst frames. Drawn with OpenCV, which the tracker brings along anyway.
+
+From the bottom of the file up: `write_chart`, `draw_chart`, the two panels of `_draw_curves`, one `_Panel`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from evaluator.report.pictures import HEIGHT as THUMB_HEIGHT
-from evaluator.report.pictures import WIDTH as THUMB_WIDTH
-from evaluator.report.pictures import Colour, Thumbnail, draw_text
+from evaluator.report.pictures import THUMB_HEIGHT, THUMB_WIDTH, Colour, Thumbnail, draw_text
 from evaluator.report.result import Result
 from handoff.files import atomic_file
 from handoff.masks import write_png

@@ -1,12 +1,8 @@
-"""How outlines and words are drawn into pictures, the same in every report. Pictures are (H, W, 3) uint8 RGB.
+"""Frames with both outlines drawn on them, for a person to look at. Pictures are (H, W, 3) uint8 RGB.
 
-overlay.mp4: the source and the generated clip side by side, with both outlines and the IoU, for a person to look at.
-
-Left the source, right the generated clip; on both, the original outline G in green and the outline P of the object that
-was tracked in the generated clip in white. Where the two coincide, white is seen. Outside a run the source is not
-known, and the generated clip stands alone.
-
-Pictures of the worst frames, kept while the clip goes by: a handful, however long it is.
+The original outline G is green, the outline P of the object that was tracked in the generated clip is white; where the
+two coincide, white is seen. `OverlayWriter` writes every frame, `WorstFrames` keeps a handful for iou.png, however long
+the clip is.
 """
 
 from __future__ import annotations
@@ -27,6 +23,13 @@ GREEN, RED, WHITE = (0, 255, 0), (255, 60, 60), (255, 255, 255)
 ORIGINAL, GENERATED = GREEN, WHITE
 """The colours of G's and of P's outline."""
 
+MAX_WIDTH = 1920
+KEEP = 4
+APART = 5
+"""Frames that lie nearer than this show the same thing: only the worse one is kept."""
+THUMB_WIDTH, THUMB_HEIGHT = 272, 153
+_BAR_PX = 28
+_MARGIN = 0.6  # of the outlines' size, shown around them
 _SHIFT = 4  # OpenCV's fixed-point places: a sixteenth of a pixel
 
 
@@ -46,14 +49,11 @@ def draw_text(image: Frame, text: str, x: int, y: int, colour: Colour = WHITE, s
     cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
-MAX_WIDTH = 1920
-_BAR_PX = 28
-
-
 class OverlayWriter:
     """Write overlay.mp4 of a clip of width x height px; use it as a context manager.
 
-    with_source: whether there is a source to show beside the generated clip.
+    Left the source, right the generated clip, above them the frame's number and IoU. with_source: whether the source
+    is known, which outside a run it is not; then the generated clip stands alone.
     """
 
     def __init__(self, path: Path, fps: Fraction, width: int, height: int, *, with_source: bool) -> None:
@@ -92,39 +92,12 @@ class OverlayWriter:
         self._video.__exit__(kind, error, trace)
 
 
-KEEP = 4
-APART = 5
-"""Frames that lie nearer than this show the same thing: only the worse one is kept."""
-WIDTH, HEIGHT = 272, 153
-_MARGIN = 0.6  # of the outlines' size, shown around them
-
-
 @dataclass(frozen=True)
 class Thumbnail:
-    """A cut-out of a generated frame with both outlines, (HEIGHT, WIDTH, 3) uint8 RGB."""
+    """A cut-out of a generated frame with both outlines, (THUMB_HEIGHT, THUMB_WIDTH, 3) uint8 RGB."""
 
     score: FrameScore
     picture: Frame
-
-
-def thumbnail_of(picture: Frame, original: Mask, generated: Mask) -> Frame:
-    """Return the surroundings of G and P in a picture (H, W, 3) uint8 RGB, scaled to a thumbnail, outlines drawn."""
-    height, width = original.shape
-    x, y, w, h = cv2.boundingRect(cv2.bitwise_or(original.view(np.uint8), generated.view(np.uint8)))
-    if not w:
-        x, y, w, h = 0, 0, width, height
-    wide = min(width, max(w, h * WIDTH / HEIGHT, 32.0) * (1 + _MARGIN))
-    high = wide * HEIGHT / WIDTH
-    left = round(min(max(0.0, x + w / 2 - wide / 2), width - wide))
-    top = round(min(max(0.0, y + h / 2 - high / 2), max(0.0, height - high)))
-    part = picture[top : top + max(1, round(high)), left : left + max(1, round(wide))]
-    scale = min(WIDTH / part.shape[1], HEIGHT / part.shape[0])
-    small = np.asarray(cv2.resize(part, None, None, scale, scale, cv2.INTER_LINEAR), np.uint8)
-    draw_outline(small, original, ORIGINAL, left=left, top=top, scale=scale)
-    draw_outline(small, generated, GENERATED, left=left, top=top, scale=scale)
-    canvas = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    canvas[: small.shape[0], : small.shape[1]] = small[:HEIGHT, :WIDTH]
-    return canvas
 
 
 class WorstFrames:
@@ -150,3 +123,23 @@ class WorstFrames:
                 return
             self._kept = [each for each in self._kept if each not in (near or [best])]
         self._kept.append(Thumbnail(score, thumbnail_of(picture, original, generated)))
+
+
+def thumbnail_of(picture: Frame, original: Mask, generated: Mask) -> Frame:
+    """Return the surroundings of G and P in a picture (H, W, 3) uint8 RGB, scaled to a thumbnail, outlines drawn."""
+    height, width = original.shape
+    x, y, w, h = cv2.boundingRect(cv2.bitwise_or(original.view(np.uint8), generated.view(np.uint8)))
+    if not w:
+        x, y, w, h = 0, 0, width, height
+    wide = min(width, max(w, h * THUMB_WIDTH / THUMB_HEIGHT, 32.0) * (1 + _MARGIN))
+    high = wide * THUMB_HEIGHT / THUMB_WIDTH
+    left = round(min(max(0.0, x + w / 2 - wide / 2), width - wide))
+    top = round(min(max(0.0, y + h / 2 - high / 2), max(0.0, height - high)))
+    part = picture[top : top + max(1, round(high)), left : left + max(1, round(wide))]
+    scale = min(THUMB_WIDTH / part.shape[1], THUMB_HEIGHT / part.shape[0])
+    small = np.asarray(cv2.resize(part, None, None, scale, scale, cv2.INTER_LINEAR), np.uint8)
+    draw_outline(small, original, ORIGINAL, left=left, top=top, scale=scale)
+    draw_outline(small, generated, GENERATED, left=left, top=top, scale=scale)
+    canvas = np.zeros((THUMB_HEIGHT, THUMB_WIDTH, 3), np.uint8)
+    canvas[: small.shape[0], : small.shape[1]] = small[:THUMB_HEIGHT, :THUMB_WIDTH]
+    return canvas

@@ -1,10 +1,13 @@
-"""Everything that a report says: the frames' scores, the verdict, the noise floor, and how far the mask is trusted."""
+"""What every report says: scores, verdict, noise floor, how far the mask is trusted; as numbers and as sentences.
+
+report/texts.py and report/chart.py only put it into their files' forms.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from evaluator.gate import FrameScore, Verdict, judge
@@ -70,13 +73,19 @@ class Result:
         return self.complete and self.verdict.passed
 
     @property
+    def mean_seen(self) -> float | None:
+        """The mean IoU over the frames that show an object in either mask: empty against empty is 1.0, and flatters."""
+        ious = [score.iou for score in self.scores if score.original_px or score.generated_px]
+        return sum(ious) / len(ious) if ious else None
+
+    @property
     def calibrated(self) -> bool:
         """Whether the noise floor is known."""
         return any(score.floor_iou is not None for score in self.scores)
 
     @property
     def below_floor(self) -> list[int]:
-        """The failing frames that are worse than the second track of the source itself: not the ruler's doing."""
+        """The failing frames that are worse than the second track of the source itself: the new object is worse."""
         return [s.frame for s in self.scores if not s.passed and s.floor_iou is not None and s.iou < s.floor_iou]
 
     @property
@@ -112,9 +121,11 @@ class Result:
             f"it would fail in {numbers(self.failing_floor) or 'no frame'}"
         ]
         if self.below_floor:
-            lines.append(f"Failing below the floor (the new object, not the ruler): {numbers(self.below_floor)}")
+            lines.append(f"Failing below the floor (the new object, not the tracker): {numbers(self.below_floor)}")
         if self.at_floor:
-            lines.append(f"Failing at or above the floor (the ruler does no better): {numbers(self.at_floor)}")
+            lines.append(
+                f"Failing at or above the floor (the tracker does no better on the source): {numbers(self.at_floor)}"
+            )
         return lines
 
     def limits(self) -> list[str]:
@@ -124,29 +135,13 @@ class Result:
         return [*other, *self.trust.lines(), *self.floor_lines()]
 
     def lines(self) -> list[str]:
-        """Return the closing lines for the console, the verdict last."""
+        """Return the closing lines for the console, the verdict last; of a part of the clip there is none."""
         *figures, gate = self.verdict.lines() if self.scores else [""]
         if not self.complete:
-            gate = f"Gate: not decided, cut short after {len(self.scores)} of {self.expected} frames"
-        return [*figures, *self.limits(), gate]
+            return [*figures, *self.limits(), f"Gate: {self.cut_short}"]
+        return [*figures, *self.limits(), gate, self.verdict.benchmark]
 
     @property
-    def mean_seen(self) -> float | None:
-        """The mean IoU over the frames that show an object in either mask: empty against empty is 1.0, and flatters."""
-        ious = [score.iou for score in self.scores if score.original_px or score.generated_px]
-        return sum(ious) / len(ious) if ious else None
-
-    def summary(self) -> dict[str, Any]:
-        """Return iou.json's "summary"; what there is none of without a single frame is None."""
-        verdict: dict[str, Any] = dict.fromkeys(each.name for each in fields(Verdict))
-        verdict |= {"frames": 0, "threshold": self.threshold, "failed": 0}
-        floor = {"below": self.below_floor, "at_or_above": self.at_floor, "floor_fails": self.failing_floor}
-        return (asdict(self.verdict) if self.scores else verdict) | {
-            "passed": self.passed,
-            "complete": self.complete,
-            "mean_seen": self.mean_seen,
-            "expected_frames": self.expected,
-            "figures": self.figures(),
-            "failing_frames": floor if self.calibrated else None,
-            "trust": self.trust.as_json(),
-        }
+    def cut_short(self) -> str:
+        """What is said in place of a verdict where frames are missing."""
+        return f"not decided, cut short after {len(self.scores)} of {self.expected} frames"

@@ -1,10 +1,8 @@
-"""junit.xml: one case a frame, so that any CI server shows the frames that fail.
+"""The text reports: iou.json, iou.csv, junit.xml and summary.md, each from a `Result` and from nothing else.
 
-summary.md: the result on one screen, in the Markdown that CI servers show as a job's summary.
-
-iou.json and iou.csv, every frame's score and the verdict for programs; and the list of all report files.
-
-The schema of iou.json stands in docs/how-it-works/gate.md.
+iou.json has every frame's score and the verdict, for programs; its schema stands in docs/how-it-works/gate.md, and
+`read_json` reads it back. iou.csv is a line a frame. junit.xml is a case a frame, so that any CI server shows which
+frames fail. summary.md is the result on one screen, in the Markdown that CI servers show as a job's summary.
 """
 
 from __future__ import annotations
@@ -16,12 +14,62 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
-from evaluator.gate import FrameScore
+from evaluator.gate import FrameScore, Verdict
+from evaluator.report import CSV, FILES, JSON, JUNIT, SUMMARY
 from evaluator.report.result import Result
 from evaluator.trust import Trust
 from handoff.errors import InputError, storage_errors
 from handoff.files import write_text
+
+SCHEMA = 2
+
+
+def to_json(result: Result) -> str:
+    """Return iou.json: "schema", "how", "summary", "frames"."""
+    frames = [asdict(score) for score in result.scores]
+    data = {"schema": SCHEMA, "how": result.how, "summary": _summary(result), "frames": frames}
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def _summary(result: Result) -> dict[str, Any]:
+    """Return iou.json's "summary"; what there is none of without a single frame is None."""
+    verdict: dict[str, Any] = dict.fromkeys(each.name for each in fields(Verdict))
+    verdict |= {"frames": 0, "threshold": result.threshold, "failed": 0}
+    floor = {"below": result.below_floor, "at_or_above": result.at_floor, "floor_fails": result.failing_floor}
+    return (asdict(result.verdict) if result.scores else verdict) | {
+        "passed": result.passed,
+        "complete": result.complete,
+        "mean_seen": result.mean_seen,
+        "expected_frames": result.expected,
+        "figures": result.figures(),
+        "failing_frames": floor if result.calibrated else None,
+        "trust": result.trust.as_json(),
+    }
+
+
+def read_json(path: Path) -> Result:
+    """Read back what `to_json` gave; raise InputError when it is something else."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}")
+        summary, trust = data["summary"], dict(data["summary"]["trust"])
+        trust.pop("doubtful")
+        scores = [FrameScore(**each) for each in data["frames"]]
+        return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], Trust(**trust))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); evaluate again with --force.") from error
+
+
+def to_csv(result: Result) -> str:
+    """Return iou.csv, one line a frame; an empty cell where a figure is not defined or was not measured."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(FrameScore)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(score) for score in result.scores)
+    return text.getvalue()
 
 
 def _why(score: FrameScore, threshold: float) -> str:
@@ -50,7 +98,7 @@ def junit_xml(result: Result) -> str:
             ET.SubElement(case, "failure", message=why, type="IoU").text = why
     if cut:
         case = ET.SubElement(suite, "testcase", classname="gate", name="every frame scored", time="0")
-        ET.SubElement(case, "error", message=result.lines()[-1], type="CutShort")
+        ET.SubElement(case, "error", message=f"Gate: {result.cut_short}", type="CutShort")
     ET.SubElement(suite, "system-out").text = "\n".join(result.limits())
     root = ET.Element("testsuites", {"name": "gate"} | {key: str(value) for key, value in counts.items()})
     root.append(suite)
@@ -106,7 +154,7 @@ def _failures(result: Result) -> list[str]:
 def summary_md(result: Result) -> str:
     """Return the summary: the verdict first, and what limits its worth right under it."""
     if not result.complete:
-        head = f"Gate: not decided, cut short after {len(result.scores)} of {result.expected} frames (partial report)"
+        head = f"Gate: {result.cut_short} (partial report)"
     elif result.passed:
         head = f"Gate: PASS, IoU > {result.threshold:g} in every one of {result.expected} frames"
     else:
@@ -125,55 +173,11 @@ def summary_md(result: Result) -> str:
     return "\n".join([*lines, "", *_figures(result), "", spread, *_failures(result), ""])
 
 
-SCHEMA = 2
-JSON_FILE = "iou.json"
-CHART, OVERLAY = "chart", "overlay"
-FILES = {
-    "json": JSON_FILE,
-    "csv": "iou.csv",
-    "junit": "junit.xml",
-    "summary": "summary.md",
-    CHART: "iou.png",
-    OVERLAY: "overlay.mp4",
-}
-"""The formats and their files."""
-
-
-def to_json(result: Result) -> str:
-    """Return iou.json: "schema", "how", "summary", "frames"."""
-    frames = [asdict(score) for score in result.scores]
-    data = {"schema": SCHEMA, "how": result.how, "summary": result.summary(), "frames": frames}
-    return json.dumps(data, indent=1, allow_nan=False) + "\n"
-
-
-def read_json(path: Path) -> Result:
-    """Read back what `to_json` gave; raise InputError when it is something else."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"schema {data['schema']!r}")
-        summary, trust = data["summary"], dict(data["summary"]["trust"])
-        trust.pop("doubtful")
-        scores = [FrameScore(**each) for each in data["frames"]]
-        return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], Trust(**trust))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); evaluate again with --force.") from error
-
-
-def to_csv(result: Result) -> str:
-    """Return iou.csv, one line a frame; an empty cell where a figure is not defined or was not measured."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(FrameScore)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(score) for score in result.scores)
-    return text.getvalue()
-
-
 _TEXTS: dict[str, Callable[[Result], str]] = {
-    "json": to_json,
-    "csv": to_csv,
-    "junit": junit_xml,
-    "summary": summary_md,
+    JSON: to_json,
+    CSV: to_csv,
+    JUNIT: junit_xml,
+    SUMMARY: summary_md,
 }
 
 

@@ -8,7 +8,6 @@ import click
 
 from handoff.errors import MissingError
 from handoff.files import DigestError, settle
-from handoff.weights.download import download
 from handoff.weights.registry import Registry, Weight, load_registry
 from handoff.weights.store import models_dir, place_of, present, verify
 
@@ -16,7 +15,12 @@ from handoff.weights.store import models_dir, place_of, present, verify
 @click.command()
 @click.option("--profile", "profiles", metavar="NAME", multiple=True, help="what the files are for; may be repeated")
 @click.option("--check", is_flag=True, help="download nothing: verify what is there; exit code 3 unless all is right")
-@click.option("--list", "list_them", is_flag=True, help="show all profiles and files with their licences")
+@click.option(
+    "--list",
+    "list_them",
+    is_flag=True,
+    help="show what is here and what is missing: profiles with their sizes, files",
+)
 def command(profiles: tuple[str, ...], check: bool, list_them: bool) -> None:
     """Fetch the model files of weights.toml into the models folder, each verified by SHA-256.
 
@@ -47,13 +51,25 @@ def _size(weight: Weight) -> str:
 
 
 def _list(registry: Registry) -> None:
+    """Show each profile with its size and what of it is here, then each file, here or missing."""
     click.echo("profiles:")
     for profile, text in registry.profiles.items():
+        weights = registry.of([profile])
+        absent = [weight for weight in weights if present(weight) is None]
         click.echo(f"  {profile}{' (default)' if profile in registry.default else ''}: {text}")
+        left = f"{len(absent)} missing, {_total(absent)} to fetch" if absent else "all here"
+        click.echo(f"    {len(weights)} file(s), {_total(weights)}: {left}")
     click.echo(f"files, below {models_dir()}:")
     for weight in registry.weights:
-        click.echo(f"  {weight.file}: {_size(weight)}, {weight.licence} ({weight.licence_url})")
-        click.echo(f"    for {', '.join(weight.profiles)}; {weight.url}")
+        state = "here   " if present(weight) else "missing"
+        click.echo(f"  {state}  {weight.file}: {_size(weight)}, {weight.licence} ({weight.licence_url})")
+        click.echo(f"           for {', '.join(weight.profiles)}; {weight.url}")
+
+
+def _total(weights: list[Weight]) -> str:
+    """Return the bytes of all of these in GB; "at least" where the size of one is not known."""
+    known = sum(weight.size_bytes or 0 for weight in weights) / 1e9
+    return f"{'' if all(weight.size_bytes for weight in weights) else 'at least '}{known:.2f} GB"
 
 
 def _check(weights: list[Weight], profiles: tuple[str, ...]) -> None:
@@ -81,6 +97,8 @@ def _fetch(weight: Weight) -> None:
     """Bring one weight to its place: verified where it is, moved from where it was dropped, or downloaded."""
     place, path = place_of(weight), present(weight)
     if path is None:
+        from handoff.weights.download import download  # where nothing is fetched, nobody needs requests
+
         click.echo(
             f"downloading {weight.file} ({_size(weight)}, {weight.licence}) from {urlsplit(weight.url).hostname}"
         )

@@ -1,224 +1,48 @@
-"""The unfinished file of a download, and the note beside it that says what it is a part of.
-
-One GET request for the rest of a file: ranges, redirects, time-outs. Standard library only.
-
-Downloads that go on where they were cut off and get their name only when they are the right file.
+"""Downloads that go on where they were cut off and get their name only when they are the right file.
 
 NAME.part holds what has come so far and NAME.part.json says of which file (URL, SHA-256, ETag; `Part`).
 Both stay when the process ends, however it ends. A part is continued with a Range request under If-Range; where the
 server has another file by now, or knows no ranges, it starts anew. Only a part with the right SHA-256 becomes NAME.
+
+Read `download` first, which tries until the file is whole; then `Part`; then `ask`, one GET request for the rest of a
+file, and `Reply`, what comes of it. This module alone of handoff's imports requests: only `make weights` needs it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import re
 import shutil
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
-from typing import IO
+from typing import Any
+from urllib.parse import urljoin
 
 import click
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from tqdm import tqdm
+from urllib3.exceptions import HTTPError
 
-from handoff.errors import MissingError, StorageError, storage_errors
+from handoff.errors import MissingError, StorageError, innermost, storage_errors
 from handoff.files import DigestError, settle, verify_file, write_text
 from handoff.weights.registry import check_url, is_loopback
 
 PART_SUFFIX = ".part"
-
-
-@dataclass(frozen=True)
-class Part:
-    """The unfinished file beside `target`, and the note that says what it is a part of."""
-
-    target: Path
-    url: str
-    sha256: str
-
-    @property
-    def path(self) -> Path:
-        return self.target.with_name(self.target.name + PART_SUFFIX)
-
-    @property
-    def note(self) -> Path:
-        return self.path.with_name(self.path.name + ".json")
-
-    def have(self) -> int:
-        """Return the bytes that a new request may build on: 0 for a part of another file, or one without its note."""
-        try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            known = (note["url"], note["sha256"]) == (self.url, self.sha256)
-        except (OSError, ValueError, KeyError, TypeError):
-            known = False
-        return self.path.stat().st_size if known and self.path.is_file() else 0
-
-    def validator(self) -> str | None:
-        """Return what If-Range is to say. Call it only where `have` is not 0."""
-        text = json.loads(self.note.read_text(encoding="utf-8")).get("validator")
-        return text if isinstance(text, str) else None
-
-    def describe(self, validator: str | None) -> None:
-        write_text(self.note, json.dumps({"url": self.url, "sha256": self.sha256, "validator": validator}) + "\n")
-
-    def remove(self) -> None:
-        with storage_errors(self.path):
-            self.path.unlink(missing_ok=True)
-            self.note.unlink(missing_ok=True)
-
-
+_PROGRESS_BYTES = 1 << 20  # so much more than ever before clears the count of failures
+_SPARE_BYTES = 16 << 20  # disk space left to others
 _PIECE_BYTES = 1 << 20
 _LEAST_RATE = 1000  # bytes a second
 _TRY_AGAIN = (408, 425, 429)  # and everything from 500 on
-
-
-class Interrupted(Exception):
-    """A try that failed in a way another try may mend.
-
-    wait_s: how long the server asked to be left alone. stale: what has come so far is of no use any more.
-    """
-
-    def __init__(self, reason: str, *, wait_s: float = 0.0, stale: bool = False) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-        self.stale = stale
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> urllib.request.Request | None:
-        check_url(newurl, req.full_url)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
-
-
-class _RedirectsOnly(urllib.request.HTTPErrorProcessor):
-    """Follow redirects; hand every other answer on as it is, 404 too."""
-
-    def http_response(
-        self, request: urllib.request.Request, response: http.client.HTTPResponse
-    ) -> http.client.HTTPResponse:
-        if response.status in (301, 302, 303, 307, 308):
-            followed: http.client.HTTPResponse = super().http_response(request, response)
-            return followed
-        return response
-
-    https_response = http_response
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the server sends. start: the offset of its first byte. total: bytes of the whole file, where it says so.
-
-    validator: a strong ETag, else the date of the last change, else None. complete: nothing is missing any more.
-    """
-
-    response: http.client.HTTPResponse
-    stall_s: float
-    start: int
-    total: int | None
-    complete: bool = False
-
-    @property
-    def validator(self) -> str | None:
-        return _strong_etag(self.response) or self.response.headers.get("Last-Modified")
-
-    def pieces(self, limit: int | None) -> Iterator[bytes]:
-        """Yield the body as it comes, hardly past byte `limit`; raise Interrupted when it stalls or breaks off."""
-        came, window_bytes, window_start = self.start, 0, time.monotonic()
-        while limit is None or came <= limit:
-            with _network_errors(self.stall_s):
-                # read1, not read: what has come is kept at once, and a trickle is seen as one
-                piece = self.response.read1(_PIECE_BYTES)
-            if not piece:
-                return
-            yield piece
-            came, window_bytes = came + len(piece), window_bytes + len(piece)
-            if (passed := time.monotonic() - window_start) >= self.stall_s:
-                if window_bytes < _LEAST_RATE * passed:
-                    raise Interrupted(f"only {window_bytes} bytes came in {passed:.1f} s")
-                window_bytes, window_start = 0, time.monotonic()
-
-
-@contextlib.contextmanager
-def ask(url: str, have: int, validator: str | None, stall_s: float) -> Iterator[Reply]:
-    """Ask for `url` from byte `have` on, if it is still the file that `validator` belongs to.
-
-    Raises Interrupted when another try may do, MissingError when the server says no.
-    """
-    # identity: a body that is compressed on its way has other lengths and ranges
-    request = urllib.request.Request(url, headers={"User-Agent": "skate-weights/1", "Accept-Encoding": "identity"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-        if validator:
-            request.add_header("If-Range", validator)
-    handlers: list[urllib.request.BaseHandler] = [_SafeRedirects(), _RedirectsOnly()]
-    if is_loopback(url):
-        handlers.append(urllib.request.ProxyHandler({}))  # a proxy is for other machines
-    with _network_errors(stall_s):
-        response = urllib.request.build_opener(*handlers).open(request, timeout=stall_s)
-    with response:
-        yield _reply(url, response, have, validator, stall_s)
-
-
-@contextlib.contextmanager
-def _network_errors(stall_s: float) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):  # urllib raises it for a loop of redirects, or one to file://
-            raise MissingError(f"{error.url} redirects in a way that is not followed ({error.reason}).") from error
-        cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            raise MissingError(
-                f"the server's certificate is not trusted here ({cause.verify_message}); where a company's own "
-                "certificates are in use, name their file with SSL_CERT_FILE."
-            ) from error
-        if isinstance(cause, TimeoutError):
-            raise Interrupted(f"nothing came for {stall_s:g} s") from error
-        raise Interrupted(f"the connection failed ({cause or type(cause).__name__})") from error
-
-
-def _strong_etag(response: http.client.HTTPResponse) -> str | None:
-    etag = response.headers.get("ETag")
-    return etag if etag and etag.startswith('"') else None
-
-
-def _reply(url: str, response: http.client.HTTPResponse, have: int, validator: str | None, stall_s: float) -> Reply:
-    status, told = response.status, f"the server answered {response.status} {response.reason}"
-    extent = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
-    whole = int(extent[2]) if extent and extent[2] != "*" else None
-    if status == 200:
-        return Reply(response, stall_s, 0, response.length)
-    if status == 206:
-        if extent is None or extent[1] is None or int(extent[1]) != have:
-            raise Interrupted(f"{told} with other bytes than those from {have} on", stale=True)
-        etag = _strong_etag(response)
-        if have and validator and validator.startswith('"') and etag not in (None, validator):
-            raise Interrupted("the file was changed on the server", stale=True)
-        return Reply(response, stall_s, have, whole)
-    if status == 416 and have:
-        if whole == have:
-            return Reply(response, stall_s, have, have, complete=True)
-        raise Interrupted(f"{told}: it has no bytes from {have} on", stale=True)
-    if status in _TRY_AGAIN or status >= 500:
-        wait = response.headers.get("Retry-After", "")
-        raise Interrupted(told, wait_s=float(wait) if wait.isdecimal() else 0.0)
-    raise MissingError(f"{told} for {url}; the file can also be put in its place by hand.")
-
-
-_PROGRESS_BYTES = 1 << 20  # so much more than ever before clears the count of failures
-_SPARE_BYTES = 16 << 20  # disk space left to others
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 10
 
 
 @dataclass(frozen=True)
@@ -234,6 +58,18 @@ class Patience:
 
     def pause(self, failures: int, wanted_s: float) -> float:
         return min(max(self.pause_s * 2.0 ** (failures - 1), wanted_s), 60.0)
+
+
+class Interrupted(Exception):
+    """A try that failed in a way another try may mend.
+
+    wait_s: how long the server asked to be left alone. stale: what has come so far is of no use any more.
+    """
+
+    def __init__(self, reason: str, *, wait_s: float = 0.0, stale: bool = False) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+        self.stale = stale
 
 
 def download(
@@ -263,8 +99,13 @@ def download(
                 if error.stale:
                     part.remove()
                 if failures >= patience.tries:
-                    raise MissingError(_given_up(part, error, failures)) from error
-                _wait(target.name, error, patience.pause(failures, error.wait_s))
+                    raise MissingError(
+                        f"{url} could not be downloaded in {failures} tries: {error}. {part.have()} bytes are kept: "
+                        f"run the same command to go on, or put the file at {target} by hand."
+                    ) from error
+                pause_s = patience.pause(failures, error.wait_s)
+                click.echo(f"{target.name}: {error}; trying again in {pause_s:g} s", err=True)
+                time.sleep(pause_s)
             except DigestError:
                 part.remove()
                 failures += 1
@@ -273,11 +114,6 @@ def download(
                     raise
         settle(part.path, target)
         part.remove()
-
-
-def _wait(name: str, error: Interrupted, pause_s: float) -> None:
-    click.echo(f"{name}: {error}; trying again in {pause_s:g} s", err=True)
-    time.sleep(pause_s)
 
 
 def _attempt(part: Part, size_bytes: int | None, patience: Patience) -> bool:
@@ -328,13 +164,6 @@ def _verify(part: Part, size_bytes: int | None) -> None:
         ) from error
 
 
-def _given_up(part: Part, error: Interrupted, failures: int) -> str:
-    return (
-        f"{part.url} could not be downloaded in {failures} tries: {error}. {part.have()} bytes are kept: "
-        f"run the same command to go on, or put the file at {part.target} by hand."
-    )
-
-
 def _check_room(target: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(target.parent).free
     if needed_bytes > 0 and needed_bytes + _SPARE_BYTES > free:
@@ -366,3 +195,163 @@ def _bar(name: str, total: int | None, initial: int) -> Iterator[Callable[[int],
         total=total, initial=initial, desc=name, unit="B", unit_scale=True, disable=None, dynamic_ncols=True
     ) as bar:
         yield bar.update
+
+
+@dataclass(frozen=True)
+class Part:
+    """The unfinished file beside `target`, and the note that says what it is a part of."""
+
+    target: Path
+    url: str
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        return self.target.with_name(self.target.name + PART_SUFFIX)
+
+    @property
+    def note(self) -> Path:
+        return self.path.with_name(self.path.name + ".json")
+
+    def have(self) -> int:
+        """Return the bytes that a new request may build on: 0 for a part of another file, or one without its note."""
+        try:
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            known = (note["url"], note["sha256"]) == (self.url, self.sha256)
+        except (OSError, ValueError, KeyError, TypeError):
+            known = False
+        return self.path.stat().st_size if known and self.path.is_file() else 0
+
+    def validator(self) -> str | None:
+        """Return what If-Range is to say. Call it only where `have` is not 0."""
+        text = json.loads(self.note.read_text(encoding="utf-8")).get("validator")
+        return text if isinstance(text, str) else None
+
+    def describe(self, validator: str | None) -> None:
+        write_text(self.note, json.dumps({"url": self.url, "sha256": self.sha256, "validator": validator}) + "\n")
+
+    def remove(self) -> None:
+        with storage_errors(self.path):
+            self.path.unlink(missing_ok=True)
+            self.note.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server sends. start: the offset of its first byte. total: bytes of the whole file, where it says so.
+
+    complete: nothing is missing any more.
+    """
+
+    response: requests.Response
+    stall_s: float
+    start: int
+    total: int | None
+    complete: bool = False
+
+    @property
+    def validator(self) -> str | None:
+        """A strong ETag, else the date of the last change, else None."""
+        return _strong_etag(self.response) or self.response.headers.get("Last-Modified")
+
+    def pieces(self, limit: int | None) -> Iterator[bytes]:
+        """Yield the body as it comes, hardly past byte `limit`; raise Interrupted when it stalls or breaks off."""
+        came, window_bytes, window_start = self.start, 0, time.monotonic()
+        self.response.raw.enforce_content_length = False  # a body that ends too early is told by its length
+        while limit is None or came <= limit:
+            with _network_errors(self.stall_s):
+                # read1, not read: what has come is kept at once, and a trickle is seen as one
+                piece = self.response.raw.read1(_PIECE_BYTES, decode_content=False)
+            if not piece:
+                return
+            yield piece
+            came, window_bytes = came + len(piece), window_bytes + len(piece)
+            if (passed := time.monotonic() - window_start) >= self.stall_s:
+                if window_bytes < _LEAST_RATE * passed:
+                    raise Interrupted(f"only {window_bytes} bytes came in {passed:.1f} s")
+                window_bytes, window_start = 0, time.monotonic()
+
+
+class _Trusting(HTTPAdapter):
+    """Trusts the certificates that Python does, the system's or SSL_CERT_FILE's, in place of requests' own list."""
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        conn.cert_reqs = "CERT_REQUIRED"
+
+
+@contextlib.contextmanager
+def ask(url: str, have: int, validator: str | None, stall_s: float) -> Iterator[Reply]:
+    """Ask for `url` from byte `have` on, if it is still the file that `validator` belongs to.
+
+    A redirect is followed where `check_url` lets it. Of the environment only the proxies count, and those for other
+    machines than this: an adapter without a session looks up no password and keeps no cookie.
+    Raises Interrupted when another try may do, MissingError when the server says no.
+    """
+    # identity: a body that is compressed on its way has other lengths and ranges
+    headers = {"User-Agent": "skate-weights/1", "Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
+    with contextlib.ExitStack() as stack:
+        adapter = stack.enter_context(contextlib.closing(_Trusting()))
+        place = url
+        for _ in range(_MOST_REDIRECTS):
+            proxies = {} if is_loopback(place) else get_environ_proxies(place)
+            proxies = {scheme: proxy for scheme, proxy in proxies.items() if scheme in ("http", "https")}
+            with _network_errors(stall_s):
+                request = requests.Request("GET", place, headers=headers).prepare()
+                response = adapter.send(request, stream=True, timeout=stall_s, proxies=proxies)
+            stack.enter_context(response)
+            if response.status_code not in _REDIRECTS:
+                yield _reply(url, response, have, validator, stall_s)
+                return
+            towards = response.headers.get("Location")
+            if towards is None:
+                break
+            towards = urljoin(place, towards.encode("latin-1").decode("utf-8", "replace"))
+            check_url(towards, place)
+            place = towards
+        raise MissingError(f"{place} redirects in a way that is not followed ({response.status_code}).")
+
+
+@contextlib.contextmanager
+def _network_errors(stall_s: float) -> Iterator[None]:
+    try:
+        yield
+    except (requests.RequestException, HTTPError) as error:
+        cause = innermost(error, ("requests", "urllib3"))
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise MissingError(
+                f"the server's certificate is not trusted here ({cause.verify_message}); where a company's own "
+                "certificates are in use, name their file with SSL_CERT_FILE."
+            ) from error
+        if isinstance(cause, TimeoutError):
+            raise Interrupted(f"nothing came for {stall_s:g} s") from error
+        raise Interrupted(f"the connection failed ({str(cause) or type(cause).__name__})") from error
+
+
+def _strong_etag(response: requests.Response) -> str | None:
+    etag = response.headers.get("ETag")
+    return etag if etag and etag.startswith('"') else None
+
+
+def _reply(url: str, response: requests.Response, have: int, validator: str | None, stall_s: float) -> Reply:
+    status, told = response.status_code, f"the server answered {response.status_code} {response.reason}"
+    extent = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
+    whole = int(extent[2]) if extent and extent[2] != "*" else None
+    if status == 200:
+        return Reply(response, stall_s, 0, response.raw.length_remaining)
+    if status == 206:
+        if extent is None or extent[1] is None or int(extent[1]) != have:
+            raise Interrupted(f"{told} with other bytes than those from {have} on", stale=True)
+        etag = _strong_etag(response)
+        if have and validator and validator.startswith('"') and etag not in (None, validator):
+            raise Interrupted("the file was changed on the server", stale=True)
+        return Reply(response, stall_s, have, whole)
+    if status == 416 and have:
+        if whole == have:
+            return Reply(response, stall_s, have, have, complete=True)
+        raise Interrupted(f"{told}: it has no bytes from {have} on", stale=True)
+    if status in _TRY_AGAIN or status >= 500:
+        wait = response.headers.get("Retry-After", "")
+        raise Interrupted(told, wait_s=float(wait) if wait.isdecimal() else 0.0)
+    raise MissingError(f"{told} for {url}; the file can also be put in its place by hand.")

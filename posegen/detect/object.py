@@ -1,4 +1,7 @@
-"""Where the object is: of all its detections the one that is the best beginning for the tracker."""
+"""Where the object is: of all its detections the one that is the best beginning for the tracker.
+
+Read `choose_thing` (each detection is rated), then `thing_prompt` (the best and the runners-up), `not_found`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,9 @@ from handoff.box import Box
 from handoff.errors import InputError
 from handoff.prompts import Candidate, Detected, Prompt
 from handoff.video import ClipInfo
+from posegen.detect.coco import CLASSES
 from posegen.detect.detections import Sample
-from posegen.detect.yolox import CLASSES
-
-SURE = 0.25
-"""Score above which a detection may be the object."""
+from posegen.detect.skater import SURE
 
 MARGIN = 0.03
 """Added to a box on each side, as a share of its longer one: the detector cuts off ends (a board's nose and tail), and

@@ -1,16 +1,22 @@
-"""Which of the people is the skater, and his box in every frame of the clip."""
+"""Which of the people is the skater, and his box in every frame of the clip.
+
+Read `find_skater` first; `choose_skater` is the choice, `skater_boxes` what comes of it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from handoff.box import Box
-from handoff.errors import InputError, UsageError
+from handoff.errors import InputError
+from handoff.video import ClipInfo
+from posegen.choice import Where
 from posegen.detect.appearance import alike
-from posegen.detect.tracklets import Tracklet
+from posegen.detect.detections import Sample
+from posegen.detect.tracklets import Tracklet, follow
 
 BRIDGE_S = 0.5
 """The longest gap between two detections over which a box is interpolated (or --every, where that is longer)."""
@@ -21,39 +27,51 @@ _SAME = 0.8  # likeness above which a later tracklet is the same person
 _MAYBE = 0.6  # the same where the object is with him too
 _MEETING = 2  # samples that tracklets of one person may share, where one begins as the other ends
 
-
-@dataclass(frozen=True)
-class Where:
-    """Somebody's place: a point (x, y) or a box in px of frame `frame`."""
-
-    frame: int
-    box: Box | None = None
-    point: tuple[float, float] | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Where:
-        """Parse "40:310,200" or "40:250,90,380,420"; UsageError for anything else."""
-        frame, _, place = text.partition(":")
-        parts = [part.strip() for part in place.split(",")]
-        try:
-            values = [float(part) for part in parts]
-        except ValueError:
-            values = []
-        if not frame.strip().isdigit() or len(values) not in (2, 4) or not all(map(math.isfinite, values)):
-            raise UsageError(
-                f"the person '{text}' is not frame:x,y or frame:x1,y1,x2,y2 in pixels, such as 40:310,200."
-            )
-        if len(values) == 2:
-            return cls(int(frame), point=(values[0], values[1]))
-        return cls(int(frame), box=Box(*values))
-
-    def __str__(self) -> str:
-        place = self.box or "{:g},{:g}".format(*(self.point or ()))
-        return f"{self.frame}:{place}"
-
+SURE = 0.25
+"""Score above which a detection may be the object."""
 
 Things = dict[int, list[tuple[float, Box]]]
 """The object's detections by frame: score and box."""
+
+
+class NobodyThere(InputError):
+    """Nobody is where the skater is said to be."""
+
+
+@dataclass(frozen=True)
+class Skater:
+    """Where the skater is. boxes: his box (px) in every frame, None where he was not seen.
+
+    people: how many tracklets of people there are. chosen: how many of them are his.
+    """
+
+    boxes: list[Box | None]
+    people: int
+    chosen: int
+
+
+def find_skater(
+    samples: Iterable[Sample], things: Things, info: ClipInfo, every: int, where: Where | None = None
+) -> Skater:
+    """Return where the skater is in every frame of a clip, of which every `every`-th frame was looked at.
+
+    samples: in order, with their people. things, where: what says who of them he is, see `choose_skater`.
+    Raises NobodyThere when nobody is at `where`.
+    """
+    tracklets = follow(samples, info.fps, every)
+    chosen = choose_skater(tracklets, things, where)
+    return Skater(skater_boxes(chosen, info.frames, Fraction(info.fps), every), len(tracklets), len(chosen))
+
+
+def sure_things(samples: Iterable[Sample], label: int) -> Things:
+    """Return the detections of class `label` that are SURE, by frame."""
+    return {
+        sample.frame: [
+            (each.score, each.box) for each in sample.detections if each.label == label and each.score > SURE
+        ]
+        for sample in samples
+        if any(each.label == label for each in sample.detections)
+    }
 
 
 def nearness(thing: Box, person: Box) -> float:
@@ -72,7 +90,7 @@ def choose_skater(tracklets: Sequence[Tracklet], things: Things, where: Where | 
 
     He is who stands at `where`; else who is nearest the object over time; else who is largest for longest. Tracklets
     of other times are his where they look like him (and the object is with them, where they look so only roughly).
-    Raises InputError, with who there is, when nobody is at `where`.
+    Raises NobodyThere, with who there is, when nobody is at `where`.
     """
     if where is None and not tracklets:
         return []
@@ -136,7 +154,7 @@ def _at(tracklets: Sequence[Tracklet], where: Where) -> Tracklet:
     best = max(fits, key=lambda pair: pair[0], default=None)
     if best is None or best[0] <= 0:
         there = "; ".join(f"{where.frame}:{box.rounded()}" for _, box in here)
-        raise InputError(
+        raise NobodyThere(
             f"nobody was detected at {where}" + (f"; people on that frame: {there}." if there else " or on that frame.")
         )
     return best[1]

@@ -1,11 +1,9 @@
-"""Who is who from one frame to the next: the pairing with the least total cost.
-
-People over time: which detection of one frame is whom of the frame before.
+"""People over time: which detection of one frame is whom of the frame before.
 
 Each person is expected where a constant velocity takes him (an alpha-beta filter on the box's centre and size, so a
 panning camera is followed too), and held against every detection by distance, size and look; the pairing with the
 least total cost wins. Somebody who is not seen goes on being expected for a while. A person who comes back later than
-that is a new tracklet, and `posegen.detect.skater` says whose.
+that is a new tracklet, and `posegen.detect.skater` says whose. Read `follow`; `assign` is the pairing by itself.
 """
 
 from __future__ import annotations
@@ -19,8 +17,9 @@ from numpy.typing import NDArray
 
 from handoff.box import Box
 from posegen.detect.appearance import alike, as_shares
+from posegen.detect.coco import PERSON
 from posegen.detect.detections import Sample
-from posegen.detect.yolox import PERSON, Detection
+from posegen.detect.yolox import Detection
 
 Costs = NDArray[np.float64]
 

@@ -1,14 +1,12 @@
-"""The 80 classes of COCO detection, in the order in which every COCO model numbers them.
-
-YOLOX (Ge, Liu, Wang, Li, Sun 2021) on ONNX Runtime: frames in, detections of all 80 COCO classes out.
+"""YOLOX (Ge, Liu, Wang, Li, Sun 2021) on ONNX Runtime: frames in, detections of all 80 COCO classes out.
 
 The official ONNX files (release 0.1.1rc0) take BGR in 0..255, scaled to fit and padded with gray at the right and the
 bottom, and give one row a cell of three grids: the box in cells, an objectness and 80 class scores, decoded here.
+Read `YoloxDetector`; what it is made of stands above it.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,42 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handoff.box import Box
-from handoff.errors import InputError, UsageError
+from handoff.errors import InputError
 from handoff.video import Frame
+from handoff.weights import find_with_digest
+from posegen.detect.coco import CLASSES
+from posegen.models import DETECTORS
 from posegen.onnx_session import open_session
-
-CLASSES: tuple[str, ...] = tuple(
-    """person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light|fire hydrant|stop sign|parking meter
-|bench|bird|cat|dog|horse|sheep|cow|elephant|bear|zebra|giraffe|backpack|umbrella|handbag|tie|suitcase|frisbee|skis
-|snowboard|sports ball|kite|baseball bat|baseball glove|skateboard|surfboard|tennis racket|bottle|wine glass|cup|fork
-|knife|spoon|bowl|banana|apple|sandwich|orange|broccoli|carrot|hot dog|pizza|donut|cake|chair|couch|potted plant|bed
-|dining table|toilet|tv|laptop|mouse|remote|keyboard|cell phone|microwave|oven|toaster|sink|refrigerator|book|clock
-|vase|scissors|teddy bear|hair drier|toothbrush""".replace("\n", "").split("|")
-)
-"""Source: the COCO 2017 annotations, category ids 1 to 90 without the ten that have no instances."""
-
-PERSON = CLASSES.index("person")
-
-MISTAKEN = ("skateboard", "snowboard", "surfboard", "skis")
-"""Boards that a detector takes for one another."""
-
-
-def class_number(name: str) -> int:
-    """Return the number of a class, whatever its case, with "-" or "_" for blanks.
-
-    Raises UsageError, with near ones and all, when there is none of that name.
-    """
-    wanted = " ".join(name.lower().replace("_", " ").replace("-", " ").split())
-    if wanted in CLASSES:
-        return CLASSES.index(wanted)
-    near = difflib.get_close_matches(wanted, CLASSES, n=3, cutoff=0.5)
-    near += [each for each in CLASSES if wanted and wanted in each and each not in near]
-    meant = f" perhaps you meant {' or '.join(repr(each) for each in near)}?" if near else ""
-    raise UsageError(
-        f"the detector knows no object '{name}';{meant} It knows: {', '.join(CLASSES)}. "
-        "For anything else give the box by hand: --bbox x1,y1,x2,y2 --frame n."
-    )
-
 
 Floats = NDArray[np.float32]
 
@@ -191,6 +159,15 @@ class YoloxDetector:
             for label, score, box in cut
             if box[2] - box[0] >= 1 and box[3] - box[1] >= 1
         ]
+
+
+def open_detector(size: str, device: str = "auto") -> YoloxDetector:
+    """Return the detector of a size (a key of posegen.models.DETECTORS), its weights verified.
+
+    Raises MissingError where they or the device are not there, DigestError where they are others.
+    """
+    path, sha256 = find_with_digest(DETECTORS[size])
+    return YoloxDetector(path, sha256, device)
 
 
 def _not_yolox(path: Path, why: str) -> str:

@@ -1,44 +1,61 @@
-"""Requests to one server: what is tried again, and what counts as nobody there.
+"""ComfyUI's HTTP interface: one method a route, every failure an error of ours (`reskin.comfy.errors`).
 
-Put a server's refusal or failure into words: which node, which input, what is wrong.
+Read it from below: `Http` sends one request to one server and says what counts as nobody there, `again` what is tried
+once more; then `ComfyServer`, the routes. What a server's refusals mean in words is in `reskin.comfy.errors`.
 
-One result of the server's to one file of ours.
-
-ComfyUI's HTTP interface: one method a route, every failure an error of ours.
-
-What the server sends (file names above all) is data: it goes back into requests as query parameters and is
-never used as a path on this machine.
+What a server sends (file names above all) is data: it goes back into requests as query parameters, is never used as a
+path on this machine, and is never unpacked: every request asks for an answer as it is (Accept-Encoding: identity).
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, TypeVar
+from urllib.parse import quote
 
-import httpx
+import requests
+from urllib3 import encode_multipart_formdata
+from urllib3.exceptions import HTTPError, NewConnectionError
 
-from handoff.errors import UsageError
+from handoff.errors import UsageError, innermost
 from handoff.files import atomic_file
 from reskin.comfy.errors import (
     BadResult,
-    JobFailed,
-    JobOutOfMemory,
+    ServerAbsent,
     ServerFails,
     ServerUnreachable,
     UploadTooLarge,
     WorkflowRefused,
+    describe_refusal,
 )
-from reskin.workflow import Graph, title_of
+from reskin.workflow import Graph
+
+__all__ = ["ComfyServer", "JobState", "ServerFile", "parse_address"]
 
 TRIES = 3
 RETRY_PAUSE_S = 1.0
+CONNECT_S, READ_S = 5.0, 60.0
+"""How long to wait for a connection, and for the next bytes of an answer."""
+_CANCEL_S = 5.0
+_PIECE_BYTES = 1 << 16
+_MOST_BYTES = 1 << 28
+"""Of an answer other than a file: a queue of a thousand large graphs is less."""
+_MULTIPART_BYTES = 4096
+"""More than the form's own bytes around an uploaded file."""
 _SHOWN = 200
 """Characters of an error page that are passed on."""
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_NETWORK = (requests.RequestException, HTTPError)
+"""What requests raises, and what it lets through of urllib3's."""
+
+JobState = Literal["waiting", "running", "ended", "unknown"]
+Result = TypeVar("Result")
 
 
 def parse_address(server: str) -> str:
@@ -49,142 +66,180 @@ def parse_address(server: str) -> str:
     return f"{found.group(1)}:{found.group(2)}"
 
 
-class Http:
-    """One HOST:PORT. Nothing else is contacted: no proxy from the environment, no redirect followed.
+class Torn(BadResult):
+    """A result's answer broke off on its way, or stopped coming."""
 
-    `transport` replaces the network, for tests.
+
+def again(attempt: Callable[[], Result], tries: int = TRIES) -> Result:
+    """Return what `attempt` returns; after a dropped connection, a 5xx or a torn result, which a server under load
+    gives, attempt it again, `tries` times in all. Nobody listening (ServerAbsent) is said at once."""
+    while True:
+        tries -= 1
+        try:
+            return attempt()
+        except ServerAbsent:
+            raise
+        except (ServerUnreachable, Torn):
+            if tries <= 0:
+                raise
+        time.sleep(RETRY_PAUSE_S)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer. status: HTTP's number."""
+
+    status: int
+    body: bytes
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is a 2xx; a redirect is none."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """Return the body as JSON; raise ValueError when it is none."""
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("JSON that is nested too deep") from error
+
+    def record(self) -> dict[str, Any]:
+        """Return the body's JSON object; anything else is an empty one."""
+        try:
+            reply = self.json()
+        except ValueError:
+            return {}
+        return reply if isinstance(reply, dict) else {}
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Take a redirect for an answer like any other: even unfollowed ones are read by requests, to any length."""
+
+
+class Http:
+    """One HOST:PORT, which several threads may ask at once.
+
+    Nothing else is contacted: no proxy and no .netrc of the environment is used, no redirect followed.
     """
 
-    def __init__(self, server: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, server: str) -> None:
         self.address = parse_address(server)
-        self.client = httpx.Client(
-            base_url=f"http://{self.address}",
-            timeout=_TIMEOUT,
-            trust_env=False,
-            follow_redirects=False,
-            transport=transport,
+        self._session = _Session()
+        self._session.trust_env = False
+        self._session.headers["Accept-Encoding"] = "identity"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    @contextlib.contextmanager
+    def answer(
+        self, method: str, path: str, timeout_s: float | None = None, **content: Any
+    ) -> Iterator[requests.Response]:
+        """Send one request; yield the answer with its body still to come, in `pieces`.
+
+        timeout_s: instead of CONNECT_S and READ_S. content: as for requests. Status codes below 500 are the caller's to
+        judge. Raises ServerAbsent where nobody listens, ServerFails for a 5xx, ServerUnreachable for no answer,
+        BadResult for one that is packed.
+        """
+        timeout = (CONNECT_S, READ_S) if timeout_s is None else (timeout_s, timeout_s)
+        how: dict[str, Any] = {"timeout": timeout, "stream": True, "allow_redirects": False, **content}
+        try:
+            response = self._session.request(method, f"http://{self.address}{path}", **how)
+        except _NETWORK as error:
+            raise self.unreachable(error) from error
+        with response:
+            if response.status_code >= 500:
+                raise self._fails(response, f"{method} {path}")
+            packed = response.headers.get("Content-Encoding", "identity")
+            if packed != "identity":
+                raise BadResult(f"{self.address} packs its answer to {method} {path} ({packed}), unasked.")
+            yield response
+
+    def unreachable(self, error: Exception | str) -> ServerUnreachable:
+        """Return the error for no answer, or for one that is no ComfyUI's."""
+        refused = isinstance(error, requests.ConnectionError) and any(
+            isinstance(getattr(each, "reason", None), NewConnectionError) for each in error.args
+        )
+        return (ServerAbsent if refused else ServerUnreachable)(
+            f"no ComfyUI server answers at {self.address} ({error if isinstance(error, str) else name_of(error)}); "
+            "start one with 'python main.py --listen 127.0.0.1 --port PORT' in ComfyUI's folder, or let "
+            "generate_reskin.py start it."
         )
 
-    def unreachable(self, error: object) -> ServerUnreachable:
-        return ServerUnreachable(
-            f"no ComfyUI server answers at {self.address} ({error}); start one with "
-            "'python main.py --listen 127.0.0.1 --port PORT' in ComfyUI's folder, or let generate_reskin.py start it."
-        )
-
-    def fails(self, answer: httpx.Response) -> ServerFails:
-        said = " ".join(answer.text.split())[:_SHOWN]
-        what = f"{answer.request.method} {answer.request.url.path}"
+    def _fails(self, response: requests.Response, what: str) -> ServerFails:
+        page = b""
+        with contextlib.suppress(*_NETWORK):
+            page = next(response.iter_content(_PIECE_BYTES), b"")
+        said = " ".join(page.decode(errors="replace").split())[:_SHOWN]
         return ServerFails(
-            f"the server at {self.address} answers HTTP {answer.status_code} on {what}{said and f' ({said})'}; "
+            f"the server at {self.address} answers HTTP {response.status_code} on {what}{said and f' ({said})'}; "
             "see its log, and start it again if need be."
         )
 
-    def ask(self, method: str, path: str, *, tries: int = TRIES, **content: Any) -> httpx.Response:
-        """Send a request, and send it again after a dropped connection or a 5xx: a server under load does both.
+    def ask(self, method: str, path: str, *, tries: int = TRIES, **content: Any) -> Answer:
+        """Send a request as `answer` does, up to `tries` times (see `again`); return the whole answer."""
 
-        Raises ServerUnreachable, at once where nobody listens; ServerFails when the last try is a 5xx. Other status
-        codes are the caller's to judge.
+        def attempt() -> Answer:
+            with self.answer(method, path, **content) as response:
+                try:
+                    body = b"".join(pieces(response, _MOST_BYTES, f"the answer to {method} {path}"))
+                except _NETWORK as error:
+                    raise self.unreachable(error) from error
+            return Answer(response.status_code, body)
+
+        return again(attempt, tries)
+
+    def get(self, path: str, **how: Any) -> dict[str, Any]:
+        """GET a JSON object (how: as for `ask`), an empty one where it is other JSON.
+
+        Raises ServerUnreachable when what answers is no ComfyUI.
         """
-        while True:
-            tries -= 1
-            try:
-                answer = self.client.request(method, path, **content)
-                if not answer.is_server_error:
-                    return answer
-                problem: ServerUnreachable = self.fails(answer)
-            except httpx.ConnectError as error:
-                raise self.unreachable(name_of(error)) from error
-            except httpx.HTTPError as error:
-                problem = self.unreachable(name_of(error))
-            if tries <= 0:
-                raise problem
-            time.sleep(RETRY_PAUSE_S)
-
-    def get(self, path: str, **how: Any) -> Any:
-        """GET a JSON route (how: as for `ask`); raise ServerUnreachable when what answers is no ComfyUI."""
         answer = self.ask("GET", path, **how)
-        try:
-            if answer.is_success:
-                return answer.json()
-        except ValueError:
-            pass
-        raise self.unreachable(f"HTTP {answer.status_code} without JSON on {path}")
+        with contextlib.suppress(ValueError):
+            if answer.is_good:
+                record = answer.json()
+                return record if isinstance(record, dict) else {}
+        raise self.unreachable(f"HTTP {answer.status} without JSON on {path}")
 
-    def get_record(self, path: str, **how: Any) -> dict[str, Any]:
-        """GET a JSON object; anything else is an empty one."""
-        record = self.get(path, **how)
-        return record if isinstance(record, dict) else {}
+
+def pieces(response: requests.Response, most_bytes: int, what: str) -> Iterator[bytes]:
+    """Yield a body as it comes; raise BadResult beyond `most_bytes`, and requests' errors when it comes too short."""
+    received = 0
+    for piece in response.iter_content(_PIECE_BYTES):
+        received += len(piece)
+        if received > most_bytes:
+            raise BadResult(f"{what} is larger than {most_bytes} bytes.")
+        yield piece
 
 
 def name_of(error: Exception) -> str:
-    """Return an exception's class and message."""
-    return f"{type(error).__name__}: {error}"
+    """Return class and message of what lies under the wrappers of requests and urllib3."""
+    cause = innermost(error, ("requests", "urllib3"))
+    return f"{type(cause).__name__}: {cause}"
 
 
-def json_of(answer: httpx.Response) -> dict[str, Any]:
-    """Return an answer's JSON object; anything else is an empty one."""
-    try:
-        reply = answer.json()
-    except ValueError:
-        return {}
-    return reply if isinstance(reply, dict) else {}
+class UploadForm:
+    """The multipart form of one file, which is read as it is sent: it may be larger than memory."""
 
+    def __init__(self, file: IO[bytes], name: str, size: int) -> None:
+        boundary = uuid.uuid4().hex
+        form, self.content_type = encode_multipart_formdata({"overwrite": "true", "image": (name, b"")}, boundary)
+        self._tail = f"\r\n--{boundary}--\r\n".encode()
+        self._head = form.removesuffix(self._tail)
+        self._file, self._size = file, size
 
-# torch.OutOfMemoryError, "CUDA out of memory", and the allocator of the CPU
-_OUT_OF_MEMORY = re.compile(r"OutOfMemory|out of memory|not enough memory|can't allocate memory|MemoryError", re.I)
+    def __len__(self) -> int:
+        """Return the bytes in all, for Content-Length: without it requests sends chunks."""
+        return len(self._head) + self._size + len(self._tail)
 
-
-def _records(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def describe_refusal(graph: Graph, reply: Any, status: int) -> str:
-    """Return one line for each error of each node in the server's 400 (or half-refusing 200) answer."""
-    reply = reply if isinstance(reply, dict) else {}
-    error = reply.get("error")
-    summary = error.get("message") if isinstance(error, dict) else error
-    lines = [f"the server refuses the workflow: {summary or f'HTTP {status}'}"]
-    errors = reply.get("node_errors")
-    for node_id, node in errors.items() if isinstance(errors, dict) else []:
-        for each in _records(node.get("errors")):
-            details = each.get("details") or each.get("message") or "no details given"
-            lines.append(f"  {_node(graph, node_id, node.get('class_type'))}: {each.get('message')}: {details}")
-    return "\n".join(lines)
-
-
-def failure_of(graph: Graph, status: Any) -> JobFailed:
-    """Return the error that a failed job's status describes, with the server's traceback."""
-    for name, data in _messages(status):
-        if name == "execution_error":
-            where = _node(graph, str(data.get("node_id")), data.get("node_type"))
-            kind, text = str(data.get("exception_type")), str(data.get("exception_message")).strip()
-            lines = data.get("traceback")
-            trace = "".join(map(str, lines)) if isinstance(lines, list) else ""
-            trace = f"{where}\n{trace}{kind}: {text}\n"
-            first = text.splitlines()[0] if text else "no message"
-            if _OUT_OF_MEMORY.search(f"{kind}: {text}"):
-                return JobOutOfMemory(
-                    f"{where} found no memory ({kind}: {first}); paint less at once with a smaller --size or --window, "
-                    "or start ComfyUI with --lowvram.",
-                    trace,
-                )
-            return JobFailed(f"{where} failed: {kind}: {first}", trace)
-    return JobFailed(f"the job failed on the server and gave no reason ({status.get('status_str')}); see its log.")
-
-
-def was_interrupted(status: Any) -> bool:
-    """Say whether a history record's status is that of a job that somebody stopped."""
-    return any(name == "execution_interrupted" for name, _ in _messages(status))
-
-
-def _messages(status: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    for message in status.get("messages") or []:
-        if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
-            yield str(message[0]), message[1]
-
-
-def _node(graph: Graph, node_id: str, class_type: Any) -> str:
-    return f"node '{title_of(graph, node_id)}' ({class_type or 'of unknown class'})"
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        while piece := self._file.read(_PIECE_BYTES):
+            yield piece
+        yield self._tail
 
 
 @dataclass(frozen=True)
@@ -203,57 +258,18 @@ class ServerFile:
         subfolder, kind = record.get("subfolder", ""), record.get("type", "output")
         if not isinstance(subfolder, str) or kind not in ("output", "temp"):
             raise BadResult(f"the server names a result in a place that is not its output folder: {record!r}.")
-        return cls(record["filename"], subfolder, kind)
-
-
-class Torn(Exception):
-    """A result's answer broke off on its way."""
-
-
-def fetch_file(http: httpx.Client, file: ServerFile, target: Path, max_bytes: int) -> None:
-    """Fetch once; `target` appears when it is complete.
-
-    Raises Torn and, for no answer or a 5xx, httpx.HTTPError, which are worth another try; BadResult, which is not.
-    """
-    params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
-    received = 0
-    with atomic_file(target) as partial, http.stream("GET", "/view", params=params) as answer:
-        if answer.is_server_error:
-            answer.read()  # what it says, for the message
-            answer.raise_for_status()
-        if answer.status_code != httpx.codes.OK:
-            raise BadResult(
-                f"the server withholds its result {file.filename!r}: HTTP {answer.status_code} "
-                "(was its output folder cleared?); run the same command again."
-            )
         try:
-            with partial.open("wb") as output:
-                for piece in answer.iter_bytes():
-                    received += len(piece)
-                    if received > max_bytes:
-                        raise BadResult(f"the result {file.filename!r} is larger than {max_bytes} bytes.")
-                    output.write(piece)
-        except httpx.HTTPError as error:
-            raise Torn(f"after {received} bytes: {error}") from error
-        expected = int(answer.headers.get("content-length", received))
-        if received != expected and "content-encoding" not in answer.headers:
-            raise Torn(f"{received} of {expected} bytes")
-
-
-__all__ = ["ComfyServer", "JobState", "ServerFile", "parse_address"]
-
-_CANCEL_TIMEOUT = httpx.Timeout(5.0)
-_MULTIPART_BYTES = 4096
-"""More than the form's own bytes around an uploaded file."""
-
-JobState = Literal["waiting", "running", "ended", "unknown"]
+            f"{record['filename']}{subfolder}".encode()  # JSON can hold what no request can
+        except UnicodeEncodeError as error:
+            raise BadResult(f"the server names a result that cannot be asked for: {record!r}.") from error
+        return cls(record["filename"], subfolder, kind)
 
 
 class ComfyServer:
     """One ComfyUI server, and nothing else is contacted (see `Http`)."""
 
-    def __init__(self, server: str, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = Http(server, transport)
+    def __init__(self, server: str) -> None:
+        self._http = Http(server)
         self.address = self._http.address
         self._has_jobs = True
         self._upload_limit: int | None = None
@@ -261,11 +277,11 @@ class ComfyServer:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.client.close()
+        self._http.close()
 
     def version(self) -> str:
         """Return the server's version; raise ServerUnreachable when no ComfyUI answers."""
-        system = self._http.get_record("/system_stats").get("system")
+        system = self._http.get("/system_stats").get("system")
         version = system.get("comfyui_version") if isinstance(system, dict) else None
         if not isinstance(version, str):
             raise ServerUnreachable(f"{self.address} answers, but it is no ComfyUI server.")
@@ -273,13 +289,13 @@ class ComfyServer:
 
     def node_info(self, class_type: str) -> dict[str, Any] | None:
         """Return the server's description of a node class, None where it has no such class."""
-        info = self._http.get_record(f"/object_info/{class_type}").get(class_type)
+        info = self._http.get(f"/object_info/{quote(class_type, safe='')}").get(class_type)
         return info if isinstance(info, dict) else None
 
     def upload_limit(self) -> int | None:
         """Return the most bytes that an upload may have, None where the server (an older one) does not say."""
         if not self._limit_asked:
-            limit = json_of(self._http.ask("GET", "/features")).get("max_upload_size")
+            limit = self._http.ask("GET", "/features").record().get("max_upload_size")
             self._upload_limit = limit - _MULTIPART_BYTES if isinstance(limit, int) else None
             self._limit_asked = True
         return self._upload_limit
@@ -290,23 +306,21 @@ class ComfyServer:
         limit = self.upload_limit()
         if limit is not None and size > limit:
             raise self._too_large(name, size)
-        for left in reversed(range(TRIES)):
-            with path.open("rb") as file:  # read as it is sent
-                try:
-                    content = {"files": {"image": (name, file)}, "data": {"overwrite": "true"}}
-                    answer = self._http.ask("POST", "/upload/image", tries=1, **content)
-                    break
-                except ServerUnreachable as error:
-                    if left == 0 or isinstance(error.__cause__, httpx.ConnectError):
-                        raise
-            time.sleep(RETRY_PAUSE_S)
-        if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+
+        def attempt() -> Answer:
+            with path.open("rb") as file:
+                form = UploadForm(file, name, size)
+                headers = {"Content-Type": form.content_type}
+                return self._http.ask("POST", "/upload/image", tries=1, data=form, headers=headers)
+
+        answer = again(attempt)
+        if answer.status == requests.codes.request_entity_too_large:
             raise self._too_large(name, size)
-        try:
-            record = answer.json()
-            return "/".join(part for part in (record.get("subfolder", ""), record["name"]) if part)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadResult(f"{self.address} refuses the upload of {name}: HTTP {answer.status_code}.") from error
+        record = answer.record()
+        names = (record.get("subfolder", ""), record.get("name"))
+        if not names[1] or not all(isinstance(each, str) for each in names):
+            raise BadResult(f"{self.address} refuses the upload of {name}: HTTP {answer.status}.")
+        return "/".join(filter(None, names))
 
     def _too_large(self, name: str, size: int) -> UploadTooLarge:
         return UploadTooLarge(
@@ -322,25 +336,22 @@ class ComfyServer:
         # never "number": the same id and number again can stop the server's worker for good
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
         answer = self._http.ask("POST", "/prompt", tries=1, json=body)
-        try:
-            reply = answer.json()
-        except ValueError:
-            reply = {}
+        reply = answer.record()
         # 200 with node_errors: some outputs were dropped, which is a refusal in disguise
-        if answer.is_error or reply.get("node_errors"):
-            if not answer.is_error:
+        if not answer.is_good or reply.get("node_errors"):
+            if answer.is_good:
                 self.cancel(prompt_id)
-            raise WorkflowRefused(describe_refusal(graph, reply, answer.status_code))
+            raise WorkflowRefused(describe_refusal(graph, reply, answer.status))
 
     def _queue(self, **how: Any) -> tuple[list[Any], list[Any]]:
         """Return the ids of the jobs that run, and of those that wait."""
-        queue = self._http.get_record("/queue", **how)
+        queue = self._http.get("/queue", **how)
         running, waiting = (queue.get(key) for key in ("queue_running", "queue_pending"))
         return _ids(running), _ids(waiting)
 
     def load(self, timeout_s: float) -> int:
         """Return how many jobs, anybody's, run or wait; asked once."""
-        running, waiting = self._queue(tries=1, timeout=httpx.Timeout(timeout_s))
+        running, waiting = self._queue(tries=1, timeout_s=timeout_s)
         return len(running) + len(waiting)
 
     def is_idle_with_work(self) -> bool:
@@ -352,11 +363,11 @@ class ComfyServer:
         """Return where a job is. A server that was restarted knows none: queue and history are in its memory only."""
         if self._has_jobs:
             answer = self._http.ask("GET", f"/api/jobs/{prompt_id}")
-            reply = json_of(answer)
-            if answer.is_success and isinstance(reply.get("status"), str):
+            reply = answer.record()
+            if answer.is_good and isinstance(reply.get("status"), str):
                 states: dict[str, JobState] = {"pending": "waiting", "in_progress": "running"}
                 return states.get(reply["status"], "ended")
-            if answer.status_code == httpx.codes.NOT_FOUND and "error" in reply:
+            if answer.status == requests.codes.not_found and "error" in reply:
                 return "unknown"
             self._has_jobs = False  # before 0.4 there is no such route
         # the queue first: a job leaves it in the same moment as it enters the history
@@ -367,13 +378,13 @@ class ComfyServer:
 
     def history(self, prompt_id: str) -> dict[str, Any] | None:
         """Return the record of a job that has ended, or None."""
-        record = self._http.get_record(f"/history/{prompt_id}").get(prompt_id)
+        record = self._http.get(f"/history/{prompt_id}").get(prompt_id)
         return record if isinstance(record, dict) else None
 
     def cancel(self, prompt_id: str) -> None:
         """Take the job out of the queue, or stop it where it runs. Other people's jobs are left alone."""
-        once: dict[str, Any] = {"tries": 1, "timeout": _CANCEL_TIMEOUT}
-        if self._has_jobs and self._http.ask("POST", f"/api/jobs/{prompt_id}/cancel", **once).is_success:
+        once: dict[str, Any] = {"tries": 1, "timeout_s": _CANCEL_S}
+        if self._has_jobs and self._http.ask("POST", f"/api/jobs/{prompt_id}/cancel", **once).is_good:
             return
         self._http.ask("POST", "/queue", json={"delete": [prompt_id]}, **once)
         if prompt_id in self._queue()[0]:  # an old server stops whatever runs
@@ -384,20 +395,24 @@ class ComfyServer:
 
         Raises BadResult for a file that is gone, too large or, time and again, cut off; ServerUnreachable.
         """
-        for left in reversed(range(TRIES)):
-            try:
-                fetch_file(self._http.client, file, target, max_bytes)
-                return
-            except httpx.HTTPStatusError as error:
-                if left == 0:
-                    raise self._http.fails(error.response) from error
-            except httpx.HTTPError as error:
-                if left == 0 or isinstance(error, httpx.ConnectError):
-                    raise self._http.unreachable(name_of(error)) from error
-            except Torn as error:
-                if left == 0:
-                    raise BadResult(f"the result {file.filename!r} broke off {TRIES} times ({error}).") from error
-            time.sleep(RETRY_PAUSE_S)
+        again(lambda: self._fetch_once(file, target, max_bytes))
+
+    def _fetch_once(self, file: ServerFile, target: Path, max_bytes: int) -> None:
+        params, what = vars(file), f"the result {file.filename!r}"
+        with atomic_file(target) as partial, self._http.answer("GET", "/view", params=params) as response:
+            if response.status_code != requests.codes.ok:
+                raise BadResult(
+                    f"the server withholds its result {file.filename!r}: HTTP {response.status_code} "
+                    "(was its output folder cleared?); run the same command again."
+                )
+            with partial.open("wb") as output:
+                try:
+                    for piece in pieces(response, max_bytes, what):
+                        output.write(piece)
+                except _NETWORK as error:
+                    whole = response.headers.get("Content-Length", "an unknown number of")
+                    came = f"{response.raw.tell()} of {whole} bytes"
+                    raise Torn(f"{what} broke off {TRIES} times ({came}; {name_of(error)}).") from error
 
 
 def _ids(entries: Any) -> list[Any]:

@@ -13,8 +13,16 @@ from types import TracebackType
 from typing import Any
 
 from handoff.errors import PreserverError, UsageError
-from reskin.comfy.client import ComfyServer, ServerFile, failure_of, was_interrupted
-from reskin.comfy.errors import BadResult, JobInterrupted, JobLost, ServerLacks, ServerUnreachable
+from reskin.comfy.client import ComfyServer, ServerFile
+from reskin.comfy.errors import (
+    BadResult,
+    JobInterrupted,
+    JobLost,
+    ServerLacks,
+    ServerUnreachable,
+    failure_of,
+    was_interrupted,
+)
 from reskin.comfy.graph_check import Describe, find_problems
 from reskin.comfy.progress import Follower, Limits, Listener, Progress, ProgressSocket
 from reskin.workflow import Graph, find_node

@@ -1,6 +1,7 @@
-"""The WebSocket of one server: how far a job is, for the progress bar. What it says is a hint, HTTP has the truth.
+"""Follow one job to its end: the WebSocket for the progress bar, HTTP for the truth.
 
-Follow one job to its end: the WebSocket for the progress bar, HTTP for the truth.
+`ProgressSocket` is the WebSocket of one server; what it says is a hint, it may break or fall silent without harm.
+`listen` passes a job's progress on, and `Follower` waits for the job.
 
 What ComfyUI 0.30 does (measured on a running server): a socket can stay silent while the server
 works, the history can lag behind execution_success but never behind `executing: null`, and an unknown id, a
@@ -10,17 +11,15 @@ leaves the one in the same moment as it enters the other, and what is in neither
 
 from __future__ import annotations
 
-import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from socket import create_connection
 from typing import Any, TypeVar
 
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websocket import ABNF, WebSocket, WebSocketException, WebSocketTimeoutException, create_connection
 
 from reskin.comfy.client import ComfyServer
 from reskin.comfy.errors import (
@@ -34,10 +33,14 @@ from reskin.comfy.errors import (
 )
 from reskin.workflow import Graph, title_of
 
+POLL_S = 1.0
 _LISTEN_S = 0.25
 _OPEN_S = 5.0
+_CLOSE_S = 1.0
 _RECONNECT_S = 3.0
 _MAX_MESSAGE_BYTES = 16 * 2**20
+_KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+"""In seconds and times: a machine that went without a word is found out by the kernel."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,44 @@ class Progress:
 
 
 Listener = Callable[[Progress], None]
+Result = TypeVar("Result")
+
+
+class _Wire(socket.socket):
+    """A connection that gives up at a moment of our choosing, whatever trickles in, and takes no message too large.
+
+    websocket-client has a time-out for each read and no limit to a message's length.
+    """
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        super().__init__(fileno=socket.create_connection(place, timeout=_OPEN_S).detach())
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                self.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        self.begin(_OPEN_S)
+
+    def begin(self, seconds: float) -> None:
+        """Read for so long, from the beginning of a message."""
+        self.allow(seconds)
+        self._left_bytes = _MAX_MESSAGE_BYTES
+
+    def allow(self, seconds: float) -> None:
+        """Read for so long, perhaps the rest of a message that did not come whole."""
+        self._deadline = time.monotonic() + seconds
+        self.settimeout(max(seconds, 0.001))  # what is sent has as long
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """As a socket's; raise TimeoutError at the deadline, WebSocketException beyond the largest message."""
+        if self._left_bytes <= 0:
+            raise WebSocketException(f"a message of more than {_MAX_MESSAGE_BYTES} bytes")
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.settimeout(left)
+        data = super().recv(bufsize, flags)
+        self._left_bytes -= len(data)
+        return data
 
 
 class ProgressSocket:
@@ -62,8 +103,7 @@ class ProgressSocket:
         host, _, port = server.address.rpartition(":")
         self._place = (host.strip("[]"), int(port))
         self._url = f"ws://{server.address}/ws?clientId={client_id}"
-        self._connection: ClientConnection | None = None
-        self._stack = contextlib.ExitStack()
+        self._connection: tuple[WebSocket, _Wire] | None = None
         self._next_try = 0.0
         self._breaks = 0
 
@@ -72,19 +112,10 @@ class ProgressSocket:
         if self._connection is None and time.monotonic() >= self._next_try:
             self._next_try = time.monotonic() + _RECONNECT_S
             try:
-                # over a connection of our own, websockets takes no proxy and follows no redirect (it is a ValueError)
-                made = create_connection(self._place, timeout=_OPEN_S)
-                made.settimeout(None)
-                self._connection = self._stack.enter_context(
-                    connect(
-                        self._url,
-                        sock=made,
-                        proxy=None,
-                        open_timeout=_OPEN_S,
-                        close_timeout=1,
-                        max_size=_MAX_MESSAGE_BYTES,
-                    )
-                )
+                # over a connection of our own, websocket-client looks for no proxy
+                wire = _Wire(self._place)
+                made = create_connection(self._url, socket=wire, redirect_limit=0, suppress_origin=True)
+                self._connection = (made, wire)
             except (OSError, WebSocketException, ValueError):
                 self._breaks += 1
 
@@ -94,8 +125,13 @@ class ProgressSocket:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection = None
-        self._stack.close()
+        if self._connection is not None:
+            made, wire = self._connection
+            self._connection = None
+            if made.connected:
+                wire.begin(_CLOSE_S)
+                made.close(timeout=_CLOSE_S)
+            wire.close()  # websocket-client leaves it open after the server's goodbye
 
     def messages(self, seconds: float) -> Iterator[dict[str, Any]]:
         """Yield the messages of the next `seconds`; binary ones (previews) and strangers' are left out."""
@@ -105,15 +141,21 @@ class ProgressSocket:
             if self._connection is None:
                 time.sleep(left)
                 return
+            made, wire = self._connection
+            wire.allow(left)
             try:
-                message = json.loads(self._connection.recv(timeout=left))
-            except TimeoutError:
+                kind, data = made.recv_data()
+                wire.begin(left)
+                if kind == ABNF.OPCODE_CLOSE:
+                    raise WebSocketException("the server says goodbye")
+                message = json.loads(data) if kind == ABNF.OPCODE_TEXT else None
+            except WebSocketTimeoutException:
                 return
             except (OSError, WebSocketException):
                 self._breaks += 1
                 self.close()
                 continue
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(message, dict) and isinstance(message.get("data"), dict):
                 yield message
@@ -132,13 +174,10 @@ def listen(socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Liste
         if kind == "executing":
             listener(Progress(title_of(graph, str(data["node"])), 0, 0))
         elif kind == "progress":
-            listener(Progress(title_of(graph, str(data.get("node"))), int(data["value"]), int(data["max"])))
+            steps = [data.get(each) for each in ("value", "max")]
+            value, most = (int(each) if isinstance(each, (int, float)) else 0 for each in steps)
+            listener(Progress(title_of(graph, str(data.get("node"))), value, most))
     return False
-
-
-POLL_S = 1.0
-
-Result = TypeVar("Result")
 
 
 @dataclass

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from runner import runs
 from runner.docker import compose, engine, images, server
 from runner.envs import working
-from runner.errors import RunnerError
 from runner.main import run
+from runner.process import RunnerError
 
 _LOG_TAIL_LINES = 20
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from runner import runs
 from runner.docker import engine, images
 from runner.docker.gpu import required, use_gpu
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 PROJECT = os.environ.get("COMPOSE_PROJECT_NAME") or "skate-physics"
 """Compose's own name for what belongs together: the server of `make up` and its network."""

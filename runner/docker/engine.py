@@ -9,8 +9,7 @@ import shutil
 import subprocess
 from typing import Any
 
-from runner.errors import RunnerError
-from runner.version import numbers
+from runner.process import RunnerError
 
 TIMEOUT_S = 60
 ENGINE_NEEDED = (25,)
@@ -18,6 +17,17 @@ ENGINE_NEEDED = (25,)
 COMPOSE_NEEDED = (2, 24)
 """`!reset` in an overriding file, and start_interval."""
 _SOCKET = "/var/run/docker.sock"
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: "570.124.06" -> (570, 124, 6)."""
+    found = []
+    for part in version.strip().lstrip("v").split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        found.append(int(digits))
+    return tuple(found)
 
 
 def docker(*arguments: str, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:

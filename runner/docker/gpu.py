@@ -9,7 +9,7 @@ import shutil
 import sys
 
 from runner.docker import engine
-from runner.errors import RunnerError
+from runner.process import RunnerError
 
 CHOICES = ("auto", "on", "off")
 _ADVICE = (

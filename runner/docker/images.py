@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.docker import engine
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 LABEL = "skate-physics.code"
@@ -55,7 +54,7 @@ def image(stage: str) -> str:
 
 
 def _files(stage: str) -> Iterator[Path]:
-    yield from (ROOT / "docker").glob("*.lock")
+    yield from (ROOT / "runner" / "docker").glob("*.lock")
     yield ROOT / stage / "Dockerfile"
     yield from (ROOT / name for name in _FILES.get(stage, ("weights.toml",)))
     for package in _PACKAGES[stage]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from runner.errors import RunnerError
+from runner.process import RunnerError
 
 _OWN = ("/tmp", "/app", "/opt/venv", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/proc", "/sys", "/dev")
 """What a container has of its own: a folder of this machine in its place would take it away, and the engine refuses

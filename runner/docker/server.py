@@ -12,8 +12,7 @@ from pathlib import Path
 
 from runner import runs
 from runner.docker import compose, engine, images
-from runner.errors import RunnerError
-from runner.process import die_with_parent
+from runner.process import RunnerError, die_with_parent
 
 ADDRESS = "comfyui:8188"
 START_TIMEOUT_S = 300.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import subprocess
@@ -13,8 +14,7 @@ from pathlib import Path
 from runner import runs
 from runner.docker import compose, engine, images
 from runner.docker.mounts import named_paths, volumes
-from runner.errors import RunnerError
-from runner.process import ROOT, die_with_parent, passing_sigterm
+from runner.process import ROOT, RunnerError, die_with_parent, passing_sigterm
 
 _NAME = "skate-physics-run"
 INTERRUPTED, KILLED = 130, 137
@@ -25,7 +25,7 @@ _PASSED_ON = (REGISTRY, "TRACKER_SAM2_OVERRIDES")
 _numbers = itertools.count()
 
 
-def run_stage(
+def start_container(
     stage: str,
     arguments: Sequence[str],
     *,
@@ -49,6 +49,7 @@ def run_stage(
     shown = [*named, *(path for path in (models, *reads) if path.exists())]
     name = f"{_NAME}-{compose.mark()}-{next(_numbers)}"
     options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(shown, writes)]
+    _announce()  # what is refused is refused by now
     options += ["--env", f"MODELS_DIR={models}"]
     for variable in _PASSED_ON:
         if variable in os.environ:
@@ -69,6 +70,12 @@ def run_stage(
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # nothing was written
+
+
+@functools.cache
+def _announce() -> None:
+    """Say once that stages run in containers."""
+    print("runner: docker, one container a stage (RUNNER=local does without)", file=sys.stderr, flush=True)
 
 
 def _make(folder: Path) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from runner.errors import RunnerError
 from runner.main import NEEDED
+from runner.process import RunnerError
 
 
 def main(names: list[str]) -> int:
@@ -18,7 +18,7 @@ def main(names: list[str]) -> int:
         version = sys.version.split()[0]
         print(f"missing Python          {version}, 3.11 is needed  -> sudo apt install python3.11 python3.11-venv")
         return 3
-    from runner.doctor.report import lines  # an older Python cannot read all that this needs
+    from runner.doctor.diagnosis import lines  # an older Python cannot read all that this needs
 
     missing = 0
     try:

@@ -76,8 +76,9 @@ def test_a_container_of_a_command_sees_the_files_that_it_names_and_no_others(
     mine, models = again.data / "runs" / "mine", again.data / "models"
     for folder in (mine, again.data / "runs" / "other", again.data / "input", models):
         folder.mkdir(parents=True)
-    code = "import sys; from pathlib import Path; from runner.docker.stage import run_stage; sys.exit(run_stage("
-    code += "'evaluator', [sys.argv[1]], writes=[Path(sys.argv[2])], module='looking', code=Path(sys.argv[3])))"
+    code = "import sys; from pathlib import Path; from runner.docker.stage import start_container\n"
+    code += "sys.exit(start_container('evaluator', [sys.argv[1]], writes=[Path(sys.argv[2])], "
+    code += "module='looking', code=Path(sys.argv[3])))"
     done = subprocess.run(
         [sys.executable, "-c", code, clip, mine, looking],
         cwd=again.root,

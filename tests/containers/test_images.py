@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from runner.docker import images
+from runner.locks import SHARED, pins, shared_lock
 from runner.process import ROOT
-from runner.sharedlocks import SHARED, pins, shared_lock
 from tests.containers.helpers import STAGES, TAG, World, engine, image, image_of
 
 pytestmark = pytest.mark.container
@@ -104,7 +104,7 @@ def test_the_evaluator_needs_nothing_that_the_trackers_image_lacks() -> None:
 
 @pytest.mark.parametrize("which", sorted(SHARED))
 def test_the_shared_locks_are_what_the_stages_pin_now(which: str) -> None:
-    assert (ROOT / "docker" / f"{which}.lock").read_text() == shared_lock(which), "run make lock"
+    assert (ROOT / "runner" / "docker" / f"{which}.lock").read_text() == shared_lock(which), "run make lock"
 
 
 def test_little_is_sent_to_the_engine(world: World, place: Path) -> None:
@@ -115,7 +115,7 @@ def test_little_is_sent_to_the_engine(world: World, place: Path) -> None:
     size = sum(path.stat().st_size for path in sent)
     print(f"the build context: {len(sent)} files, {size / 1e6:.2f} MB")
     assert size < 5e6
-    allowed = {"handoff", *STAGES, "runner", "docker", "weights.toml", "LICENSE"}
+    allowed = {"handoff", *STAGES, "runner", "weights.toml", "LICENSE"}
     assert {path.relative_to(out).parts[0] for path in sent} <= allowed
 
 

@@ -45,14 +45,14 @@ def test_make_weights_does_its_work_in_the_models_folder_and_leaves_no_network(a
     registry, models = again.data / "weights.toml", again.data / "models"
     registry.write_text(f'schema = 1\ndefault = ["some"]\n[profiles]\nsome = "nothing"\n[weights.some]\n{entry}')
     weights = again.elsewhere(again.data, MODELS_DIR=str(models), WEIGHTS_TOML=str(registry))
-    done = weights("runner.weights", "--check")
+    done = weights("runner.tools", "weights", "--check")
     assert done.returncode == 3
     assert done.stderr.strip().splitlines()[-1].startswith("error: 1 of 1 files are not there or not right"), (
         done.stderr
     )
     models.mkdir(exist_ok=True)
     (models / "model.bin").write_bytes(content)  # as one does without a network
-    done = weights("runner.weights")
+    done = weights("runner.tools", "weights")
     assert done.returncode == 0, done.stderr
     assert (models / "some" / "model.bin").read_bytes() == content and not (models / "model.bin").exists()
     assert networks(f"^{PROJECT}-") == []
@@ -73,6 +73,6 @@ def left_network(alive_and_gone: tuple[str, str]) -> Iterator[list[str]]:
 
 def test_the_next_command_removes_the_network_of_one_that_was_killed(again: World, left_network: list[str]) -> None:
     assert sorted(networks(f"^{PROJECT}-")) == sorted(left_network)
-    done = again("runner.weights", "--list")
+    done = again("runner.tools", "weights", "--list")
     assert done.returncode == 0, done.stderr
     assert networks(f"^{PROJECT}-") == left_network[:1]

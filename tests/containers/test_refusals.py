@@ -103,11 +103,14 @@ def test_a_picture_or_a_report_straight_under_tmp_is_refused_and_below_it_is_not
     again: World, clip: Path, undisturbed: Path
 ) -> None:
     refused(
-        again("runner.frame", "-i", clip, "-o", "/tmp/skate-frame.png"), 2, "'/tmp' cannot be shown", "name a folder"
+        again("runner.tools", "frame", "-i", clip, "-o", "/tmp/skate-frame.png"),
+        2,
+        "'/tmp' cannot be shown",
+        "name a folder",
     )
     mask = undisturbed / "mask.mp4"
     done = again("evaluate_iou.py", "-original", mask, "--generated-mask", mask, "--output", "/tmp")
     refused(done, 2, "'/tmp' cannot be shown", "RUNNER=local")
     picture = again.data / "new" / "frame.png"
-    done = again("runner.frame", "-i", clip, "-o", picture)
+    done = again("runner.tools", "frame", "-i", clip, "-o", picture)
     assert done.returncode == 0 and picture.stat().st_size > 1000, done.stderr

@@ -12,8 +12,7 @@ import pytest
 from handoff.masks import read_masks
 from tests.containers.helpers import BOX, World
 from tests.helpers import write_clip
-from tests.posegen.colour_net import scene, write_models
-from tests.posegen.rtmw_weights import install
+from tests.posegen.helpers import install_rtmw, scene, write_models
 
 pytestmark = pytest.mark.container
 
@@ -36,7 +35,7 @@ def test_an_image_without_weights_says_which_and_how(again: World, clip: Path) -
 def small_networks(again: World, place: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A detector of colours and a tiny RTMW, in its official archive, where a registry of the test's own says."""
     folder = again.data
-    install(folder / "models", folder / "rtmw.toml", monkeypatch)
+    install_rtmw(folder / "models", folder / "rtmw.toml", monkeypatch)
     detector = folder / "detector"
     write_models(detector)
     shutil.copytree(detector / "detect", folder / "models" / "detect")

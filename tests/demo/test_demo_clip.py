@@ -15,18 +15,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from demo.__main__ import write_clip
+from demo.board import Mesh, build_board
+from demo.clip import SLIVER_PX, composite, make_clip
+from demo.motion import Choreography
+from demo.person import person_cover
+from demo.render import FULL_COVERAGE, Layer, render
+from demo.source import FRAME_COUNT, HEIGHT, WIDTH, Footage, load_footage
 from handoff.errors import InputError
 from handoff.masks import bounds, check_mask_sequence, read_masks
 from handoff.video import probe, read_frames
 from runner.process import ROOT
-from tests.democlip.__main__ import write_clip
-from tests.democlip.board import Mesh, build_board
-from tests.democlip.clip import make_clip
-from tests.democlip.composite import SLIVER_PX, composite
-from tests.democlip.motion import Choreography
-from tests.democlip.person import person_cover
-from tests.democlip.render import FULL_COVERAGE, Layer, render
-from tests.democlip.source import FRAME_COUNT, HEIGHT, WIDTH, Footage, load_footage
 
 CACHE = ROOT / "data" / "cache"
 NO_SHADE = np.zeros((HEIGHT, WIDTH), np.float32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.faults import FAULTS, LITTLE_LOSS, UNHARMED, Painted, evaluate_frames, load, touched
 from handoff.run import Run
-from tests.evaluator.conftest import FRAMES, stick_figure, write_poses
-from tests.evaluator.faults import FAULTS, LITTLE_LOSS, UNHARMED, Painted, evaluate_frames, load, touched
+from tests.evaluator.helpers import FRAMES, stick_figure, write_poses
 
 
 @pytest.fixture

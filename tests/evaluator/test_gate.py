@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from evaluator import calculate_iou
 from evaluator.gate import FrameScore, Gate, judge
 from evaluator.report.result import Result
 from evaluator.report.texts import summary_md
@@ -24,6 +25,77 @@ def test_iou_is_intersection_over_union_of_the_pixel_sets(pair: tuple[np.ndarray
     expected = len(first & second) / len(first | second) if first | second else 1.0
     assert mask_iou(*pair) == expected
     assert mask_iou(*pair[::-1]) == expected
+
+
+@given(pairs, st.tuples(*[st.tuples(st.integers(0, 254), st.integers(1, 255))] * 2))
+def test_two_masks_of_any_two_levels_have_the_iou_of_their_pixel_sets(
+    pair: tuple[np.ndarray, np.ndarray], levels: tuple[tuple[int, int], tuple[int, int]]
+) -> None:
+    """0 and 1 against 0 and 255, 16 and 235, bool: in each, the higher level is the object."""
+    both = zip(pair, levels, strict=True)
+    drawn = [np.where(mask, max(low, high), min(low, high)).astype(np.uint8) for mask, (low, high) in both]
+    known = [(low != high and mask.any() and not mask.all()) for mask, (low, high) in zip(pair, levels, strict=True)]
+    expected = mask_iou(*pair)
+    if all(known):
+        assert calculate_iou(*drawn) == calculate_iou(drawn[0], pair[1]) == calculate_iou(pair[0], drawn[1]) == expected
+    assert calculate_iou(*pair) == expected
+
+
+@given(pairs, st.booleans(), st.booleans())
+def test_masks_of_0_and_1_and_of_0_and_255_may_be_mixed(
+    pair: tuple[np.ndarray, np.ndarray], first: bool, second: bool
+) -> None:
+    drawn = [mask.astype(np.uint8) * (255 if white else 1) for mask, white in zip(pair, (first, second), strict=True)]
+    assert calculate_iou(*drawn) == mask_iou(*pair)
+    assert calculate_iou(np.asfortranarray(drawn[0]), drawn[1]) == mask_iou(*pair)
+    assert calculate_iou(drawn[0][::-1, ::-1], drawn[1][::-1, ::-1]) == mask_iou(*pair)
+
+
+def test_the_value_that_a_mask_of_0_and_255_has_against_one_of_bool() -> None:
+    first, second = strip(100), strip(90)
+    white = second.astype(np.uint8) * np.uint8(255)
+    assert calculate_iou(first, white) == calculate_iou(white, first) == 0.9
+    assert calculate_iou(white, np.zeros((1, 100), np.uint8)) == 0.0
+    assert calculate_iou(np.zeros((1, 100), np.uint8), np.zeros((1, 100), bool)) == 1.0
+    assert calculate_iou(np.full((4, 4), 255, np.uint8), np.ones((4, 4), np.uint8)) == 1.0
+
+
+def test_more_than_two_levels_have_no_outline_and_are_named() -> None:
+    matte = np.array([[0, 7, 200, 255]], np.uint8)
+    with pytest.raises(InputError, match=r"has 4: 0, 7, 200, 255; say which of them are the object"):
+        calculate_iou(matte, matte > 100)
+    with pytest.raises(InputError, match=r"has 256: 0, 1, 2, 3, 4, 5, 6, 7, \.\.\."):
+        calculate_iou(np.zeros((16, 16), bool), np.arange(256, dtype=np.uint8).reshape(16, 16))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.ones((4, 4), np.float32),
+        np.ones((4, 4), np.int64),
+        np.ones((4, 4, 3), np.uint8),
+        np.ones(16, bool),
+        [[True, False]],
+        None,
+    ],
+    ids=["float", "int64", "colour", "one-dimensional", "list", "None"],
+)
+def test_what_is_no_mask_is_refused_and_not_converted(wrong: object) -> None:
+    for pair in ((wrong, np.ones((4, 4), bool)), (np.ones((4, 4), bool), wrong)):
+        with pytest.raises(InputError, match=r"a mask is an array \(H, W\) of bool, or of uint8 with two levels, not"):
+            calculate_iou(*pair)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"\(4, 4\) and \(4, 5\)"):
+        calculate_iou(np.ones((4, 4), bool), np.ones((4, 5), np.uint8))
+
+
+def test_the_exact_function_behind_it_takes_bool_only() -> None:
+    mask = strip(90)
+    for other in (mask.astype(np.uint8), mask.astype(np.float32), mask.astype(np.uint8) * np.uint8(255)):
+        for pair in ((mask, other), (other, mask), (other, other)):
+            with pytest.raises(InputError, match=r"a mask is an array \(H, W\) of bool, not .*picture > 127"):
+                mask_iou(*pair)
+    with pytest.raises(InputError, match=r"not bool .* and bool"):
+        mask_iou(np.ones((2, 2, 2), bool), np.ones((2, 2, 2), bool))
 
 
 def strip(pixels: int) -> np.ndarray:

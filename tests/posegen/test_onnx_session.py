@@ -13,7 +13,7 @@ import pytest
 from handoff.errors import InputError, MissingError, UsageError
 from posegen.onnx_session import gpu_problem, open_session
 from tests.helpers import HANG_S
-from tests.posegen.rtmw_net import write_network
+from tests.posegen.helpers import write_network
 
 no_gpu = pytest.mark.skipif(gpu_problem() is None, reason="there is a GPU here")
 only_gpu = pytest.mark.skipif(gpu_problem() is not None, reason="there is no GPU here")
@@ -33,16 +33,12 @@ def test_it_says_what_goes_in_and_what_comes_out(network: Path) -> None:
 
 
 def test_the_cpu_is_used_when_it_is_asked_for(network: Path) -> None:
-    session = open_session(network, "cpu", threads=1)
-    assert (session.device, session.problem) == ("cpu", None)
+    assert open_session(network, "cpu").device == "cpu"
 
 
 @no_gpu
-def test_without_a_gpu_auto_is_the_cpu_and_says_why_and_nothing_else(
-    network: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    session = open_session(network)
-    assert session.device == "cpu" and "NVIDIA" in str(session.problem)
+def test_without_a_gpu_auto_is_the_cpu_and_nothing_is_printed(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert open_session(network).device == "cpu"
     assert capfd.readouterr() == ("", "")
 
 

@@ -18,7 +18,7 @@ from handoff.weights import DigestError
 from posegen.extractor import SkaterPoseExtractor
 from posegen.onnx_session import gpu_problem
 from posegen.rtmw_backend import BATCH, WAITING, RtmwBackend
-from tests.posegen.rtmw_weights import install
+from tests.posegen.helpers import install_rtmw
 
 WIDTH, HEIGHT = 320, 240
 BOX = Box(100, 40, 180, 200)
@@ -26,7 +26,7 @@ BOX = Box(100, 40, 180, 200)
 
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return install(tmp_path / "models", tmp_path / "weights.toml", monkeypatch)
+    return install_rtmw(tmp_path / "models", tmp_path / "weights.toml", monkeypatch)
 
 
 def textures(count: int) -> Iterator[Frame]:
@@ -44,8 +44,8 @@ def test_every_frames_person_is_what_rtmlib_finds_in_that_frame(network: Path, s
     model = RTMPose(str(network), model_input_size=(288, 384), device="cpu")
     count = sum(1 for _ in read_frames(clip))
     boxes = [Box(3.0 * index, 100.5, 3.0 * index + 300, 650.25) for index in range(count)]
-    extractor = SkaterPoseExtractor(RtmwBackend(device="cpu", boxes=boxes))
-    poses = extractor.extract(read_frames(clip))
+    extractor = SkaterPoseExtractor(RtmwBackend(device="cpu"))
+    poses = extractor.extract(read_frames(clip), boxes)
     for frame, box, pose in zip(read_frames(clip), boxes, poses, strict=True):
         (person,) = pose.people
         np.testing.assert_allclose(person.keypoints, model(frame, [box.as_list()])[0][0], atol=0.01)
@@ -54,7 +54,7 @@ def test_every_frames_person_is_what_rtmlib_finds_in_that_frame(network: Path, s
 def test_where_no_box_is_nobody_is(network: Path) -> None:
     found = [index % 3 != 1 for index in range(20)]
     boxes = [moved(index) if there else None for index, there in enumerate(found)]
-    poses = list(RtmwBackend(device="cpu", boxes=boxes).extract(textures(20)))
+    poses = list(RtmwBackend(device="cpu").extract(textures(20), boxes))
     assert [bool(pose.people) for pose in poses] == found
     assert [pose.people[0].box for pose in poses if pose.people] == [box for box in boxes if box]
     assert all(pose.person_mask is None for pose in poses)
@@ -62,14 +62,14 @@ def test_where_no_box_is_nobody_is(network: Path) -> None:
 
 def test_a_clip_without_any_box_runs_no_network_and_keeps_its_frame_count(network: Path) -> None:
     count = 2 * WAITING + 5
-    poses = list(RtmwBackend(device="cpu", boxes=[None] * count).extract(textures(count)))
+    poses = list(RtmwBackend(device="cpu").extract(textures(count), [None] * count))
     assert [pose.people for pose in poses] == [[]] * count
 
 
 def test_a_person_in_the_gap_between_two_batches_is_not_lost(network: Path) -> None:
     # more frames without anybody than are kept, then somebody in the last frame alone
     boxes = [None] * (WAITING + 3) + [BOX]
-    poses = list(RtmwBackend(device="cpu", boxes=boxes).extract(textures(len(boxes))))
+    poses = list(RtmwBackend(device="cpu").extract(textures(len(boxes)), boxes))
     assert [bool(pose.people) for pose in poses] == [box is not None for box in boxes]
 
 
@@ -77,35 +77,33 @@ def test_a_person_in_the_gap_between_two_batches_is_not_lost(network: Path) -> N
     "box", [Box(-40, 40, 0.5, 200), Box(400, 0, 500, 90), Box(50, 50, 50, 90), Box(float("nan"), 0, 9, 9)], ids=str
 )
 def test_a_box_with_nothing_of_it_in_the_frame_is_nobody(network: Path, box: Box) -> None:
-    (pose,) = RtmwBackend(device="cpu", boxes=[box]).extract(textures(1))
+    (pose,) = RtmwBackend(device="cpu").extract(textures(1), [box])
     assert pose.people == []
 
 
 def test_a_box_beyond_the_edge_is_cut_to_the_frame(network: Path) -> None:
-    ((person,),) = (
-        pose.people for pose in RtmwBackend(device="cpu", boxes=[Box(-20, -5, 90, 300)]).extract(textures(1))
-    )
+    ((person,),) = (pose.people for pose in RtmwBackend(device="cpu").extract(textures(1), [Box(-20, -5, 90, 300)]))
     assert person.box == Box(0, 0, 90, HEIGHT)
 
 
 def test_a_body_that_the_network_does_not_see_is_nobody(network: Path) -> None:
     dark = [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 2
-    assert [pose.people for pose in RtmwBackend(device="cpu", boxes=[BOX] * 2).extract(dark)] == [[], []]
+    assert [pose.people for pose in RtmwBackend(device="cpu").extract(dark, [BOX] * 2)] == [[], []]
 
 
 def test_scores_that_are_not_numbers_reach_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path / "models", tmp_path / "weights.toml", monkeypatch, nan=range(60, 133))
-    ((person,),) = (pose.people for pose in RtmwBackend(device="cpu", boxes=[BOX]).extract(textures(1)))
+    install_rtmw(tmp_path / "models", tmp_path / "weights.toml", monkeypatch, nan=range(60, 133))
+    ((person,),) = (pose.people for pose in RtmwBackend(device="cpu").extract(textures(1), [BOX]))
     assert np.isfinite(person.keypoints).all() and (person.scores[60:] == 0).all() and (person.scores[:60] > 0).all()
 
 
 def test_more_frames_than_boxes_is_an_error_and_not_a_guess(network: Path) -> None:
-    with pytest.raises(InputError, match="more frames than the 3 that the person was looked for in"):
-        list(RtmwBackend(device="cpu", boxes=[BOX] * 3).extract(textures(4)))
+    with pytest.raises(InputError, match="more frames than the 3 that the skater was looked for in"):
+        list(RtmwBackend(device="cpu").extract(textures(4), [BOX] * 3))
 
 
 def test_without_boxes_nothing_is_begun(network: Path) -> None:
-    with pytest.raises(UsageError, match="set the boxes"):
+    with pytest.raises(UsageError, match="give extract the boxes"):
         next(RtmwBackend(device="cpu").extract(textures(1)))
 
 
@@ -117,7 +115,7 @@ def test_the_clip_is_read_no_further_ahead_than_two_batches(network: Path) -> No
             read.append(index)
             yield frame
 
-    poses = RtmwBackend(device="cpu", boxes=[BOX] * 60).extract(clip())
+    poses = RtmwBackend(device="cpu").extract(clip(), [BOX] * 60)
     for given in range(60):
         next(poses)
         # a batch in hand, one in the queue, and one frame on its way into it
@@ -126,7 +124,7 @@ def test_the_clip_is_read_no_further_ahead_than_two_batches(network: Path) -> No
 
 def test_a_reader_who_stops_early_leaves_no_thread_behind(network: Path) -> None:
     before = threading.active_count()
-    poses = RtmwBackend(device="cpu", boxes=[BOX] * 50).extract(textures(50))
+    poses = RtmwBackend(device="cpu").extract(textures(50), [BOX] * 50)
     next(poses)
     poses.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
@@ -138,7 +136,7 @@ def test_a_clip_that_cannot_be_read_to_its_end_is_an_error(network: Path) -> Non
         raise InputError("the clip is damaged")
 
     with pytest.raises(InputError, match="the clip is damaged"):
-        list(RtmwBackend(device="cpu", boxes=[BOX] * 9).extract(clip()))
+        list(RtmwBackend(device="cpu").extract(clip(), [BOX] * 9))
 
 
 def test_the_model_says_what_it_is_and_which_file(network: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from handoff.box import Box
 from handoff.errors import InputError
 from handoff.video import Frame, read_frames
 from posegen.rtmw_backend import Crop, PoseNetwork, crop
-from tests.posegen.rtmw_net import write_network
+from tests.posegen.helpers import write_network
 
 WIDTH, HEIGHT = 288, 384
 PX = 0.01

@@ -6,7 +6,6 @@ import math
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from handoff.box import Box
 from handoff.errors import UsageError
 from handoff.poses import N_KEYPOINTS, Person
-from posegen.extractor import FramePose
+from posegen.backend import FramePose
+from posegen.choice import METHODS
 from posegen.keypoints import KPT_THR
-from posegen.smooth import BETA, D_CUTOFF_HZ, METHODS, MIN_CUTOFF_HZ, REACH, parameters, smooth
+from posegen.smooth import REACH, parameters, smooth
 
-FPS = Fraction(24)
 Floats = NDArray[np.float64]
 
 
@@ -73,7 +72,7 @@ def test_each_stretch_of_each_keypoint_is_fitted_by_itself(frames: int, missing:
     ways = random_ways(frames, seed)
     rng = np.random.default_rng(seed)
     scores = np.where(rng.random((frames, N_KEYPOINTS)) < missing * 0.3, rng.choice([0, KPT_THR - 0.05]), 0.9)
-    result = keypoints(smooth(clip(ways, scores), "savgol", FPS))
+    result = keypoints(smooth(clip(ways, scores), "savgol"))
     for keypoint in range(0, N_KEYPOINTS, 19):
         seen = scores[:, keypoint] > KPT_THR
         expected = ways[:, keypoint].copy()
@@ -86,7 +85,7 @@ def test_each_stretch_of_each_keypoint_is_fitted_by_itself(frames: int, missing:
 def test_inside_a_stretch_the_weights_are_savitzky_and_golays() -> None:
     ways = np.zeros((15, N_KEYPOINTS, 2))
     ways[7] = 21
-    result = keypoints(smooth(clip(ways), "savgol", FPS))[:, 0, 0]
+    result = keypoints(smooth(clip(ways), "savgol"))[:, 0, 0]
     # their table for 7 points and a parabola: (-2, 3, 6, 7, 6, 3, -2) / 21
     np.testing.assert_allclose(result[4:11], [-2, 3, 6, 7, 6, 3, -2], atol=1e-4)
     assert not result[:4].any()
@@ -96,12 +95,11 @@ def test_inside_a_stretch_the_weights_are_savitzky_and_golays() -> None:
 def test_a_thrown_thing_keeps_its_parabola_to_the_very_ends() -> None:
     times = np.arange(12.0)[:, None, None]
     ways = np.broadcast_to(100 + 30 * times - 2.5 * times**2, (12, N_KEYPOINTS, 2)).copy()
-    np.testing.assert_allclose(keypoints(smooth(clip(ways), "savgol", FPS)), ways, atol=1e-3)
+    np.testing.assert_allclose(keypoints(smooth(clip(ways), "savgol")), ways, atol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["savgol", "one-euro"])
 @pytest.mark.parametrize("gap", ["unseen", "nobody", "another person"])
-def test_what_lies_beyond_a_gap_has_no_effect(method: str, gap: str) -> None:
+def test_what_lies_beyond_a_gap_has_no_effect(gap: str) -> None:
     ways = random_ways(24)
 
     def smoothed(first_half: Floats) -> list[FramePose]:
@@ -112,39 +110,37 @@ def test_what_lies_beyond_a_gap_has_no_effect(method: str, gap: str) -> None:
             poses[11] = FramePose([])
         else:
             poses[12:] = [FramePose([person(each, x=500)]) for each in ways[12:]]
-        return list(smooth(poses, method, FPS))
+        return list(smooth(poses, "savgol"))
 
     one, other = smoothed(ways[:12]), smoothed(ways[:12] + 300)
     for before, after in zip(one[12:], other[12:], strict=True):
         np.testing.assert_array_equal(before.people[0].keypoints, after.people[0].keypoints)
-    alone = list(smooth(clip(ways[12:]), method, FPS))
+    alone = list(smooth(clip(ways[12:]), "savgol"))
     for before, after in zip(one[12:], alone, strict=True):
         np.testing.assert_array_equal(before.people[0].keypoints, after.people[0].keypoints)
 
 
-@pytest.mark.parametrize("method", ["savgol", "one-euro"])
-def test_two_people_keep_to_themselves_whatever_order_they_come_in(method: str) -> None:
+def test_two_people_keep_to_themselves_whatever_order_they_come_in() -> None:
     left, right = random_ways(20, 1), random_ways(20, 2)
     poses = []
     for frame in range(20):
         people = [person(left[frame], x=5 * frame), person(right[frame], x=800 - 5 * frame)]
         poses.append(FramePose(people[:: -1 if frame % 3 == 0 else 1]))
     for way, start in ((left, 0), (right, 800)):
-        alone = keypoints(smooth(clip(way), method, FPS))
-        for frame, pose in enumerate(smooth(poses, method, FPS)):
+        alone = keypoints(smooth(clip(way), "savgol"))
+        for frame, pose in enumerate(smooth(poses, "savgol")):
             (own,) = [each for each in pose.people if abs(each.box.x1 - start) <= 100]
             np.testing.assert_allclose(own.keypoints, alone[frame], atol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["savgol", "one-euro"])
-def test_somebody_who_comes_up_beside_another_begins_anew(method: str) -> None:
+def test_somebody_who_comes_up_beside_another_begins_anew() -> None:
     first, second = random_ways(20, 1), random_ways(20, 2)
     poses = clip(first[:10])
     poses += [FramePose([person(second[frame], x=30), person(first[frame])]) for frame in range(10, 20)]
-    result = list(smooth(poses, method, FPS))[10:]
-    alone = keypoints(smooth(clip(second[10:]), method, FPS))
+    result = list(smooth(poses, "savgol"))[10:]
+    alone = keypoints(smooth(clip(second[10:]), "savgol"))
     np.testing.assert_allclose(np.stack([pose.people[0].keypoints for pose in result]), alone, atol=1e-3)
-    whole = keypoints(smooth(clip(first), method, FPS))[10:]
+    whole = keypoints(smooth(clip(first), "savgol"))[10:]
     np.testing.assert_allclose(np.stack([pose.people[1].keypoints for pose in result]), whole, atol=1e-3)
 
 
@@ -159,7 +155,7 @@ def test_what_is_no_number_counts_as_not_seen(method: str, bad: float, where: st
         poses[8].people[0].keypoints[9, 1] = bad
     unseen[8].people[0].scores[9] = 0
     unseen[8].people[0].keypoints[9] = 0
-    for pose, expected in zip(smooth(poses, method, FPS), smooth(unseen, method, FPS), strict=True):
+    for pose, expected in zip(smooth(poses, method), smooth(unseen, method), strict=True):
         np.testing.assert_array_equal(pose.people[0].keypoints, expected.people[0].keypoints)
         np.testing.assert_array_equal(pose.people[0].scores, expected.people[0].scores)
 
@@ -168,7 +164,7 @@ def test_what_is_no_number_counts_as_not_seen(method: str, bad: float, where: st
 def test_a_box_that_is_no_number_stops_nothing(method: str) -> None:
     poses = clip(random_ways(10))
     poses[4] = FramePose([replace(poses[4].people[0], box=Box(math.nan, 0, math.nan, 0))])
-    assert np.isfinite(keypoints(smooth(poses, method, FPS))).all()
+    assert np.isfinite(keypoints(smooth(poses, method))).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -179,7 +175,7 @@ def test_frames_people_scores_boxes_and_masks_pass_through(counts: list[int], me
         FramePose([person(ways[each], 0.8, 400.0 * each) for each in range(count)], np.eye(4, dtype=np.bool_))
         for count in counts
     ]
-    result = list(smooth(iter(poses), method, FPS))
+    result = list(smooth(iter(poses), method))
     assert len(result) == len(poses)
     for before, after in zip(poses, result, strict=True):
         assert after.person_mask is before.person_mask
@@ -188,21 +184,20 @@ def test_frames_people_scores_boxes_and_masks_pass_through(counts: list[int], me
             np.testing.assert_array_equal(one.scores, other.scores)
 
 
-@pytest.mark.parametrize("method", ["savgol", "one-euro"])
-def test_the_places_before_are_kept_beside_the_new_ones(method: str) -> None:
+def test_the_places_before_are_kept_beside_the_new_ones() -> None:
     ways = random_ways(9)
-    raw = [pose.people[0].raw for pose in smooth(clip(ways), method, FPS)]
+    raw = [pose.people[0].raw for pose in smooth(clip(ways), "savgol")]
     np.testing.assert_array_equal(np.stack([each for each in raw if each is not None]), ways)
 
 
 def test_without_smoothing_nothing_is_kept_or_changed() -> None:
     ways = random_ways(9)
-    result = list(smooth(clip(ways), "none", FPS))
+    result = list(smooth(clip(ways), "none"))
     assert [pose.people[0].raw for pose in result] == [None] * 9
     np.testing.assert_array_equal(keypoints(iter(result)), ways)
 
 
-@pytest.mark.parametrize(("method", "ahead"), [("savgol", REACH + 1), ("one-euro", 1), ("none", 1)])
+@pytest.mark.parametrize(("method", "ahead"), [("savgol", REACH + 1), ("none", 1)])
 def test_it_runs_only_so_far_ahead_and_holds_no_more_masks(method: str, ahead: int) -> None:
     way = random_ways(1)[0]
     masks: list[weakref.ref[NDArray[np.bool_]]] = []
@@ -217,62 +212,32 @@ def test_it_runs_only_so_far_ahead_and_holds_no_more_masks(method: str, ahead: i
             yield FramePose([person(way)], mask)
 
     most = 0
-    for given_out, _ in enumerate(smooth(source(), method, FPS), start=1):
+    for given_out, _ in enumerate(smooth(source(), method), start=1):
         most = max(most, sum(mask() is not None for mask in masks))
         assert taken - given_out < ahead
     assert most <= ahead + 2  # those waiting, the one in this loop and the one being made
 
 
-def one_euro_by_hand(values: list[float], rate: float) -> list[float]:
-    """Algorithm 1 of the paper, one number at a time."""
-
-    def alpha(cutoff: float) -> float:
-        return 1 / (1 + 1 / (2 * math.pi * cutoff) / (1 / rate))
-
-    result = values[:1]
-    speed = 0.0
-    for value in values[1:]:
-        d = alpha(D_CUTOFF_HZ)
-        speed = d * (value - result[-1]) * rate + (1 - d) * speed
-        a = alpha(MIN_CUTOFF_HZ + BETA * abs(speed))
-        result.append(a * value + (1 - a) * result[-1])
-    return result
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.floats(0, 2000, width=32), min_size=1, max_size=12), st.sampled_from([24, 30, 60]))
-def test_one_euro_is_the_papers_algorithm(values: list[float], rate: int) -> None:
-    ways = np.broadcast_to(np.array(values)[:, None, None], (len(values), N_KEYPOINTS, 2)).copy()
-    result = keypoints(smooth(clip(ways), "one-euro", Fraction(rate)))
-    np.testing.assert_allclose(result[:, 5, 1], one_euro_by_hand(values, rate), rtol=1e-5, atol=1e-3)
-
-
-def test_savgol_has_no_lag_and_one_euro_has() -> None:
+def test_the_filter_has_no_lag() -> None:
     times = np.arange(40.0)[:, None, None]
     ways = np.broadcast_to(20 * times, (40, N_KEYPOINTS, 2)).copy()  # 480 px/s
-    savgol = keypoints(smooth(clip(ways), "savgol", FPS))
-    one_euro = keypoints(smooth(clip(ways), "one-euro", FPS))
-    np.testing.assert_allclose(savgol, ways, atol=1e-2)
-    behind = ways[-1, 0, 0] - one_euro[-1, 0, 0]
-    assert 0.5 < behind < 20  # less than one frame's way
+    np.testing.assert_allclose(keypoints(smooth(clip(ways), "savgol")), ways, atol=1e-2)
 
 
-@pytest.mark.parametrize(("method", "left"), [("savgol", 0.4), ("one-euro", 0.5)])
-def test_the_jitter_of_somebody_who_stands_still_shrinks(method: str, left: float) -> None:
+def test_the_jitter_of_somebody_who_stands_still_shrinks() -> None:
     ways = 500 + np.random.default_rng(0).normal(0, 1.5, (80, N_KEYPOINTS, 2))
 
     def jitter(way: Floats) -> float:
         return float(np.abs(np.diff(way, n=2, axis=0)).mean())
 
-    assert jitter(keypoints(smooth(clip(ways), method, FPS))) < left * jitter(ways)
+    assert jitter(keypoints(smooth(clip(ways), "savgol"))) < 0.4 * jitter(ways)
 
 
 def test_an_unknown_method_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="no smoothing 'gauss'; choose one of: savgol, one-euro, none"):
-        smooth([], "gauss", FPS)
+    with pytest.raises(UsageError, match="no smoothing 'gauss'; choose one of: savgol, none"):
+        smooth([], "gauss")
 
 
 def test_the_parameters_say_what_was_done() -> None:
     assert parameters("savgol") == {"method": "savgol", "window": 7, "order": 2}
-    assert set(parameters("one-euro")) == {"method", "min_cutoff_hz", "beta", "d_cutoff_hz"}
     assert parameters("none") == {"method": "none"}

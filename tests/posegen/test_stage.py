@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -11,17 +10,19 @@ import cv2
 import numpy as np
 import pytest
 
-import posegen.extractor
 from handoff.errors import InputError, MissingError, UsageError
-from handoff.poses import check_poses, read_pose_header, read_poses
+from handoff.poses import check_poses, read_header, read_poses
 from handoff.prompts import read_prompts
 from handoff.run import Run
 from handoff.video import Frame, probe, read_frames, read_gray
+from posegen.backend import Boxes, FramePose, PoseModel
+from posegen.choice import PoseChoice
 from posegen.cli import command
-from posegen.extractor import FramePose, PoseModel, SkaterPoseExtractor
 from posegen.keypoints import box_around
+from posegen.rtmw_backend import RtmwBackend
+from posegen.stage import choose_backend
 from tests.helpers import moving_square, write_clip
-from tests.posegen.people import line_of, person
+from tests.posegen.helpers import install_rtmw, line_of, person
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 5
 Found = Callable[[int], bool]
@@ -34,7 +35,7 @@ class StandIn:
         self.model = PoseModel("stand-in", "1", embedded=True, makes_masks=makes_masks)
         self._found = found
 
-    def extract(self, frames: Iterable[Frame]) -> Iterator[FramePose]:
+    def extract(self, frames: Iterable[Frame], boxes: Boxes | None = None) -> Iterator[FramePose]:
         for index, frame in enumerate(frames):
             mask = np.zeros(frame.shape[:2], np.bool_)
             people = []
@@ -59,7 +60,7 @@ def extract(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
     def run(found: Found, *options: str, makes_masks: bool = True) -> Run:
         monkeypatch.setenv("MODELS_DIR", str(tmp_path / "models"))  # no detector, whatever this machine has
-        monkeypatch.setitem(posegen.extractor.BACKENDS, "embedded", lambda: StandIn(found, makes_masks))
+        monkeypatch.setattr("posegen.mediapipe_backend.MediaPipeBackend", lambda: StandIn(found, makes_masks))
         folder = tmp_path / "run"
         command.main(["--run", str(folder), "-i", str(clip), *options], standalone_mode=False)
         return Run.open(folder)
@@ -118,7 +119,7 @@ def test_run_json_and_pose_json_say_that_the_backend_is_the_embedded_one(
 ) -> None:
     run = extract(lambda index: True)
     assert run.manifest["stages"]["posegen"]["tools"]["embedded"] == "True"
-    assert read_pose_header(run.path("pose.json"))["model"] == {
+    assert read_header(run.path("pose.json"))["model"] == {
         "name": "stand-in",
         "version": "1",
         "embedded": True,
@@ -128,7 +129,7 @@ def test_run_json_and_pose_json_say_that_the_backend_is_the_embedded_one(
 
 def test_what_was_measured_is_kept_beside_what_was_smoothed(extract: Callable[..., Run]) -> None:
     run = extract(lambda index: index != 0)
-    assert read_pose_header(run.path("pose.json"))["smoothing"] == {"method": "savgol", "window": 7, "order": 2}
+    assert read_header(run.path("pose.json"))["smoothing"] == {"method": "savgol", "window": 7, "order": 2}
     raw = [person.raw for people in read_poses(run.path("pose.json")) for person in people]
     assert [None if each is None else each[0].tolist() for each in raw] == [
         [30.0 + 10 * index, 20] for index in range(1, 5)
@@ -137,12 +138,12 @@ def test_what_was_measured_is_kept_beside_what_was_smoothed(extract: Callable[..
 
 def test_without_smoothing_the_keypoints_stand_once(extract: Callable[..., Run]) -> None:
     run = extract(lambda index: True, "--smooth", "none")
-    assert read_pose_header(run.path("pose.json"))["smoothing"] == {"method": "none"}
+    assert read_header(run.path("pose.json"))["smoothing"] == {"method": "none"}
     assert [person.raw for people in read_poses(run.path("pose.json")) for person in people] == [None] * FRAMES
 
 
 def test_the_keypoints_of_every_file_are_the_same(extract: Callable[..., Run]) -> None:
-    run = extract(lambda index: index != 2, "--smooth", "one-euro")
+    run = extract(lambda index: index != 2, "--smooth", "savgol")
     clip = json.loads(run.path("pose_keypoint.json").read_text())
     assert len(clip) == FRAMES
     for index, people in enumerate(read_poses(run.path("pose.json"))):
@@ -201,12 +202,59 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         command.main(["--run", str(tmp_path)], standalone_mode=False)
 
 
-def test_an_unknown_backend_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="no pose backend 'rtmw-z'; choose one of: embedded"):
-        SkaterPoseExtractor("rtmw-z")
+@pytest.fixture
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return install_rtmw(tmp_path / "models", tmp_path / "weights.toml", monkeypatch)
 
 
-def test_without_mediapipe_the_embedded_backend_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mediapipe", None)
-    with pytest.raises(MissingError, match=r"needs mediapipe 0\.10\.21 .*requirements\.lock"):
-        SkaterPoseExtractor()
+def test_the_default_is_rtmw_where_its_weights_and_the_detectors_are(
+    network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert choose_backend(PoseChoice(), detector=True).model.name == "RTMW-l"
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("weights", "detector", "why"),
+    [
+        (False, True, "pose/rtmw-l.zip is not in {models}, so MediaPipe, the embedded backend, does the work"),
+        (True, False, "the detector's weights are not there, so MediaPipe, the embedded backend, does the work"),
+    ],
+)
+def test_without_one_of_them_the_default_is_mediapipe_and_says_so_in_one_line(
+    network: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    weights: bool,
+    detector: bool,
+    why: str,
+) -> None:
+    embedded = RtmwBackend()  # in MediaPipe's place, which is not installed beside the tests
+    monkeypatch.setattr("posegen.mediapipe_backend.MediaPipeBackend", lambda: embedded)
+    if not weights:
+        (tmp_path / "models" / "pose" / "rtmw-l.zip").unlink()
+    assert choose_backend(PoseChoice(), detector=detector) is embedded
+    line = f'posegen: {why.format(models=tmp_path / "models")}; make weights PROFILE="pose detect" gets RTMW\n'
+    assert capsys.readouterr().out == line
+
+
+@pytest.mark.parametrize("model", ["rtmw-x", "rtmw-m"])
+def test_a_model_that_the_registry_has_no_digest_of_says_so(model: str) -> None:
+    with pytest.raises(MissingError, match=rf"has no file for {model}, .*use --pose-model rtmw-l, or add an entry"):
+        choose_backend(PoseChoice(model=model), detector=True)
+
+
+def test_a_model_that_does_not_exist_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="no pose model 'rtmw-s'; there are: rtmw-l, rtmw-x, rtmw-m"):
+        choose_backend(PoseChoice("rtmw", "rtmw-s"), detector=True)
+
+
+def test_rtmw_by_name_without_its_weights_never_falls_back(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models" / "pose" / "rtmw-l.zip").unlink()
+    for wanted in (PoseChoice("rtmw"), PoseChoice(model="rtmw-l"), PoseChoice(device="cuda")):
+        with pytest.raises(MissingError, match="run make weights PROFILE=pose"):
+            choose_backend(wanted, detector=True)
+    assert capsys.readouterr().out == ""

@@ -9,7 +9,7 @@ import pytest
 
 from handoff.masks import read_masks
 from tests.helpers import Product, write_clip
-from tests.posegen.colour_net import scene, write_models
+from tests.posegen.helpers import scene, write_models
 
 FRAMES = 12
 

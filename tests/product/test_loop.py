@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from demo.score import score
 from handoff.files import sha256_path
 from handoff.masks import read_masks
 from handoff.poses import read_poses
 from handoff.run import Run
 from handoff.video import probe, read_frames
-from tests.democlip.score import score
 from tests.helpers import DemoRun
 
 pytestmark = [pytest.mark.stage, pytest.mark.server]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import requests
 
 from runner.comfyserver import serve
 from runner.comfysource import ensure_source
@@ -87,12 +87,31 @@ def processes_of(address: str) -> list[int]:
     return found
 
 
+def get(address: str, path: str) -> Any:
+    """What a server answers, as JSON; no proxy of the environment is asked."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.get(f"http://{address}{path}", timeout=60).json()
+
+
+def post(address: str, path: str, **content: Any) -> None:
+    """Send a server JSON, whatever it answers."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.post(f"http://{address}{path}", json=content, timeout=60)
+
+
+def queue(address: str) -> dict[str, list[Any]]:
+    """The jobs that run, and those that wait."""
+    return dict(get(address, "/queue"))
+
+
 def history(address: str) -> dict[str, Any]:
     """Every job that the server has ended."""
-    return dict(httpx.get(f"http://{address}/history", trust_env=False, timeout=60).json())
+    return dict(get(address, "/history"))
 
 
 def output_folder(address: str) -> Path:
     """Where the server, on this machine, writes its results."""
-    argv = httpx.get(f"http://{address}/system_stats", trust_env=False, timeout=60).json()["system"]["argv"]
+    argv = get(address, "/system_stats")["system"]["argv"]
     return Path(argv[argv.index("--output-directory") + 1])

@@ -72,9 +72,16 @@ def comfy_server(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) ->
         yield started
 
 
+def wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have our side wait longer than a user's does for a socket and for a job's end, on a machine that is busy."""
+    monkeypatch.setattr("reskin.comfy.progress._OPEN_S", 60.0)
+    monkeypatch.setattr("reskin.comfy.client._CANCEL_S", 60.0)
+
+
 @pytest.fixture
-def comfy(comfy_server: str) -> Iterator[ComfyOrchestrator]:
-    with ComfyOrchestrator(comfy_server, limits=JobLimits(120, patience_s=5)) as orchestrator:
+def comfy(comfy_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComfyOrchestrator]:
+    wait_long(monkeypatch)
+    with ComfyOrchestrator(comfy_server, limits=JobLimits(300, patience_s=60)) as orchestrator:
         yield orchestrator
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from runner.comfyserver import serve
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 from tests.helpers import HANG_S, until
 
 STAND_IN = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.comfysource import ensure_source, source_origin
-from runner.errors import RunnerError
+from runner.process import RunnerError
 
 VERSION = '__version__ = "9.9.9"\n'
 FILES = {"main.py": "print()\n", "comfyui_version.py": VERSION, "comfy/sd.py": "x = 1\n"}

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -188,7 +187,7 @@ def test_a_server_that_stays_frozen_has_gone_away(
             monkeypatch.context() as patch,
             pytest.raises(ServerUnreachable, match=r"went away in mid-job and did not come back within 10 s") as caught,
         ):
-            patch.setattr("reskin.comfy.client._TIMEOUT", httpx.Timeout(5))  # three times, else it is three minutes
+            patch.setattr("reskin.comfy.client.READ_S", 5.0)  # three times, else it is three minutes
             reskin(run, "--server", proxy.address, "--patience", "10")
     finally:
         send(frozen, signal.SIGCONT)
@@ -212,7 +211,7 @@ def test_a_server_that_stays_away_is_waited_for_as_long_as_was_said(make_run: Ma
     assert nothing_written(run)
     code, line = reskin_fails(run, "--server", proxy.address)
     assert code == 3
-    assert line.startswith(f"error: no ComfyUI server answers at {proxy.address} (ConnectError")
+    assert line.startswith(f"error: no ComfyUI server answers at {proxy.address} (ConnectionRefusedError")
     proxy.come_back()
     assert reskin(run, "--server", proxy.address) == 0
     assert whole(run, proxy.upstream)

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -17,7 +16,7 @@ from handoff.run import Run
 from reskin.cli import command
 from runner.process import ROOT
 from tests.helpers import until
-from tests.reskin.backstage import BackstageServer, backstage, history
+from tests.reskin.backstage import BackstageServer, backstage, history, post, queue
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.test_faults import arguments, nothing_written, reskin_fails
 
@@ -43,10 +42,6 @@ def successor(tmp_path_factory: pytest.TempPathFactory, victim: BackstageServer)
 def start(run: Run, *options: str) -> subprocess.Popen[str]:
     given = [sys.executable, "-m", "reskin", *arguments(run, *options, name="drone")]
     return subprocess.Popen(given, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def queue(address: str) -> dict[str, list[object]]:
-    return dict(httpx.get(f"http://{address}/queue", trust_env=False, timeout=60).json())
 
 
 def undisturbed(run: Run, server: str, *options: str) -> str:
@@ -130,8 +125,7 @@ def test_a_job_whose_record_somebody_deletes_is_not_done_again(make_run: MakeRun
     with proxy_to(comfy_server) as proxy:
 
         def delete() -> None:
-            ids = list(history(comfy_server))
-            httpx.post(f"http://{comfy_server}/history", json={"delete": ids}, trust_env=False, timeout=60)
+            post(comfy_server, "/history", delete=list(history(comfy_server)))
 
         proxy.faults = [Fault("GET", "/api/jobs", before=delete), done_first()]
         code, line = reskin_fails(run, "--server", proxy.address)

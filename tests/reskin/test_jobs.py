@@ -13,22 +13,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from handoff.run import Run
-from reskin.comfy.client import ServerFile
+from reskin.comfy.client import JobState, ServerFile
 from reskin.comfy.errors import JobFailed, JobInterrupted, JobOutOfMemory, JobTimeout, WorkflowRefused
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Progress
 from reskin.stage import error_log
 from reskin.workflow import Graph
 from runner.process import ROOT
+from tests.helpers import until
+from tests.reskin.backstage import queue
 from tests.reskin.proxy import proxy_to
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
 OUTPUT = ("output", "SaveImage")
+PATIENCE_S = 300
+"""For what always comes, late on a machine that has much else to do."""
 
 
 def slow_graph(steps: int = 400) -> Graph:
@@ -46,18 +49,30 @@ def slow_graph(steps: int = 400) -> Graph:
     return graph
 
 
-def queue_of(comfy: ComfyOrchestrator) -> dict[str, Any]:
-    return dict(httpx.get(f"http://{comfy.server.address}/queue", trust_env=False, timeout=60).json())
+def queue_of(comfy: ComfyOrchestrator) -> dict[str, list[Any]]:
+    return queue(comfy.server.address)
 
 
-def is_idle(comfy: ComfyOrchestrator, within_s: float = 20) -> bool:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        queue = queue_of(comfy)
-        if not queue["queue_running"] and not queue["queue_pending"]:
-            return True
-        time.sleep(0.2)
-    return False
+def wait_until_idle(comfy: ComfyOrchestrator) -> None:
+    until("the server has no job left", lambda: not any(queue_of(comfy).values()), PATIENCE_S)
+
+
+def until_running(process: subprocess.Popen[bytes], holds: Callable[[], bool]) -> None:
+    """Wait until something holds while a command is at work."""
+
+    def while_at_work() -> bool:
+        assert process.poll() is None, "it ended before"
+        return holds()
+
+    until("the command is at work", while_at_work, PATIENCE_S)
+
+
+def stopped(process: subprocess.Popen[bytes], number: signal.Signals) -> str:
+    """Send a command a signal; return what it said when it ends, which it must with exit code 130."""
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, errors.decode()
+    return errors.decode()
 
 
 def test_a_refused_workflow_names_node_and_input(comfy: ComfyOrchestrator) -> None:
@@ -106,7 +121,7 @@ def test_a_job_that_takes_too_long_is_stopped_on_the_server(comfy: ComfyOrchestr
     with pytest.raises(JobTimeout, match="not done after 2 s and was stopped") as caught:
         comfy.run(slow_graph(), OUTPUT)
     assert caught.value.exit_code == 11
-    assert is_idle(comfy)
+    wait_until_idle(comfy)
 
 
 def test_a_job_that_somebody_else_stops_is_told_apart(comfy: ComfyOrchestrator) -> None:
@@ -123,13 +138,11 @@ def test_a_job_that_somebody_takes_out_of_the_queue_is_not_put_in_again(comfy: C
     """Unlike a job that a restarted server has forgotten: the connection never broke."""
     blocker = str(uuid.uuid4())
     comfy.server.submit(slow_graph(), blocker, "somebody")
-    while comfy.server.state(blocker) != "running":
-        time.sleep(0.05)
+    until("the other job runs", lambda: comfy.server.state(blocker) == "running", PATIENCE_S)
 
     def take_out() -> None:
-        while not (waiting := queue_of(comfy)["queue_pending"]):
-            time.sleep(0.05)
-        comfy.server.cancel(waiting[0][1])
+        until("ours waits", lambda: bool(queue_of(comfy)["queue_pending"]), PATIENCE_S)
+        comfy.server.cancel(queue_of(comfy)["queue_pending"][0][1])
 
     thread = threading.Thread(target=take_out)
     thread.start()
@@ -137,10 +150,23 @@ def test_a_job_that_somebody_takes_out_of_the_queue_is_not_put_in_again(comfy: C
         comfy.run(slow_graph(1), OUTPUT)
     thread.join()
     comfy.server.cancel(blocker)
-    assert is_idle(comfy)
+    wait_until_idle(comfy)
 
 
-def test_progress_names_the_node_at_work(comfy: ComfyOrchestrator) -> None:
+def test_progress_names_the_node_at_work(comfy: ComfyOrchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP is asked while another job still runs, and then no more until the socket has said all that it has to."""
+    monkeypatch.setattr("reskin.comfy.progress.POLL_S", float(PATIENCE_S))
+    blocker, state = str(uuid.uuid4()), comfy.server.state
+    comfy.server.submit(slow_graph(), blocker, "somebody")
+    until("the other job runs", lambda: comfy.server.state(blocker) == "running", PATIENCE_S)
+
+    def state_once(prompt_id: str) -> JobState:
+        found = state(prompt_id)
+        if found == "waiting":
+            comfy.server.cancel(blocker)
+        return found
+
+    monkeypatch.setattr(comfy.server, "state", state_once)
     seen: list[str] = []
     files = comfy.run(slow_graph(3), OUTPUT, lambda progress: seen.append(progress.node))
     assert seen == ["EmptyImage", "ImageBlur", "ImageBlur", "ImageBlur", "output"]
@@ -164,7 +190,7 @@ def test_two_clients_at_once_each_get_their_own(comfy_server: str) -> None:
     def work(number: int) -> None:
         graph = slow_graph(2)
         graph["0"]["inputs"]["batch_size"] = number
-        with ComfyOrchestrator(comfy_server, limits=JobLimits(120, patience_s=5)) as orchestrator:
+        with ComfyOrchestrator(comfy_server, limits=JobLimits(PATIENCE_S, patience_s=60)) as orchestrator:
             results[number] = orchestrator.run(graph, OUTPUT)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2, 3)]
@@ -183,14 +209,9 @@ def test_ctrl_c_and_sigterm_stop_the_job_and_leave_nothing_half_written(
     arguments = ["--run", str(run.dir), "--prompt", "drone", "--server", comfy_server]
     with subprocess.Popen([sys.executable, "-m", "reskin", *arguments], cwd=ROOT, stderr=subprocess.PIPE) as process:
         # its first window has been written and handed over
-        while not (list(run.dir.rglob("texture.mp4")) and queue_of(comfy)["queue_running"]):
-            assert process.poll() is None
-            time.sleep(0.05)
-        os.kill(process.pid, number)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors.decode()
-    assert b"interrupted" in errors
-    assert is_idle(comfy)
+        until_running(process, lambda: bool(list(run.dir.rglob("texture.mp4")) and queue_of(comfy)["queue_running"]))
+        assert "interrupted" in stopped(process, number)
+    wait_until_idle(comfy)
     assert list(run.path("reskins/drone").iterdir()) == []
     assert "reskin/drone" not in Run.open(run.dir).manifest["stages"]
 
@@ -206,12 +227,8 @@ def test_ctrl_c_and_sigterm_stop_the_jobs_on_every_server(
         with subprocess.Popen(
             [sys.executable, "-m", "reskin", *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         ) as process:
-            while len([*queue_of(comfy)["queue_running"], *queue_of(comfy)["queue_pending"]]) < 2:
-                assert process.poll() is None
-                time.sleep(0.05)
-            os.kill(process.pid, number)
-            _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors.decode()
-    assert is_idle(comfy)
+            until_running(process, lambda: sum(map(len, queue_of(comfy).values())) >= 2)
+            stopped(process, number)
+    wait_until_idle(comfy)
     assert not [path for path in run.path("reskins").rglob("*") if path.is_file()]
     assert not any(name.startswith("reskin/") for name in Run.open(run.dir).manifest["stages"])

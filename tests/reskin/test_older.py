@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +13,12 @@ from handoff.run import Run
 from reskin.comfy.errors import JobFailed, JobInterrupted, JobTimeout
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Progress
+from tests.helpers import until
 from tests.reskin.backstage import history
+from tests.reskin.conftest import wait_long
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.test_faults import new_jobs, reskin, whole
-from tests.reskin.test_jobs import OUTPUT, is_idle, queue_of, slow_graph
+from tests.reskin.test_jobs import OUTPUT, PATIENCE_S, queue_of, slow_graph, wait_until_idle
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
@@ -33,8 +34,9 @@ def older(comfy_server: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def old(older: Proxy) -> Iterator[ComfyOrchestrator]:
-    with ComfyOrchestrator(older.address, limits=JobLimits(120, patience_s=5)) as orchestrator:
+def old(older: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComfyOrchestrator]:
+    wait_long(monkeypatch)
+    with ComfyOrchestrator(older.address, limits=JobLimits(PATIENCE_S, patience_s=60)) as orchestrator:
         yield orchestrator
 
 
@@ -42,8 +44,7 @@ def submit_somebodys(old: ComfyOrchestrator) -> str:
     """Have a job of somebody else's run; return its id."""
     somebodys = str(uuid.uuid4())
     old.server.submit(slow_graph(), somebodys, "somebody")
-    while old.server.state(somebodys) != "running":
-        time.sleep(0.05)
+    until("somebody's job runs", lambda: old.server.state(somebodys) == "running", PATIENCE_S)
     return somebodys
 
 
@@ -79,7 +80,7 @@ def test_a_job_of_ours_that_takes_too_long_is_stopped(old: ComfyOrchestrator) ->
     old.limits.timeout_s = 2
     with pytest.raises(JobTimeout):
         old.run(slow_graph(), OUTPUT)
-    assert is_idle(old)
+    wait_until_idle(old)
 
 
 def test_a_waiting_job_of_ours_is_taken_out_and_the_running_one_of_somebody_else_is_left_alone(
@@ -92,7 +93,7 @@ def test_a_waiting_job_of_ours_is_taken_out_and_the_running_one_of_somebody_else
     queue = queue_of(old)
     assert not queue["queue_pending"] and [entry[1] for entry in queue["queue_running"]] == [somebodys]
     old.server.cancel(somebodys)
-    assert is_idle(old)
+    wait_until_idle(old)
 
 
 def test_what_somebody_else_stops_or_takes_out_is_told_apart(old: ComfyOrchestrator) -> None:
@@ -105,9 +106,8 @@ def test_what_somebody_else_stops_or_takes_out_is_told_apart(old: ComfyOrchestra
     somebodys = submit_somebodys(old)
 
     def take_out() -> None:
-        while not (waiting := queue_of(old)["queue_pending"]):
-            time.sleep(0.05)
-        old.server.cancel(waiting[0][1])
+        until("ours waits", lambda: bool(queue_of(old)["queue_pending"]), PATIENCE_S)
+        old.server.cancel(queue_of(old)["queue_pending"][0][1])
 
     thread = threading.Thread(target=take_out)
     thread.start()
@@ -115,4 +115,4 @@ def test_what_somebody_else_stops_or_takes_out_is_told_apart(old: ComfyOrchestra
         old.run(slow_graph(1), OUTPUT)
     thread.join()
     old.server.cancel(somebodys)
-    assert is_idle(old)
+    wait_until_idle(old)

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-import socket
+import gzip
+import hashlib
+import os
 import threading
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from handoff.errors import PreserverError, UsageError
-from reskin.comfy.client import ComfyServer, ServerFile, parse_address
-from reskin.comfy.errors import BadResult, ServerUnreachable, UploadTooLarge, WorkflowRefused
-from reskin.comfy.progress import ProgressSocket
+from reskin.comfy.client import TRIES, ComfyServer, ServerFile, parse_address
+from reskin.comfy.errors import (
+    BadResult,
+    ServerAbsent,
+    ServerFails,
+    ServerUnreachable,
+    UploadTooLarge,
+    WorkflowRefused,
+)
+from tests.reskin.answering import CUT, Answer, Asked, Say, answering, says
 
 GRAPH = {"7": {"class_type": "LoadVideo", "inputs": {"file": ""}, "_meta": {"title": "source"}}}
 
 
-def server(answer: Callable[[httpx.Request], httpx.Response]) -> ComfyServer:
-    return ComfyServer("127.0.0.1:8188", httpx.MockTransport(answer))
+Serve = Callable[[Answer], ComfyServer]
 
 
-def always(status: int, **content: Any) -> ComfyServer:
-    return server(lambda request: httpx.Response(status, **content))
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a real server that answers as it is told; return a client of it."""
+    with ExitStack() as stack:
+
+        def start(answer: Answer) -> ComfyServer:
+            return ComfyServer(stack.enter_context(answering(answer)))
+
+        yield start
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses before another try, none of them long."""
+    waited: list[float] = []
+    monkeypatch.setattr("reskin.comfy.client.time.sleep", waited.append)
+    return waited
 
 
 @pytest.mark.parametrize(
@@ -56,80 +80,165 @@ def test_anything_else_is_no_address(text: str) -> None:
         parse_address(text)
 
 
-def test_nobody_at_the_address_is_said_with_how_to_start_one() -> None:
-    with pytest.raises(ServerUnreachable, match=r"no ComfyUI server answers at 127\.0\.0\.1:9.*main\.py") as caught:
-        ComfyServer("127.0.0.1:9").version()
-    assert caught.value.exit_code == 3
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "no-such-host.invalid:9"])
+def test_nobody_at_the_address_is_said_at_once_with_how_to_start_one(address: str, pauses: list[float]) -> None:
+    with pytest.raises(ServerAbsent, match=rf"no ComfyUI server answers at {address} .*main\.py") as caught:
+        ComfyServer(address).version()
+    assert caught.value.exit_code == 3 and pauses == []
+    assert "0x" not in str(caught.value) and "urllib3" not in str(caught.value), "in the words of the system"
 
 
-def test_another_program_at_the_address_is_not_taken_for_comfyui() -> None:
+def test_another_program_at_the_address_is_not_taken_for_comfyui(serve: Serve) -> None:
     with pytest.raises(ServerUnreachable, match="no ComfyUI server"):
-        always(200, json={"hello": "world"}).version()
+        serve(lambda asked: says({"hello": "world"})).version()
 
 
-def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskin.comfy.client.RETRY_PAUSE_S", 0.0)
-    asked: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.host)
-        return httpx.Response(302, headers={"location": "http://elsewhere.example/"})
-
-    with pytest.raises(ServerUnreachable):
-        server(answer).version()
-    assert set(asked) == {"127.0.0.1"}
+def test_a_server_at_an_ipv6_address_is_asked() -> None:
+    try:
+        with answering(lambda asked: says({"system": {"comfyui_version": asked.headers["host"]}}), "::1") as address:
+            assert address.startswith("[::1]:") and ComfyServer(address).version() == address
+    except OSError:
+        pytest.skip("this machine has no IPv6")
 
 
-def test_a_redirect_of_the_socket_is_not_followed() -> None:
-    """Two real listeners: the one redirects to the other, which must hear nothing."""
-
-    class Redirect(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self.send_response(302)
-            self.send_header("Location", f"ws://127.0.0.1:{elsewhere.getsockname()[1]}/ws")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    with socket.create_server(("127.0.0.1", 0)) as elsewhere, HTTPServer(("127.0.0.1", 0), Redirect) as redirecting:
-        threading.Thread(target=redirecting.handle_request).start()
-        progress = ProgressSocket(ComfyServer(f"127.0.0.1:{redirecting.server_port}"), "me")
-        progress.open()
-        assert progress.mark() is None
-        elsewhere.settimeout(0.5)
-        with pytest.raises(TimeoutError):
-            elsewhere.accept()
+def test_a_redirect_is_not_followed(serve: Serve, pauses: list[float]) -> None:
+    heard: list[Asked] = []
+    elsewhere = serve(lambda asked: heard.append(asked) or says({"system": {"comfyui_version": "0.30.0"}}))
+    away = {"Location": f"http://{elsewhere.address}/system_stats"}
+    redirecting = serve(lambda asked: Say(302, b"elsewhere", away))
+    with pytest.raises(ServerUnreachable, match="HTTP 302 without JSON"):
+        redirecting.version()
+    with pytest.raises(WorkflowRefused, match="HTTP 302"):
+        redirecting.submit(GRAPH, "id", "client")
+    assert heard == []
 
 
-def test_a_proxy_of_the_environment_never_sees_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"system": {"comfyui_version": "0.30.0"}}')
-
+def test_neither_proxy_nor_netrc_of_the_environment_has_a_say(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    came: list[Asked] = []
+    proxied: list[Asked] = []
+    direct = serve(lambda asked: came.append(asked) or says({"system": {"comfyui_version": "0.30.0"}}))
+    proxy = serve(lambda asked: proxied.append(asked) or says({"system": {"comfyui_version": "proxy"}}))
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with HTTPServer(("127.0.0.1", 0), Answer) as direct:
-        threading.Thread(target=direct.handle_request).start()
-        assert ComfyServer(f"127.0.0.1:{direct.server_port}").version() == "0.30.0"
+        monkeypatch.setenv(name, f"http://{proxy.address}")
+    for bypass in (None, "", "elsewhere.example"):
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            if bypass is not None:
+                monkeypatch.setenv(name, bypass)
+        assert direct.version() == "0.30.0"
+    assert len(came) == 3 and proxied == []
+    assert not any("authorization" in asked.headers for asked in came)
 
 
-def test_a_dropped_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reskin.comfy.client.RETRY_PAUSE_S", 0.0)
-    answers = [httpx.ReadError("cut"), httpx.Response(500), httpx.Response(200, json={"status": "pending"})]
+def test_a_dropped_connection_is_tried_again(serve: Serve, pauses: list[float]) -> None:
+    answers = [CUT, Say(500), says({"status": "pending"})]
+    assert serve(lambda asked: answers.pop(0)).state("me") == "waiting"
+    assert answers == [] and pauses == [1.0, 1.0]
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        given = answers.pop(0)
-        if isinstance(given, Exception):
-            raise given
-        return given
 
-    assert server(answer).state("me") == "waiting"
-    assert answers == []
+def test_what_is_sent_once_is_not_tried_again(serve: Serve, pauses: list[float]) -> None:
+    asked: list[str] = []
+    with pytest.raises(ServerUnreachable):
+        serve(lambda request: asked.append(request.path) or CUT).submit(GRAPH, "id", "client")
+    assert asked == ["/prompt"] and pauses == []
+
+
+def test_an_error_of_the_servers_own_is_passed_on_with_its_page(serve: Serve, pauses: list[float]) -> None:
+    failing = serve(lambda asked: Say(502, b"<html>\n Bad   Gateway " + b"x" * 1000))
+    with pytest.raises(ServerFails, match=r"answers HTTP 502 on GET /system_stats \(<html> Bad Gateway x+\);"):
+        failing.version()
+    assert len(pauses) == TRIES - 1
+
+
+def test_a_server_that_answers_nothing_is_waited_for_and_asked_again(
+    serve: Serve, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reskin.comfy.client.READ_S", 0.1)
+    over, asked = threading.Event(), list[Asked]()
+
+    def answer(request: Asked) -> Say:
+        asked.append(request)
+        over.wait()
+        return CUT
+
+    silent = serve(answer)
+    try:
+        with pytest.raises(ServerUnreachable, match="TimeoutError: timed out"):
+            silent.version()
+    finally:
+        over.set()
+    assert len(asked) == TRIES
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[[",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100000,
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n{}",
+    ],
+)
+def test_an_answer_that_is_no_http_or_no_json_is_no_comfyui_server(
+    raw: bytes, serve: Serve, pauses: list[float]
+) -> None:
+    with pytest.raises(ServerUnreachable, match="no ComfyUI server answers at"):
+        serve(lambda asked: Say(raw=raw)).version()
+
+
+def test_an_answer_without_end_is_left(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reskin.comfy.client._MOST_BYTES", 1000)
+    with pytest.raises(BadResult, match="the answer to GET /system_stats is larger than 1000 bytes"):
+        serve(lambda asked: Say(200, b"[" * 1001)).version()
+
+
+@pytest.mark.parametrize("status", [200, 302])
+def test_what_is_packed_is_not_unpacked(serve: Serve, status: int, tmp_path: Path) -> None:
+    """100 MB of nothing, in 100 kB: every request asks for an answer as it is."""
+    came: list[Asked] = []
+    headers = {"Content-Encoding": "gzip", "Location": "/elsewhere"}
+    packed = Say(status, gzip.compress(bytes(100_000_000), 1), headers)
+    server = serve(lambda asked: came.append(asked) or packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadResult, match=r"packs its answer to GET /system_stats \(gzip\), unasked"):
+            server.version()
+        with pytest.raises(BadResult, match=r"packs its answer to GET /view"):
+            server.fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 200_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert [asked.headers["accept-encoding"] for asked in came] == ["identity", "identity"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_threads_may_ask_one_server_at_once(serve: Serve) -> None:
+    def answer(asked: Asked) -> Say:
+        job = asked.path.rsplit("/", 1)[1]
+        return says({job: {"of": job}})
+
+    server, ids = serve(answer), [f"job-{number}" for number in range(400)]
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(server.history, ids)) == [{"of": job} for job in ids]
+
+
+def test_the_name_of_a_node_class_stays_one_part_of_a_path(serve: Serve) -> None:
+    asked: list[Asked] = []
+
+    def answer(request: Asked) -> Say:
+        asked.append(request)
+        return says({"Anything/../Everywhere?": {"input": {}}})
+
+    assert serve(answer).node_info("Anything/../Everywhere?") == {"input": {}}
+    assert (asked[0].path, asked[0].params) == ("/object_info/Anything/../Everywhere?", {})
 
 
 @pytest.mark.parametrize(
@@ -143,55 +252,65 @@ def test_a_dropped_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_an_older_server_without_the_jobs_route_is_asked_for_queue_and_history(
-    queue: Any, history: Any, state: str
+    queue: Any, history: Any, state: str, serve: Serve
 ) -> None:
     asked: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.path)
+    def answer(request: Asked) -> Say:
+        asked.append(request.path)
         replies = {"/queue": queue, "/history/me": history}
-        if request.url.path not in replies:
-            return httpx.Response(404, text="404: Not Found")
-        return httpx.Response(200, json=replies[request.url.path])
+        if request.path not in replies:
+            return Say(404, b"404: Not Found")
+        return says(replies[request.path])
 
-    old = server(answer)
+    old = serve(answer)
     assert [old.state("me"), old.state("me")] == [state, state]
     assert asked.count("/api/jobs/me") == 1, "it is asked once whether it has the route"
 
 
-def test_an_older_server_is_told_to_stop_what_runs_only_where_that_is_ours() -> None:
+def test_an_older_server_is_told_to_stop_what_runs_only_where_that_is_ours(serve: Serve) -> None:
     posted: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: Asked) -> Say:
         if request.method == "POST":
-            posted.append(request.url.path)
-            return httpx.Response(404 if request.url.path.startswith("/api/") else 200)
-        return httpx.Response(200, json={"queue_running": [[1, "mine", {}]], "queue_pending": []})
+            posted.append(request.path)
+            return Say(404 if request.path.startswith("/api/") else 200)
+        return says({"queue_running": [[1, "mine", {}]], "queue_pending": []})
 
-    server(answer).cancel("yours")
+    serve(answer).cancel("yours")
     assert posted == ["/api/jobs/yours/cancel", "/queue"]
-    server(answer).cancel("mine")
+    serve(answer).cancel("mine")
     assert posted[2:] == ["/api/jobs/mine/cancel", "/queue", "/interrupt"]
 
 
 @pytest.mark.parametrize("name", ["../../../etc/cron.d/evil", "/etc/passwd", "a b&type=input.png", "\u202epng.exe"])
-def test_a_name_from_the_server_goes_back_as_a_parameter_and_never_becomes_a_path(name: str, tmp_path: Path) -> None:
-    asked: list[httpx.URL] = []
+def test_a_name_from_the_server_goes_back_as_a_parameter_and_never_becomes_a_path(
+    name: str, tmp_path: Path, serve: Serve
+) -> None:
+    asked: list[Asked] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url)
-        return httpx.Response(200, content=b"pixels")
+    def answer(request: Asked) -> Say:
+        asked.append(request)
+        return Say(200, b"pixels")
 
     file = ServerFile.from_json({"filename": name, "subfolder": "../up", "type": "output"})
-    server(answer).fetch(file, tmp_path / "frame_00000.png", 100)
+    serve(answer).fetch(file, tmp_path / "frame_00000.png", 100)
     assert [path.name for path in tmp_path.iterdir()] == ["frame_00000.png"]
     assert asked[0].path == "/view"
-    assert dict(asked[0].params) == {"filename": name, "subfolder": "../up", "type": "output"}
+    assert asked[0].params == {"filename": name, "subfolder": "../up", "type": "output"}
 
 
 @pytest.mark.parametrize(
     "record",
-    [None, "x.png", {}, {"filename": 3}, {"filename": "x", "type": "input"}, {"filename": "x", "subfolder": ["a"]}],
+    [
+        None,
+        "x.png",
+        {},
+        {"filename": 3},
+        {"filename": "x", "type": "input"},
+        {"filename": "x", "subfolder": ["a"]},
+        {"filename": "\ud800"},
+    ],
 )
 def test_a_result_that_is_no_file_is_refused(record: Any) -> None:
     with pytest.raises(BadResult):
@@ -199,53 +318,109 @@ def test_a_result_that_is_no_file_is_refused(record: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "words"),
+    ("said", "words"),
     [
-        (httpx.Response(404), "HTTP 404"),
-        (httpx.Response(200, content=b"x" * 101), "larger than 100 bytes"),
-        (httpx.Response(200, content=b"x" * 10, headers={"content-length": "20"}), "10 of 20 bytes"),
+        (Say(404), "HTTP 404"),
+        (Say(200, b"x" * 101), "larger than 100 bytes"),
+        (Say(200, b"x" * 10, length=20), r"'a.png' broke off 3 times \(10 of 20 bytes"),
+        (Say(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nxxxx"), "broke off 3 times"),
     ],
 )
 def test_a_missing_endless_or_torn_result_leaves_no_file(
-    response: httpx.Response, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    said: Say, words: str, tmp_path: Path, serve: Serve, pauses: list[float]
 ) -> None:
-    monkeypatch.setattr("reskin.comfy.client.RETRY_PAUSE_S", 0.0)
     with pytest.raises(BadResult, match=words):
-        server(lambda request: response).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)
+        serve(lambda asked: said).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_name_that_the_server_gave_to_an_upload_is_the_one_to_use(tmp_path: Path) -> None:
+def test_a_result_that_was_torn_once_is_fetched_anew(tmp_path: Path, serve: Serve, pauses: list[float]) -> None:
+    answers = [Say(200, b"torn", length=20), Say(503), Say(200, b"all of it")]
+    serve(lambda asked: answers.pop(0)).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)
+    assert (tmp_path / "a.png").read_bytes() == b"all of it" and answers == []
+
+
+def test_the_name_that_the_server_gave_to_an_upload_is_the_one_to_use(tmp_path: Path, serve: Serve) -> None:
     (tmp_path / "a.mp4").write_bytes(b"video")
     reply = {"name": "a (1).mp4", "subfolder": "clips", "type": "input"}
-    assert always(200, json=reply).upload(tmp_path / "a.mp4", "a.mp4") == "clips/a (1).mp4"
+    assert serve(lambda asked: says(reply)).upload(tmp_path / "a.mp4", "a.mp4") == "clips/a (1).mp4"
 
 
-def test_an_upload_over_the_servers_limit_says_which_flag_to_raise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reply", [[], {}, {"name": 3}, {"name": "a", "subfolder": None}, {"name": ""}])
+def test_an_upload_that_got_no_name_is_refused(reply: Any, tmp_path: Path, serve: Serve) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"video")
+    with pytest.raises(BadResult, match=r"refuses the upload of a\.mp4: HTTP 200"):
+        serve(lambda asked: says(reply)).upload(tmp_path / "a.mp4", "a.mp4")
+
+
+def test_an_upload_is_a_form_with_the_file_in_it_to_the_byte(tmp_path: Path, serve: Serve, pauses: list[float]) -> None:
+    (tmp_path / "a.mp4").write_bytes(bytes(range(256)))
+    asked: list[Asked] = []
+
+    def answer(request: Asked) -> Say:
+        asked.append(request)
+        return says({} if request.path == "/features" else {"name": "a"}, 500 if len(asked) == 2 else 200)
+
+    serve(answer).upload(tmp_path / "a.mp4", 'ä "1".mp4')
+    assert [each.path for each in asked] == ["/features", "/upload/image", "/upload/image"], "once more, from its start"
+    boundary = asked[2].headers["content-type"].removeprefix("multipart/form-data; boundary=").encode()
+    first, second, third, rest = asked[2].body.split(b"--" + boundary)
+    assert first == b"" and rest == b"--\r\n"
+    assert second == b'\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue\r\n'
+    head, content = third.split(b"\r\n\r\n", 1)
+    assert 'Content-Disposition: form-data; name="image"; filename="ä %221%22.mp4"' in head.decode()
+    assert content == bytes(range(256)) + b"\r\n"
+
+
+def test_a_large_upload_is_sent_from_the_disk_and_not_held_in_memory(tmp_path: Path, serve: Serve) -> None:
+    size, large = 300_000_000, tmp_path / "large.mp4"
+    with large.open("wb") as file:
+        os.truncate(file.fileno(), size)
+    asked: list[Asked] = []
+    server = serve(lambda request: asked.append(request) or says({"name": "large.mp4"}))
+    server.upload_limit()
+    tracemalloc.start()
+    try:
+        server.upload(large, "large.mp4")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    sent, head = asked[-1], asked[-1].body[: asked[-1].body.index(b"\0")]
+    tail = b"\r\n--" + head.split(b"\r\n")[0].removeprefix(b"--") + b"--\r\n"
+    assert "transfer-encoding" not in sent.headers
+    assert int(sent.headers["content-length"]) == len(head) + size + len(tail)
+    digest = hashlib.sha256(head)
+    for _ in range(300):
+        digest.update(bytes(1_000_000))
+    digest.update(tail)
+    assert sent.sha256 == digest.hexdigest()
+
+
+def test_an_upload_over_the_servers_limit_says_which_flag_to_raise(tmp_path: Path, serve: Serve) -> None:
     (tmp_path / "a.mp4").write_bytes(b"video")
     with pytest.raises(UploadTooLarge, match=r"5 bytes.*--max-upload-size"):
-        always(413).upload(tmp_path / "a.mp4", "a.mp4")
+        serve(lambda asked: Say(413)).upload(tmp_path / "a.mp4", "a.mp4")
 
 
-def test_an_upload_over_the_limit_that_the_server_states_is_not_even_begun(tmp_path: Path) -> None:
+def test_an_upload_over_the_limit_that_the_server_states_is_not_even_begun(tmp_path: Path, serve: Serve) -> None:
     (tmp_path / "a.mp4").write_bytes(b"v" * 6000)
     asked: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.path)
-        return httpx.Response(200, json={"max_upload_size": 5000})
+    def answer(request: Asked) -> Say:
+        asked.append(request.path)
+        return says({"max_upload_size": 5000})
 
     with pytest.raises(UploadTooLarge, match=r"6000 bytes.*--max-upload-size"):
-        server(answer).upload(tmp_path / "a.mp4", "a.mp4")
+        serve(answer).upload(tmp_path / "a.mp4", "a.mp4")
     assert asked == ["/features"]
 
 
 @pytest.mark.parametrize("status", [400, 200])
-def test_a_refused_workflow_lists_every_error_of_every_node(status: int) -> None:
+def test_a_refused_workflow_lists_every_error_of_every_node(status: int, serve: Serve) -> None:
     errors = [{"message": "Value not in list", "details": "file: 'x.mp4'"}, {"message": "Missing", "details": "fps"}]
     reply = {"error": {"message": "Prompt outputs failed validation"}, "node_errors": {"7": {"errors": errors}}}
     with pytest.raises(WorkflowRefused) as caught:
-        always(status, json=reply).submit(GRAPH, "id", "client")
+        serve(lambda asked: says(reply, status)).submit(GRAPH, "id", "client")
     assert caught.value.exit_code == 5
     lines = str(caught.value).splitlines()
     assert "failed validation" in lines[0]

@@ -10,10 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
-import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -24,6 +22,7 @@ from handoff.video import Frame, probe, read_frames
 from reskin.comfy.client import ComfyServer
 from reskin.windows import FOLDER, later_weight
 from runner.process import ROOT
+from tests.reskin.backstage import get, history
 from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask
 from tests.reskin.vacerun import NAME, TWO, arguments, kept_open, pictures, reskin
 
@@ -35,12 +34,8 @@ def regions(index: int) -> tuple[Mask, Mask]:
     return square_mask(index), disc_mask(index) & ~square_mask(index)
 
 
-def ask(server: str, path: str) -> Any:
-    return httpx.get(f"http://{server}{path}", trust_env=False, timeout=60).json()
-
-
 def finished_jobs(server: str) -> int:
-    return len(ask(server, "/history"))
+    return len(history(server))
 
 
 def kill_after(run: Run, server: str, windows: int, *options: str) -> list[Path]:
@@ -63,7 +58,7 @@ def kill_after(run: Run, server: str, windows: int, *options: str) -> list[Path]
 
 def stop_all(server: str) -> None:
     """Stop what the killed command left running on the server."""
-    while jobs := [entry[1] for entries in ask(server, "/queue").values() for entry in entries]:
+    while jobs := [entry[1] for entries in get(server, "/queue").values() for entry in entries]:
         for job in jobs:
             ComfyServer(server).cancel(job)
         time.sleep(0.5)

@@ -5,25 +5,18 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import httpx
 import pytest
 
 from handoff.run import Run
 from tests.helpers import until
-from tests.reskin.backstage import backstage, history
+from tests.reskin.backstage import backstage, history, post, queue
 from tests.reskin.proxy import Proxy, proxy_to
 from tests.reskin.test_faults import new_jobs, nothing_written, reskin, reskin_fails, whole
-from tests.reskin.test_faults_kill import queue
 from tests.reskin.test_jobs import slow_graph
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
-
-
-def post(address: str, path: str, **content: Any) -> httpx.Response:
-    return httpx.post(f"http://{address}{path}", json=content, trust_env=False, timeout=60)
 
 
 @pytest.fixture(scope="module")

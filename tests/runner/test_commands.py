@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +13,7 @@ import pytest
 
 from runner import extract as extracting
 from runner import runs
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +100,7 @@ def test_make_alone_lists_the_targets_and_a_missing_variable_is_named() -> None:
 
 
 def test_the_runner_needs_nothing_but_the_standard_library() -> None:
-    code = "import sys, runner.demo, runner.dev, runner.lock; print({m.split('.')[0] for m in sys.modules})"
+    code = "import sys, runner.demo, runner.tools, runner.locks; print({m.split('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(eval(done.stdout))
     assert not {name for name in loaded if name not in sys.stdlib_module_names and name not in ("runner", "__main__")}
@@ -118,7 +119,7 @@ def stages(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(extracting, "ensure_env", lambda stage: Path(stage))
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setenv("SELECTOR_PYTHON", "")
-    monkeypatch.setattr(extracting, "run_stage", record)
+    monkeypatch.setattr(extracting, "start_stage", record)
     return seen
 
 
@@ -126,6 +127,7 @@ def stages(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def run(data: Path) -> list[str]:
     folder = data / "runs" / "x"
     folder.mkdir(parents=True)
+    (data / "x.mp4").write_text("")
     return ["--run", str(folder)]
 
 
@@ -136,7 +138,7 @@ def test_extract_passes_the_trackers_options_on_and_draws_a_box_only_once(
     assert extracting.extract(["-i", "x.mp4", "--select", "--frame", "7", *rest]) == 0
     assert os.environ["SELECTOR_PYTHON"] == "selector"
     assert stages == [
-        ["tracker", "-i", "x.mp4", *run, "--frame", "7", "--select", *rest, "--prompt-only"],
+        ["tracker", "-i", "x.mp4", *run, "--select", "--frame", "7", *rest, "--prompt-only"],
         ["posegen", *run],
         ["tracker", *run, "--frame", "7", *rest],
     ]
@@ -190,6 +192,70 @@ def test_select_without_a_display_is_refused_before_any_environment_is_made(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(extracting, "ensure_env", lambda stage: pytest.fail(f"made {stage}"))
+    (data / "x.mp4").write_text("")
     with pytest.raises(RunnerError, match=r"DISPLAY is not set.*make frame VIDEO=clip\.mp4 FRAME=n") as raised:
         extracting.extract(["-i", "x.mp4", "--select"])
-    assert raised.value.exit_code == 3 and not list(data.iterdir())
+    assert raised.value.exit_code == 3 and [path.name for path in data.iterdir()] == ["x.mp4"]
+
+
+@pytest.fixture
+def failing(data: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What the stages leave in run.json, one a step; the step after the last one fails with 2."""
+    steps: list[dict[str, object]] = []
+    left = iter(steps)
+
+    def work(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        (folder,) = writes
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+        done = next(left, None)
+        if done is None:
+            return 2
+        (folder / "run.json").write_text(json.dumps({"stages": done}))
+        return 0
+
+    (data / "x.mp4").write_text("")
+    monkeypatch.setattr(extracting, "start_stage", work)
+    return steps
+
+
+def test_an_extract_that_fails_before_any_stage_is_done_leaves_no_run(
+    data: Path, failing: list[dict[str, object]]
+) -> None:
+    before = make_run(data, "before")
+    assert extracting.extract(["-i", "x.mp4"]) == 2
+    assert not (data / "runs" / "x").exists()
+    failing.append({"ingest": {}})
+    assert extracting.extract(["-i", "x.mp4", "--bbox", "1,2,3,4"]) == 2
+    assert not (data / "runs" / "x").exists() and runs.newest_run() == before
+
+
+def test_an_extract_that_fails_keeps_what_a_stage_has_done_and_a_folder_that_was_there(
+    data: Path, failing: list[dict[str, object]]
+) -> None:
+    failing.append({"ingest": {}, "detect": {}})
+    assert extracting.extract(["-i", "x.mp4"]) == 2
+    assert runs.newest_run() == data / "runs" / "x"
+    (data / "runs" / "mine").mkdir()
+    assert extracting.extract(["-i", "x.mp4", "--run", "mine"]) == 2
+    assert (data / "runs" / "mine").is_dir()
+
+
+def test_an_extract_that_is_interrupted_can_be_gone_on_with(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        writes[0].mkdir(parents=True)
+        return 130
+
+    (data / "x.mp4").write_text("")
+    monkeypatch.setattr(extracting, "start_stage", interrupted)
+    assert extracting.extract(["-i", "x.mp4"]) == 130
+    assert (data / "runs" / "x").is_dir()
+
+
+def test_a_run_that_another_process_works_on_is_not_taken_away(data: Path) -> None:
+    folder = data / "runs" / "x"
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert not runs.remove_unused(folder) and folder.is_dir()
+    assert runs.remove_unused(folder) and not folder.exists()

@@ -63,7 +63,7 @@ def problem() -> str:
 
 def runner(wish: str | None) -> str:
     code = (
-        "from runner import stages; from runner.errors import RunnerError\n"
+        "from runner import stages; from runner.process import RunnerError\n"
         "try: print(stages.runner())\nexcept RunnerError as error: print(error.exit_code, error)"
     )
     return ask(code, wish)
@@ -137,7 +137,7 @@ def test_a_server_by_address_is_reached_without_a_container_unless_docker_was_as
         (tmp_path / name).write_text("{}")
     code = (
         "from runner import reskin, stages\n"
-        "reskin.run_stage = lambda *arguments, **options: print(stages.runner()) or 0\n"
+        "reskin.start_stage = lambda *arguments, **options: print(stages.runner()) or 0\n"
         f"files = ['--mask', '{tmp_path}/mask.mp4', '--pose', '{tmp_path}/pose.json']\n"
         f"reskin.reskin(['--run', '{tmp_path}', *files, '--prompt', 'drone', '--server', 'gpu1:8188'])"
     )
@@ -152,12 +152,13 @@ def test_an_unknown_runner_is_said_to_be(only: Only) -> None:
     assert runner("podman") == "2 RUNNER=podman is not known; use one of auto, local, docker."
 
 
-def test_a_root_command_ends_with_that_sentence_and_its_code(only: Only) -> None:
+def test_a_root_command_ends_with_that_sentence_and_its_code(only: Only, tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_text("")
     only({"version": (1, NO_DAEMON)})
     for wish, code, word in (("podman", 2, "podman is not known"), ("docker", 3, "systemctl start docker")):
         done = subprocess.run(
-            [sys.executable, ROOT / "extract_physics.py", "-i", "x.mp4"],
-            env=os.environ | {"RUNNER": wish},
+            [sys.executable, ROOT / "extract_physics.py", "-i", tmp_path / "x.mp4"],
+            env=os.environ | {"RUNNER": wish, "DATA_DIR": str(tmp_path / "data")},
             capture_output=True,
             text=True,
             check=False,

@@ -12,8 +12,7 @@ import pytest
 
 from runner.docker import images
 from runner.docker.mounts import named_paths, volumes
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 
 
 @pytest.fixture

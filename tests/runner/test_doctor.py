@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from runner.docker import images
-from runner.doctor import disk
+from runner.doctor import disk, modelfiles
 from runner.process import ROOT
 from tests.runner.conftest import NO_DAEMON, NOT_ALLOWED, Machine
 
@@ -192,3 +192,39 @@ def test_another_python_is_told_so_and_not_with_a_traceback(machine: Machine) ->
             continue
         assert done.returncode == 3, done.stderr
         assert " 3.11 is needed  -> sudo apt install python3.11 python3.11-venv" in done.stdout
+
+
+def test_each_stage_says_what_it_would_use_now_and_that_the_embedded_tracker_is_not_for_real_footage(
+    machine: Machine,
+) -> None:
+    report = machine.doctor(RUNNER="local")
+    assert report.line("tracker") == (
+        "warn tracker would use the embedded tracker, which is for the demo and for tests, not for real footage "
+        "-> make weights PROFILE=tracker"
+    )
+    assert report.line("posegen: object").startswith("warn posegen: object nothing looks for the object: its box is")
+    assert "would use MediaPipe, the embedded model ->" in report.line("posegen: skater")
+    assert "would use the draft workflow, which is embedded" in report.line("reskin")
+    assert report.code == 0, "the embedded ones do"
+    for name in ("sam2-1-hiera-large", "yolox-nano"):
+        place(machine, name, 1)
+    report = machine.doctor(RUNNER="local")
+    assert report.line("tracker") == "ok tracker would use SAM 2.1 large"
+    assert report.line("posegen: object").startswith("ok ")
+    assert report.line("posegen: skater").startswith("warn "), "RTMW is not there"
+    place(machine, "rtmw-l-384x288", 1)
+    assert machine.doctor(RUNNER="local").line("posegen: skater") == "ok posegen: skater would use RTMW-l"
+
+
+def test_what_the_doctor_takes_for_the_stages_defaults_is_what_they_take() -> None:
+    from posegen.models import DEFAULT_DETECTOR, DEFAULT_MODEL, DETECTORS
+    from posegen.models import MODELS as POSES
+    from reskin.workflow import LOCKED, load_workflow, weights_of
+    from tracker.sam2.backend import MODELS as TRACKERS
+    from tracker.selection import DEFAULT_MODEL as TRACKER
+
+    wanted = {what: set(names) for what, names, *_ in modelfiles.STAGES}
+    assert wanted["posegen: object"] == {DETECTORS[DEFAULT_DETECTOR]}
+    assert wanted["posegen: skater"] == {POSES[DEFAULT_MODEL], DETECTORS[DEFAULT_DETECTOR]}
+    assert wanted["tracker"] == {TRACKERS[TRACKER]}
+    assert wanted["reskin"] == {weight.name for weight in weights_of(load_workflow(LOCKED).graph)}

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from runner.doctor.report import python_line
+from runner.doctor.diagnosis import python_line
 from tests.runner.conftest import Machine
 
 
@@ -47,7 +47,7 @@ def test_a_python_that_makes_no_environments_is_missing_for_local_and_a_warning_
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     local, docker = python_line(docker=False), python_line(docker=True)
     assert (local.status, docker.status) == ("missing", "warn")
-    assert docker.value.endswith("without venv and ensurepip, which make demo and make sbom need")
+    assert docker.value.endswith("without venv and ensurepip, which make demo needs")
     assert local.mend == docker.mend == "sudo apt install python3.11-venv"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from runner.comfyserver import has_gpu
-from runner.doctor.gpu import VRAM_GB, read
+from runner.doctor import cards
+from runner.doctor.cards import VRAM_GB, read
 from runner.process import ROOT, stage_environment
 from tests.runner.conftest import Machine
 
@@ -187,3 +189,31 @@ def test_the_memory_table_is_the_one_in_the_documents() -> None:
         "reskin-sd15": 12.0,
         "reskin-cogvideox": 14.0,
     }
+
+
+def pci(folder: Path, *devices: tuple[str, str]) -> Path:
+    """A folder of PCI devices as Linux shows them: (class, vendor)."""
+    for number, (kind, vendor) in enumerate(devices):
+        device = folder / f"0000:0{number}:00.0"
+        device.mkdir(parents=True)
+        (device / "class").write_text(kind + "\n")
+        (device / "vendor").write_text(vendor + "\n")
+    return folder
+
+
+def test_a_machine_without_an_nvidia_card_is_told_so_and_not_to_install_a_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, audio = ("0x030000", "0x8086"), ("0x040300", "0x10de")  # NVIDIA's sound alone is no card
+    places = {
+        "no card": (pci(tmp_path / "a", other, audio), "ok", "there is no NVIDIA card"),
+        "a card": (pci(tmp_path / "b", other, ("0x030200", "0x10de")), "warn", "an NVIDIA card without its driver"),
+        "not to be seen": (tmp_path / "c", "ok", "whether there is a card cannot be seen"),
+    }
+    for folder, status, words in places.values():
+        card = cards.nvidia_card(folder)
+        monkeypatch.setattr(cards, "nvidia_card", lambda card=card: card)
+        (line,) = cards.driver_lines([], "", used=False)
+        monkeypatch.undo()
+        assert (line.status, words in line.value) == (status, True), line
+        assert ("nvidia-driver" in line.mend) == (status == "warn")

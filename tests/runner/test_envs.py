@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner import envs
-from runner.errors import RunnerError
-from runner.process import ROOT
+from runner.process import ROOT, RunnerError
 from tests.helpers import HANG_S, until
 
 LOCK = re.search(r"^ijson==.*?(?=^\S)", (ROOT / "tests" / "requirements.lock").read_text(), re.M | re.S)

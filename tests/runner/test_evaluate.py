@@ -12,7 +12,7 @@ import pytest
 
 from runner import evaluate as evaluating
 from runner import runs, secondpose
-from runner.errors import RunnerError
+from runner.process import RunnerError
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             (scratch / "pose.json").write_text("found again")
         return 0
 
-    monkeypatch.setattr(evaluating, "run_stage", record)
-    monkeypatch.setattr(secondpose, "run_stage", record)
+    monkeypatch.setattr(evaluating, "start_stage", record)
+    monkeypatch.setattr(secondpose, "start_stage", record)
     return seen
 
 
@@ -88,17 +88,47 @@ def test_of_several_reskins_it_is_the_one_with_the_newest_output_unless_the_hidd
         runs.newest_reskin(run)
 
 
-@pytest.mark.parametrize(
-    ("tracker", "rest", "handed"),
-    [("embedded", [], None), ("sam2", [], "cuda"), ("embedded", ["--backend", "sam2"], "cuda")],
-)
-def test_a_device_reaches_the_evaluator_where_its_tracker_has_one_and_the_pose_network_always(
-    run: Path, stages: list[list[str]], tracker: str, rest: list[str], handed: str | None
+@pytest.mark.parametrize("tracker", ["embedded", "sam2"])
+def test_a_device_reaches_the_evaluator_which_knows_the_runs_tracker_and_the_pose_network(
+    run: Path, stages: list[list[str]], tracker: str
 ) -> None:
     manifest(run, tracker=tracker, pose="rtmw")
-    assert evaluating.evaluate(["--run", "x", "--device", "cuda", *rest]) == 0
-    given = {stage[0]: values(stage, "--device") for stage in stages}
-    assert given == {"evaluator": handed, "posegen": "cuda"}
+    assert evaluating.evaluate(["--run", "x", "--device", "cuda"]) == 0
+    assert {stage[0]: values(stage, "--device") for stage in stages} == {"evaluator": "cuda", "posegen": "cuda"}
+
+
+def test_where_no_file_is_named_it_first_says_which_ones_it_takes(
+    run: Path, stages: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    record = evaluating.run_stage
+
+    def after(*arguments: Any, **more: Any) -> int:
+        said.append(capsys.readouterr().out)
+        return record(*arguments, **more)
+
+    monkeypatch.setattr(evaluating, "run_stage", after)
+    runs.remember(run)
+    runs.remember(run / "reskins" / "drone")
+    assert evaluating.evaluate(["--no-pose"]) == 0
+    generated = run / "reskins" / "drone" / "output.mp4"
+    assert said == [f"original: {run / 'mask.mp4'} (the newest run, x)\ngenerated: {generated} (the newest run, x)\n"]
+    assert values(stages[-1], "-original") == str(run / "mask.mp4")
+    assert values(stages[-1], "-generated") == str(generated)
+    assert evaluating.evaluate(["--run", "x", "--no-pose", "-original", "mask.mp4"]) == 0
+    assert said[1] == f"mask.mp4: {run / 'mask.mp4'}\ngenerated: {generated} (run x)\n"
+    assert evaluating.evaluate(["-original", str(run / "mask.mp4"), "-generated", str(generated), "--no-pose"]) == 0
+    assert said[2] == ""
+
+
+def test_where_no_run_was_made_yet_a_bare_command_says_how_to_make_one(
+    tmp_path: Path, stages: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunnerError, match=r"there is no run in .* yet; make one with extract_physics"):
+        evaluating.evaluate([])
+    assert stages == []
 
 
 @pytest.mark.parametrize("error", [RunnerError("pip cannot reach its index"), OSError(28, "No space left on device")])
@@ -112,7 +142,7 @@ def test_an_environment_that_cannot_be_made_for_the_skeleton_does_not_stop_the_g
     def broken(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
         raise error
 
-    monkeypatch.setattr(secondpose, "run_stage", broken)
+    monkeypatch.setattr(secondpose, "start_stage", broken)
     assert evaluating.evaluate(["--run", "x"]) == 0
     assert stages[-1][0] == "evaluator" and "--generated-pose" not in stages[-1] and "--check" not in stages[-1]
     said = capsys.readouterr().err

@@ -16,7 +16,7 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 
 import torch
 
-from evaluator.cli import evaluate
+from evaluator.cli import command
 from evaluator.retrack import choose_setup, retrack
 from handoff.errors import InputError, MissingError
 from handoff.ingest import ingest
@@ -44,7 +44,7 @@ def run(tmp_path: Path, checkpoint: tuple[Path, str], monkeypatch: pytest.Monkey
 
 def gate(run: Run, *options: str) -> Result:
     files = ["-original", str(run.path("mask.mp4")), "-generated", str(run.path("reskins/same/output.mp4"))]
-    return CliRunner().invoke(evaluate, [*files, *options], catch_exceptions=False, standalone_mode=False)
+    return CliRunner().invoke(command, [*files, *options], catch_exceptions=False, standalone_mode=False)
 
 
 def again(run: Run, wanted: TrackerChoice | None = None) -> list[Mask]:

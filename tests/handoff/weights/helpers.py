@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import random
 import re
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ class Fault:
     status: answered instead of the file. location: redirect there. cut_after, stall_after, trickle_after, hold_after:
     bytes of the body before the connection is closed, falls silent, sends one byte at a time, waits for `release`.
     ignore_range: 200 with all of it. range_shift: a 206 that begins so many bytes late. chunked: no Content-Length.
+    headers: more of them.
     """
 
     status: int | None = None
@@ -47,11 +50,15 @@ class Fault:
     ignore_if_range: bool = False
     range_shift: int = 0
     chunked: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class FileServer:
-    """content: the file. faults: one for each answer to come, in order; then all is well. requests: what came."""
+    """content: the file. faults: one for each answer to come, in order; then all is well. requests: what came.
+
+    secure: where it is set, the server speaks https.
+    """
 
     content: bytes
     etag: str | None = '"1"'
@@ -62,6 +69,7 @@ class FileServer:
     release: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
     port: int = 0
+    secure: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
@@ -119,6 +127,8 @@ def _handler(state: FileServer) -> type[BaseHTTPRequestHandler]:
                 self.send_response(200)
             if state.etag:
                 self.send_header("ETag", state.etag)
+            for name, value in fault.headers.items():
+                self.send_header(name, value)
             body = content[start:]
             if not fault.chunked:
                 self.send_header("Content-Length", str(len(body)))
@@ -150,7 +160,17 @@ def _handler(state: FileServer) -> type[BaseHTTPRequestHandler]:
 def serve(content: bytes) -> Iterator[FileServer]:
     """Serve `content` on a free port until the block ends."""
     state = FileServer(content)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
+
+    class Server(ThreadingHTTPServer):
+        def finish_request(self, request: socket.socket, client_address: object) -> None:
+            if state.secure is not None:
+                try:
+                    request = state.secure.wrap_socket(request, server_side=True)
+                except OSError:
+                    return  # the client trusts it not
+            super().finish_request(request, client_address)
+
+    server = Server(("127.0.0.1", 0), _handler(state))
     server.daemon_threads = True
     state.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

@@ -104,6 +104,15 @@ def test_the_list_shows_every_file_and_its_licence(server: FileServer, place: Pa
     assert server.url in lines and server.requests == []
 
 
+def test_the_list_says_what_is_here_what_is_missing_and_each_profiles_size(place: Path, weights: Command) -> None:
+    assert "    1 file(s), 0.00 GB: 1 missing, 0.00 GB to fetch\n" in weights("--list").stdout
+    put(place)
+    lines = weights("--list").stdout
+    assert "  tracker (default): masks\n    1 file(s), 0.00 GB: all here\n" in lines
+    assert "    2 file(s), 0.01 GB: 1 missing, 0.00 GB to fetch\n" in lines
+    assert "  here     sam2/model.bin" in lines and "  missing  pose/pose.bin" in lines
+
+
 def test_check_says_ok_missing_and_wrong_and_changes_nothing(
     server: FileServer, place: Path, models: Path, weights: Command
 ) -> None:

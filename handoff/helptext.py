@@ -1,0 +1,43 @@
+"""The help of every command, as click prints it, for a Python that has neither click nor what the stage needs.
+
+commands.json beside this file has it, with each command's options as data; `make reference` writes it, and a test holds
+it to what click says. The root commands read it too, since they know no stage's code. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+COMMANDS = Path(__file__).with_name("commands.json")
+_OURS = ("handoff", "posegen", "tracker", "reskin", "evaluator")
+_INSTEAD = {
+    "posegen": "extract_physics.py runs it in the stage's own environment",
+    "tracker": "extract_physics.py runs it in the stage's own environment",
+    "tracker.grid": "make frame runs it in the stage's own environment",
+    "reskin": "generate_reskin.py runs it in the stage's own environment",
+    "evaluator": "evaluate_iou.py runs it in the stage's own environment",
+    "handoff.weights": "make weights runs it in an environment that has what it needs",
+}
+MISSING = 3
+
+
+def help_of(command: str) -> str:
+    """Return the recorded help of `python -m COMMAND`."""
+    return str(json.loads(COMMANDS.read_text(encoding="utf-8"))[command]["help"])
+
+
+def answer_without(command: str, error: ImportError) -> int:
+    """Answer for `python -m COMMAND`, whose packages cannot be imported, and return the exit code.
+
+    --help prints the recorded text. Everything else gets one sentence on stderr: what is missing, and what to run.
+    Raises the error again where it is a module of ours that is missing.
+    """
+    if (error.name or "").split(".")[0] in _OURS:
+        raise error
+    if "--help" in sys.argv[1:]:
+        print(help_of(command))
+        return 0
+    print(f"error: python -m {command} cannot run in this Python ({error}); {_INSTEAD[command]}.", file=sys.stderr)
+    return MISSING

@@ -1,0 +1,169 @@
+"""The root commands' options are the stages' own: shown, handed on by name, refused at once where there is none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from handoff.helptext import help_of
+from runner import evaluate, extract, reskin
+from runner.commands import INTERNAL, RUN_AND_CLIP, CommandLine, Given, Option, options_of, under_prefix
+from runner.process import ROOT, RunnerError
+
+BARE = (sys.executable, "-S")
+"""A Python with the standard library and nothing else: no click, no OpenCV."""
+LINES = {"extract_physics.py": extract, "generate_reskin.py": reskin, "evaluate_iou.py": evaluate}
+STAGES = {
+    "extract_physics.py": ("tracker", "posegen"),
+    "generate_reskin.py": ("reskin",),
+    "evaluate_iou.py": ("evaluator",),
+}
+
+
+def bare(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*BARE, *command], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+
+
+def parse(*arguments: str) -> Given:
+    options = [
+        Option(("-i", "--input"), "", "CLIP", required=True),
+        Option(("--frame",), "", "N", goes={"tracker": "--frame"}),
+        Option(
+            ("--device",), "", "WHERE", choices=("auto", "cpu"), goes={"tracker": "--device", "posegen": "--device"}
+        ),
+        Option(("--pose-model",), "", "NAME", goes={"posegen": "--model"}),
+        Option(("--fast",), "", goes={"tracker": "--fast"}),
+    ]
+    return CommandLine("x.py", "", options).parse(arguments)
+
+
+def test_each_option_goes_to_its_stages_in_its_order_and_by_the_name_that_it_has_there() -> None:
+    given = parse("-i", "a=b.mp4", "--pose-model", "m", "--device=cpu", "--fast", "--frame", "-3")
+    assert given.of("tracker") == ["--device", "cpu", "--fast", "--frame", "-3"]
+    assert given.of("posegen") == ["--model", "m", "--device", "cpu"]
+    assert given.value("--input") == "a=b.mp4" and given.has("-i") and not given.has("--point")
+    assert parse("--input=a=b.mp4").values("-i") == ["a=b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-i", "x", "--devise", "cpu"], r"there is no option --devise \(did you mean --device\?\); x\.py --help"),
+        (["-i", "x", "--zzz=1"], r"there is no option --zzz; x\.py --help lists every option"),
+        (["x.mp4"], r"'x\.mp4' stands where an option should"),
+        (["--frame", "3"], r"--input CLIP is missing"),
+        (["-i", "x", "--frame"], r"--frame needs a value: --frame N"),
+        (["-i", "x", "--fast=1"], r"--fast takes no value, and was given '1'"),
+        (["-i", "x", "--device", "gpu"], r"--device is one of auto, cpu, not 'gpu'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_sentence(arguments: list[str], said: str) -> None:
+    with pytest.raises(RunnerError, match=said) as told:
+        parse(*arguments)
+    assert told.value.exit_code == 2
+
+
+def test_an_option_whose_name_is_taken_is_called_after_its_stage() -> None:
+    taken = [Option(("--model",), "", "NAME")]
+    mine = Option(("--model",), "Which, e.g. --model m", "NAME", goes={"posegen": "--model"})
+    (renamed,) = under_prefix([mine], "pose", taken)
+    assert (renamed.names, renamed.help, dict(renamed.goes)) == (
+        ("--pose-model",),
+        "Which, e.g. --pose-model m",
+        {"posegen": "--model"},
+    )
+    both = Option(("--model", "--pose-model"), "", "NAME", goes={"posegen": "--model"})
+    assert under_prefix([both], "pose", taken)[0].names == ("--pose-model",), "it has that name itself"
+
+
+@pytest.mark.parametrize("program", LINES)
+def test_a_root_command_has_every_option_of_its_stages_that_is_a_users(program: str) -> None:
+    line = LINES[program].command_line()
+    there = {name for option in line.options for name in option.names}
+    for stage in STAGES[program]:
+        for option in options_of(stage):
+            names = {*option.names, *(f"--pose-{name.removeprefix('--')}" for name in option.names)}
+            internal = option.hidden or set(option.names) & set(INTERNAL)
+            assert bool(names & there) != bool(internal), option.names
+    spellings = [name for option in line.options for name in option.names]
+    assert len(spellings) == len(set(spellings)) and {"--run", "--force"} <= set(spellings)
+    assert set(RUN_AND_CLIP) >= {"--run", "--force"}
+
+
+@pytest.mark.parametrize("program", LINES)
+def test_help_shows_every_option_on_a_bare_python_and_makes_nothing(program: str, tmp_path: Path) -> None:
+    done = bare(str(ROOT / program), "--help", PATH=str(tmp_path), RUNNER="docker", DATA_DIR=str(tmp_path / "data"))
+    assert (done.returncode, done.stderr) == (0, "")
+    for option in LINES[program].command_line().options:
+        assert option.name in done.stdout
+    assert not any(name in done.stdout for name in ("--keep-detections", "--again-as", "--prompt-only"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_to_paint_is_the_first_option_of_generate_reskin() -> None:
+    shown = bare(str(ROOT / "generate_reskin.py"), "--help").stdout
+    options = [line.split()[0] for line in shown.splitlines() if line.startswith("  -")]
+    assert options[:3] == ["-h,", "--prompt", "--prompts-file"]
+
+
+@pytest.mark.parametrize("stage", ["posegen", "tracker", "reskin", "evaluator", "handoff.weights"])
+def test_a_bare_python_shows_a_stages_help_and_says_what_to_do_for_the_rest(stage: str) -> None:
+    done = bare("-m", stage, "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (0, help_of(stage) + "\n", "")
+    done = bare("-m", stage)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "", 1)
+    assert f"error: python -m {stage} cannot run in this Python (No module named " in done.stderr
+    assert "environment" in done.stderr
+
+
+@pytest.mark.parametrize(("tool", "command"), [("frame", "tracker.grid"), ("weights", "handoff.weights")])
+def test_the_help_of_make_frame_and_make_weights_needs_no_environment(tool: str, command: str) -> None:
+    assert bare("-m", "runner.tools", tool, "--help").stdout == help_of(command) + "\n"
+
+
+DOCKER = """#!/bin/sh
+case "$*" in
+  "version "*) echo 27.5.1;;
+  "compose version"*) echo 2.32.4;;
+  *) exit 1;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("extract_physics.py", ["-i", "x.mp4", "--bakend", "sam2"]),
+        ("extract_physics.py", ["-i", "x.mp4", "--backend", "sam3"]),
+        ("extract_physics.py", ["-i", "nowhere.mp4"]),
+        ("extract_physics.py", ["-i", "x.mp4"]),  # there are no images
+        ("extract_physics.py", ["-i", "x.mp4", "--select"]),
+        ("generate_reskin.py", ["--prompt"]),
+        ("generate_reskin.py", ["--mask", "nowhere/mask.mp4", "--prompt", "a"]),
+        ("evaluate_iou.py", ["--thresold", "1"]),
+    ],
+)
+def test_a_refusal_comes_before_any_word_about_docker_and_gpus(
+    tmp_path: Path, program: str, arguments: list[str]
+) -> None:
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    (tmp_path / "x.mp4").write_text("")
+    told = {"PATH": f"{docker.parent}:{os.environ['PATH']}", "RUNNER": "docker", "DATA_DIR": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, ROOT / program, *arguments],
+        cwd=tmp_path,
+        env=os.environ | told,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (2, 3) and done.stderr.startswith("error: "), done.stderr
+    assert len(done.stderr.splitlines()) == 1
