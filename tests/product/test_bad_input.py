@@ -159,6 +159,7 @@ def test_a_read_only_output_folder(product: Product, clip: Path) -> None:
     refused(done, 3, "cannot write", str(product.data), "read-only")
 
 
+@pytest.mark.slow
 @pytest.mark.stage
 def test_a_full_disk_is_said_in_one_sentence_and_leaves_no_half_file(product: Product, clip: Path) -> None:
     """A tmpfs that is too small at first lets ingest pass or fail, then each stage in turn."""

@@ -14,7 +14,7 @@ import pytest
 from handoff.run import Run
 from tests.helpers import HANG_S, DemoRun, Product, moving_square, until, write_clip
 
-pytestmark = [pytest.mark.stage, pytest.mark.server]
+pytestmark = [pytest.mark.stage, pytest.mark.server, pytest.mark.slow]
 
 
 def processes(module: str, data: Path) -> list[int]:

@@ -21,6 +21,7 @@ from tests.helpers import HANG_S, Product, textured, until, write_clip
 
 pytestmark = [
     pytest.mark.stage,
+    pytest.mark.slow,
     pytest.mark.skipif(
         not (shutil.which("Xvfb") and shutil.which("xdotool")),
         reason="Xvfb and xdotool are not installed (Debian and Ubuntu: apt install xvfb xdotool)",
