@@ -1,12 +1,14 @@
 """What tests of every folder use: the product's commands as a user runs them, waiting, and small real clips.
 
 Read `Product` first. `until` is how a test waits: for what it can see, with a ceiling that only a hang reaches.
-The rest makes clips of every awkward kind with PyAV.
+The rest reads a run's manifests, and makes clips of every awkward kind with PyAV.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -25,6 +28,7 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from handoff.files import sha256_path
 from handoff.video import REPEATABLE
 from runner.process import ROOT
 from runner.tools import STAGES
@@ -92,6 +96,34 @@ class DemoRun:
     @property
     def reskin(self) -> Path:
         return next((self.folder / "reskins").glob("*/output.mp4")).parent
+
+
+def records(run: Path) -> dict[str, Any]:
+    """Every stage's record, by the name that its log lines have: "tracker", "reskin/drone"."""
+    found = dict(json.loads((run / "run.json").read_text())["stages"])
+    for manifest in run.glob("reskins/*/run.json"):
+        stages = json.loads(manifest.read_text())["stages"]
+        found |= {f"{stage}/{manifest.parent.name}": record for stage, record in stages.items()}
+    return found
+
+
+def outputs(run: Path) -> dict[str, str]:
+    """Every output that a manifest lists, and its digest, which is that of what lies there."""
+    listed = {each["path"]: each["sha256"] for record in records(run).values() for each in record["outputs"]}
+    for path, digest in listed.items():
+        assert sha256_path(run / path) == digest, path
+    return listed
+
+
+def take_out(run: Path, *stages: str) -> None:
+    """Remove the work of stages, files and records; a reskin's by "reskin" or "evaluator"."""
+    for path in [run / "run.json", *run.glob("reskins/*/run.json")]:
+        manifest = json.loads(path.read_text())
+        for stage in [each for each in manifest["stages"] if each in stages]:
+            for record in manifest["stages"].pop(stage)["outputs"]:
+                output = run / record["path"]
+                shutil.rmtree(output) if output.is_dir() else output.unlink()
+        path.write_text(json.dumps(manifest))
 
 
 def until(what: str, holds: Callable[[], bool], timeout_s: float = HANG_S) -> None:

@@ -20,9 +20,8 @@ from tests.containers.helpers import (
     copy_without,
     engine,
     networks_of,
-    outputs,
 )
-from tests.helpers import HANG_S, moving_square, until, write_clip
+from tests.helpers import HANG_S, moving_square, outputs, records, until, write_clip
 
 pytestmark = pytest.mark.container
 PARTIAL = ".mask_skateboard.*.partial"
@@ -148,7 +147,7 @@ def test_a_painting_whose_containers_are_killed_says_so_and_the_same_command_goe
         assert command.returncode == code and sentence in said.strip().splitlines()[-1], said
         assert nothing_left(again, command.pid)
         assert not list(again.data.rglob("output.mp4"))
-        stages = json.loads((again.run("clip") / "run.json").read_text())["stages"]
+        stages = records(again.run("clip"))
         assert "tracker" in stages and not any(each.startswith("reskin") for each in stages)
     done = again("generate_reskin.py", "--run", "clip", *DRAFT)
     assert done.returncode == 0, done.stderr
