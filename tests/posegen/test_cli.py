@@ -20,7 +20,7 @@ from handoff.video import probe, read_frames
 from posegen.cli import FOUND_BY, OPTIONS, command
 from posegen.onnx_session import gpu_problem
 from runner.process import ROOT
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 from tests.posegen.helpers import install_networks, install_rtmw, two_people
 
 HEAVY = ("cv2", "onnxruntime", "rtmlib", "mediapipe", "torch", "av", "numpy")
