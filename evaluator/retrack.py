@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +17,13 @@ from typing import Any
 from evaluator.inputs import read_mask_sequence
 from handoff.box import Box
 from handoff.command import progress
-from handoff.errors import InputError, UsageError, storage_errors
+from handoff.errors import InputError, UsageError
+from handoff.files import scratch_dir
 from handoff.masks import Mask, bounds, mask_iou
 from handoff.prompts import Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, read_frames
-from tracker.interface import TrackerBackend
+from tracker.interface import Keep, Request, TrackerBackend
 from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
 from tracker.tracker import SkateboardTracker
 
@@ -160,11 +159,9 @@ def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iter
     """
     tracker = SkateboardTracker(setup.backend)
     tracker.init_video(generated, info)
-    tracker.set_places(setup.places)
-    tracker.set_skater(setup.skater)
-    tracker.set_shots(setup.shots)
-    tracker.set_cleanup("largest" if setup.keep == "largest" else "all", setup.fill_px)
-    for _, mask in tracker.propagate():
+    keep: Keep = "largest" if setup.keep == "largest" else "all"
+    tracker.request = Request(setup.places, setup.skater, setup.shots, keep, setup.fill_px)
+    for _, mask in tracker.propagate_yield():
         yield mask
 
 
@@ -189,10 +186,7 @@ def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: 
 
     folder: where the encoded clip lies meanwhile; it is removed at the end.
     """
-    work = folder / f".floor.{os.getpid()}.partial"  # a killed process's is cleared away with the other partial files
-    try:
-        with storage_errors(work):
-            work.mkdir(parents=True, exist_ok=True)
+    with scratch_dir(folder / "floor") as work:
         clip = work / "source.mp4"
         with VideoWriter(clip, info.fps, info.width, info.height, crf=crf) as writer:
             for frame in read_frames(source):
@@ -200,5 +194,3 @@ def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: 
         pairs = zip(read_mask_sequence(original), retrack(clip, setup), strict=True)
         for truth, found in progress(pairs, total=info.frames, desc="calibrate"):
             yield mask_iou(truth, found)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

@@ -97,7 +97,7 @@ def test_the_box_in_the_prompt_is_the_one_drawn_in_px_of_the_clip(
     monkeypatch.setenv("SELECTOR_PYTHON", str(ensure_env("selector")))
     folder = tmp_path / "run"
     program = start(
-        "-m", "tracker", "-i", clip(*size), "--run", folder, "--select", "--frame", "1", "--prompt-only"
+        "-m", "tracker", "-i", clip(*size), "--run", folder, "--select", "--frame", "1", "--check"
     )  # fmt: skip
     window = opened(program)
     shown = xdotool("getwindowgeometry", "--shell", window).split()

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from handoff.video import Frame
     from tracker.sam2.predictor import Predictor
 
-IMAGE_SIZE = 128
-FRAMES = 64
-
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
@@ -26,7 +23,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A checkpoint file with random weights, and its SHA-256."""
-    from tests.sam2.standin import write_checkpoint
+    from tests.tracker.sam2.helpers import IMAGE_SIZE, write_checkpoint
 
     path = tmp_path_factory.mktemp("weights") / "random.pt"
     return path, write_checkpoint(path, IMAGE_SIZE)
@@ -34,14 +31,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="session")
 def predictor(checkpoint: tuple[Path, str]) -> Predictor:
-    from tests.sam2.standin import small_predictor
+    from tests.tracker.sam2.helpers import IMAGE_SIZE, small_predictor
 
     return small_predictor(*checkpoint, IMAGE_SIZE)
 
 
 @pytest.fixture(scope="session")
 def scene() -> list[Frame]:
-    from tests.sam2.standin import moving_scene
+    from tests.tracker.sam2.helpers import FRAMES, moving_scene
 
     return moving_scene(FRAMES)
 
@@ -49,7 +46,7 @@ def scene() -> list[Frame]:
 @pytest.fixture(scope="session")
 def scene_folder(scene: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scene as upstream reads it."""
-    from tests.sam2.standin import write_frame_folder
+    from tests.tracker.sam2.helpers import write_frame_folder
 
     return write_frame_folder(tmp_path_factory.mktemp("scene") / "frames", scene)
 
@@ -58,8 +55,7 @@ def scene_folder(scene: list[Frame], tmp_path_factory: pytest.TempPathFactory) -
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short clip for the command."""
     from tests.clips import write_clip
-    from tests.sam2.command import CLIP_FRAMES
-    from tests.sam2.standin import moving_scene
+    from tests.tracker.sam2.helpers import CLIP_FRAMES, moving_scene
 
     return write_clip(tmp_path_factory.mktemp("command") / "clip.mp4", moving_scene(CLIP_FRAMES))
 
@@ -68,7 +64,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(clip: Path, tmp_path: Path, checkpoint: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run of that clip, and the small model's weights in the models folder "home/models" beside it."""
     from handoff.ingest import ingest
-    from tests.sam2.command import environment
+    from tests.tracker.sam2.helpers import environment
 
     for key, value in environment(tmp_path / "home", checkpoint).items():
         monkeypatch.setenv(key, value)

@@ -1,29 +1,75 @@
-"""`python -m tracker` with the small random SAM 2.1: its weights in a registry and models folder of the tests'."""
+"""Frames for SAM 2.1 in memory and in a folder, and upstream's own plain loop to compare with.
+
+The small SAM 2.1 that stands in for the real one is the benchmark's, bench/standin.py. `environment` puts its weights
+into a registry and a models folder of the tests', for `python -m tracker`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
+from bench.scenes import moving_scene
+from bench.standin import SMALL, small_predictor, write_checkpoint
 from handoff.box import Box
-from handoff.masks import read_masks
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run
-from handoff.video import probe
-from tests.sam2.conftest import IMAGE_SIZE
-from tests.sam2.standin import SMALL
-from tracker.cli import command
+from handoff.video import Frame, probe
+from tests.tracker.helpers import write_registry
 from tracker.sam2.frames import ClipFrames
 from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session, exclusive_masks
+
+__all__ = ["SMALL", "moving_scene", "small_predictor", "write_checkpoint"]
+
+IMAGE_SIZE = 128
+FRAMES = 64
+
+
+class ArrayFrames:
+    """Frames that are already in memory, as a source."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.height, self.width = frames[0].shape[:2]
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def read(self, start: int, stop: int) -> Iterator[Frame]:
+        return iter(self.frames[start:stop])
+
+
+def write_frame_folder(folder: Path, frames: Sequence[Frame]) -> Path:
+    """A folder as upstream wants it, without loss: PNG data in files named .jpg (Pillow goes by the content)."""
+    folder.mkdir(parents=True)
+    for index, frame in enumerate(frames):
+        data = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
+        (folder / f"{index:05d}.jpg").write_bytes(data.tobytes())
+    return folder
+
+
+Logits = dict[int, dict[int, NDArray[np.float32]]]  # frame to object to (H, W)
+
+
+def upstream_logits(predictor: Predictor, folder: Path, prompts: Sequence[dict[str, object]]) -> Logits:
+    """Upstream's plain loop: all prompts into one state, forward from the first one, then backward."""
+    state = predictor.init_state(str(folder))  # type: ignore[attr-defined]
+    for prompt in prompts:
+        add = predictor.add_new_mask if "mask" in prompt else predictor.add_new_points_or_box
+        add(state, **prompt)
+    result: Logits = {}
+    for reverse in (False, True):
+        for index, ids, logits in predictor.propagate_in_video(state, start_frame_idx=None, reverse=reverse):  # type: ignore[arg-type]
+            result[index] = {identity: logits[row, 0].numpy().copy() for row, identity in enumerate(ids)}
+    return result
+
 
 Masks = NDArray[np.bool_]  # (frames, H, W)
 
@@ -31,17 +77,6 @@ CLIP_FRAMES = 14
 BOX, OTHER = Box(20, 20, 50, 50), Box(60, 10, 90, 60)
 BOXED = ("--bbox", str(BOX), "--frame", "5")
 TINY = ("--model", "tiny", "--device", "cpu")
-
-_ENTRY = """
-[weights.sam2-1-hiera-{name}]
-file = "sam2/sam2.1_hiera_{file}.pt"
-url = "https://weights.example/sam2.1_hiera_{file}.pt"
-sha256 = "{sha256}"
-licence = "Apache-2.0"
-licence_url = "https://weights.example/LICENSE"
-profiles = ["tracker-{name}"]
-"""
-_FILES = {"tiny": "tiny", "small": "small", "base-plus": "base_plus", "large": "large"}
 
 
 def environment(folder: Path, checkpoint: tuple[Path, str], *, weights: bool = True) -> dict[str, str]:
@@ -51,28 +86,11 @@ def environment(folder: Path, checkpoint: tuple[Path, str], *, weights: bool = T
     models.mkdir(parents=True)
     if weights:
         (models / "sam2.1_hiera_tiny.pt").symlink_to(path)
-    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in _FILES} | {"tiny": sha256}
-    text = "schema = 1\ndefault = []\n[profiles]\n" + "".join(f'tracker-{name} = "a size"\n' for name in _FILES)
-    text += "".join(_ENTRY.format(name=name, file=file, sha256=digests[name]) for name, file in _FILES.items())
-    (folder / "weights.toml").write_text(text)
     return {
-        "WEIGHTS_TOML": str(folder / "weights.toml"),
+        "WEIGHTS_TOML": str(write_registry(folder / "weights.toml", tiny=sha256)),
         "MODELS_DIR": str(models),
         "TRACKER_SAM2_OVERRIDES": " ".join([f"++model.image_size={IMAGE_SIZE}", *SMALL]),
     }
-
-
-def invoke(run: Run, *options: str) -> Result:
-    return CliRunner().invoke(command, ["--run", str(run.dir), *options], catch_exceptions=False, standalone_mode=False)
-
-
-def stage_of(run: Run) -> dict[str, Any]:
-    stage: dict[str, Any] = json.loads((run.dir / "run.json").read_text())["stages"]["tracker"]
-    return stage
-
-
-def masks_of(run: Run, name: str = "mask.mp4") -> Masks:
-    return np.array(list(read_masks(run.path(name))))
 
 
 def expected(

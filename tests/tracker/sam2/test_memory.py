@@ -19,7 +19,7 @@ import torch
 from handoff.box import Box
 from handoff.video import Frame
 from runner.process import ROOT
-from tests.sam2.standin import ArrayFrames
+from tests.tracker.sam2.helpers import ArrayFrames
 from tracker.sam2.predictor import Predictor
 from tracker.sam2.session import Sam2Session
 

@@ -13,7 +13,8 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 
 from handoff.run import Run
 from tests.conftest import Product
-from tests.sam2.command import BOXED, CLIP_FRAMES, TINY, environment, masks_of, stage_of
+from tests.tracker.helpers import masks_of, stage_of
+from tests.tracker.sam2.helpers import BOXED, CLIP_FRAMES, TINY, environment
 
 pytestmark = [pytest.mark.stage, pytest.mark.slow]
 
@@ -43,3 +44,20 @@ def test_extract_tracks_with_sam_2_and_the_gate_tracks_again_with_the_same(
     (run.dir.parent.parent.parent / "home" / "models" / "sam2.1_hiera_tiny.pt").unlink()
     done = product("evaluate_iou.py", "--run", "a", "-generated", output, "--force")
     assert done.returncode == 3 and "sam2.1_hiera_tiny.pt" in done.stderr  # no other tracker takes its place
+
+
+def test_extract_tracking_writes_the_masks_of_the_named_checkpoint(
+    product: Product, clip: Path, tmp_path: Path, checkpoint: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in (environment(tmp_path / "home", checkpoint, weights=False) | {"OMP_NUM_THREADS": "1"}).items():
+        monkeypatch.setenv(key, value)
+    out, config = tmp_path / "out", "configs/sam2.1/sam2.1_hiera_t.yaml"
+    named = ("--video", clip, "--output", out, "--sam_checkpoint", checkpoint[0], "--sam_config", config)
+    done = product("extract_tracking.py", *named, *BOXED, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "tracker: SAM 2.1 Hiera tiny on cpu" in done.stdout and f"mask.mp4: {out / 'mask.mp4'}" in done.stdout
+    assert (out / "mask_skateboard" / "frame_00000.png").is_file() and not (out / "pose.json").exists()
+    run = Run.open(out)
+    assert len(masks_of(run)) == CLIP_FRAMES and masks_of(run).any()
+    assert (masks_of(run) == masks_of(run, "mask_skateboard")).all()
+    assert "nothing has changed" in product("extract_tracking.py", *named, *BOXED, "--device", "cpu").stdout

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tracker.scenes import make_scene
+from handoff.box import Box
+from tests.tracker.helpers import make_scene
 from tracker.embedded.backend import MaskSpool
 from tracker.embedded.cues import Background, ColourModel, shade_and_hue
 from tracker.embedded.motion import Motion, best_shift
@@ -113,6 +114,6 @@ def test_the_spool_gives_masks_back_in_the_opposite_order() -> None:
 def test_the_core_gives_copies_that_the_caller_may_change() -> None:
     scene = make_scene(3)
     one, other = EmbeddedTracker(), EmbeddedTracker()
-    one.start(scene.frames[0], scene.box(0))[:] = False
-    other.start(scene.frames[0], scene.box(0))
+    one.start(scene.frames[0], Box(*scene.box(0)))[:] = False
+    other.start(scene.frames[0], Box(*scene.box(0)))
     assert np.array_equal(one.step(scene.frames[1]), other.step(scene.frames[1]))

@@ -20,8 +20,7 @@ from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run
 from runner.process import ROOT
 from tests.clips import write_clip
-from tests.sam2.command import BOX, OTHER, environment
-from tests.sam2.standin import moving_scene
+from tests.tracker.sam2.helpers import BOX, OTHER, environment, moving_scene
 
 FILES = ("mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human", "prompts.json")
 

@@ -1,4 +1,4 @@
-"""--select: what goes to the window, what comes back, and what is said where there is none."""
+"""A box without guessing: the frame with a grid, and --select, with or without a window."""
 
 from __future__ import annotations
 
@@ -9,16 +9,72 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from handoff.box import Box
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.ingest import ingest
 from handoff.prompts import read_prompts
 from handoff.run import Run
-from tests.tracker.command import invoke, text
-from tests.tracker.scenes import Scene
-from tracker.cli import command
-from tracker.grid import SELECTOR, select_box
+from tests.clips import moving_square, write_clip
+from tests.tracker.helpers import Scene, invoke, text
+from tracker.cli import command as tracker_command
+from tracker.grid import SELECTOR, command, draw_grid, frame_at, select_box
+
+
+@pytest.mark.parametrize("width, height, scale", [(640, 360, 2), (1920, 1080, 1), (404, 720, 3), (64, 48, 16)])
+def test_the_frame_is_enlarged_by_whole_factors_and_its_pixels_stay_between_the_lines(
+    width: int, height: int, scale: int
+) -> None:
+    frame = np.full((height, width, 3), (10, 200, 30), np.uint8)
+    picture = draw_grid(frame)
+    same = np.all(picture == (10, 200, 30), axis=-1)
+    rows, columns = np.flatnonzero(same.any(1)), np.flatnonzero(same.any(0))
+    assert (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1) == (height * scale, width * scale)
+    lines = ~same[rows[0] + 2 * scale, columns[0] : columns[-1] + 1]
+    assert set(np.flatnonzero(lines)) == {
+        at for x in range(50, width, 50) for at in (x * scale, x * scale + 1) if at < width * scale
+    }
+
+
+def test_every_side_has_labels() -> None:
+    picture = draw_grid(np.zeros((360, 640, 3), np.uint8) + np.uint8(90))
+    height, width = picture.shape[:2]
+    inner_h, inner_w = 720, 1280
+    pad_x = (width - inner_w) // 2
+    pad_y = (height - inner_h) // 3
+    for side in (
+        picture[:pad_y],
+        picture[pad_y + inner_h : 2 * pad_y + inner_h],
+        picture[:, :pad_x],
+        picture[:, -pad_x:],
+    ):
+        assert np.count_nonzero(side > 120) > 500
+
+
+def test_the_frame_asked_for_is_the_one_shown(tmp_path: Path) -> None:
+    frames = list(moving_square(12))
+    clip = write_clip(tmp_path / "clip.mp4", frames)
+    frame, _ = frame_at(clip, 7)
+    errors = [float(np.abs(frame.astype(int) - other).mean()) for other in frames]
+    assert int(np.argmin(errors)) == 7
+
+
+@pytest.mark.parametrize("index", [-1, 12])
+def test_a_frame_the_clip_does_not_have_is_refused(index: int, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(12))
+    with pytest.raises(InputError, match=f"frame {index} is not in the clip"):
+        frame_at(clip, index)
+
+
+def test_the_command_writes_the_png_and_says_how_to_go_on(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(12))
+    output = tmp_path / "frame.png"
+    result = CliRunner().invoke(command, ["-i", str(clip), "--frame", "7", "-o", str(output)])
+    assert result.exit_code == 0, result.output
+    assert "--bbox x1,y1,x2,y2 --frame 7" in result.output
+    assert cv2.imread(str(output)) is not None
+
 
 FRAME = np.full((90, 160, 3), (250, 120, 10), np.uint8)
 Window = Callable[[str], None]
@@ -42,7 +98,7 @@ def test_the_frame_that_is_named_is_shown_and_what_is_drawn_on_it_becomes_the_pr
 ) -> None:
     shown = tmp_path / "shown.png"
     window(f"open({str(shown)!r}, 'wb').write(picture); print('{text(scene, 7)}')")
-    invoke(run, "--select", "--frame", "7", "--prompt-only")
+    invoke(run, "--select", "--frame", "7", "--check")
     prompt = read_prompts(run)["object"]
     assert (prompt.frame, prompt.origin, prompt.box) == (7, "drawn", Box(*scene.box(7)))
     picture = cv2.cvtColor(cv2.imread(str(shown)), cv2.COLOR_BGR2RGB)
@@ -50,7 +106,7 @@ def test_the_frame_that_is_named_is_shown_and_what_is_drawn_on_it_becomes_the_pr
 
 
 def test_one_that_is_given_up_leaves_the_prompt_as_it_was(run: Run, scene: Scene, window: Window) -> None:
-    invoke(run, "--bbox", text(scene, 4), "--frame", "4", "--prompt-only")
+    invoke(run, "--bbox", text(scene, 4), "--frame", "4", "--check")
     before = run.path("prompts.json").read_bytes()
     window("")
     with pytest.raises(UsageError, match=r"no box was drawn; .* press Enter\.$"):
@@ -93,7 +149,7 @@ def test_without_the_root_command_it_says_so_before_any_work(
     monkeypatch.delenv(SELECTOR, raising=False)
     folder = tmp_path / "new"
     with pytest.raises(MissingError, match=r"extract_physics\.py --select.*make frame VIDEO=clip\.mp4 FRAME=n"):
-        command.main(["--run", str(folder), "-i", str(clip), "--select"], standalone_mode=False)
+        tracker_command.main(["--run", str(folder), "-i", str(clip), "--select"], standalone_mode=False)
     assert not folder.exists()
     with pytest.raises(UsageError, match="use one of them"):
         invoke(ingest(clip, folder), "--select", "--bbox", "1,2,30,40")

@@ -1,16 +1,23 @@
-"""Synthetic scenes with exact truth: textured things that move over a textured ground."""
+"""Scenes with exact truth, textured things that move over a textured ground, and `python -m tracker` on their clips."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
+from handoff.masks import read_masks
+from handoff.run import Run
 from tests.clips import textured, write_clip
+from tracker.cli import command
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -83,7 +90,55 @@ def repaint(frames: list[Frame], masks: list[Mask], colour: tuple[int, int, int]
         yield np.where(mask[..., None], painted, frame).astype(np.uint8)
 
 
+def invoke(run: Run, *options: str) -> Result:
+    """Run the command to its end; what it raises is raised here."""
+    return CliRunner().invoke(command, ["--run", str(run.dir), *options], catch_exceptions=False, standalone_mode=False)
+
+
+def text(scene: Scene, frame: int) -> str:
+    """The object's box on a frame as --bbox takes it."""
+    return ",".join(str(value) for value in scene.box(frame))
+
+
+def masks_of(run: Run, name: str = "mask.mp4") -> Mask:
+    """All masks of a file or folder of the run, (frames, H, W) bool."""
+    return np.array(list(read_masks(run.path(name))))
+
+
+def stage_of(run: Run) -> dict[str, Any]:
+    """The tracker's record in run.json."""
+    stage: dict[str, Any] = json.loads((run.dir / "run.json").read_text())["stages"]["tracker"]
+    return stage
+
+
+def notes(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = stage_of(run)["notes"]
+    return found
+
+
 def iou(a: Mask, b: Mask) -> float:
-    """Intersection over union; 1.0 for two empty masks."""
+    """Intersection over union, by its plain definition; 1.0 for two empty masks."""
     union = np.count_nonzero(a | b)
     return 1.0 if union == 0 else np.count_nonzero(a & b) / union
+
+
+_ENTRY = """
+[weights.sam2-1-hiera-{name}]
+file = "sam2/sam2.1_hiera_{file}.pt"
+url = "https://weights.example/sam2.1_hiera_{file}.pt"
+sha256 = "{sha256}"
+licence = "Apache-2.0"
+licence_url = "https://weights.example/LICENSE"
+profiles = ["tracker-{name}"]
+"""
+_FILES = {"tiny": "tiny", "small": "small", "base-plus": "base_plus", "large": "large"}
+
+
+def write_registry(path: Path, **known: str) -> Path:
+    """Write a weights.toml with the four sizes of SAM 2.1: the digests that are known, else those of their names."""
+    text = "schema = 1\ndefault = []\n[profiles]\n" + "".join(f'tracker-{name} = "a size"\n' for name in _FILES)
+    for name, file in _FILES.items():
+        sha256 = known.get(file, hashlib.sha256(name.encode()).hexdigest())
+        text += _ENTRY.format(name=name, file=file, sha256=sha256)
+    path.write_text(text)
+    return path

@@ -23,8 +23,8 @@ from handoff.ingest import ingest
 from handoff.masks import Mask, read_masks
 from handoff.run import Run
 from tests.clips import write_clip
-from tests.sam2.command import BOX, OTHER, TINY, environment, invoke, masks_of, write_pose
-from tests.sam2.standin import moving_scene
+from tests.tracker.helpers import invoke, masks_of
+from tests.tracker.sam2.helpers import BOX, OTHER, TINY, environment, moving_scene, write_pose
 from tracker.sam2.session import Sam2Session, TrackedFrame
 from tracker.selection import TrackerChoice
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,10 +18,10 @@ from handoff.masks import read_masks
 from handoff.prompts import Place, Point, Prompt, read_prompts
 from handoff.run import Run
 from runner.process import ROOT
-from tests.tracker.command import invoke, masks_of, text
-from tests.tracker.scenes import Scene, iou, make_scene
+from tests.tracker.helpers import Scene, invoke, iou, make_scene, masks_of, text
 from tracker import SkateboardTracker
 from tracker.cli import command, parse_correction, parse_point
+from tracker.interface import Request
 from tracker.selection import make_backend
 
 
@@ -86,7 +88,7 @@ def test_an_option_that_only_sam_2_knows_is_not_ignored(run: Run, scene: Scene, 
 
 
 def test_without_a_new_prompt_the_stored_one_is_used_with_all_it_has(run: Run, scene: Scene) -> None:
-    invoke(run, "--bbox", text(scene, 0), "--correct", f"9:{text(scene, 9)}", "--prompt-only")
+    invoke(run, "--bbox", text(scene, 0), "--correct", f"9:{text(scene, 9)}", "--check")
     invoke(run)
     prompt = read_prompts(run)["object"]
     assert isinstance(prompt, Prompt) and [place.frame for place in prompt.corrections] == [9]
@@ -98,11 +100,11 @@ def test_a_shot_without_a_place_is_black_and_nothing_crosses_a_cut(run: Run, sce
     tracker = SkateboardTracker("embedded")
     tracker.init_video(run.source)
     tracker.add_initial_prompt(10, scene.box(10))
-    tracker.set_shots([range(0, 8), range(8, 16), range(16, 24)])
-    found = [mask.any() for _, mask in tracker.propagate()]
+    tracker.request = replace(tracker.request, shots=(range(0, 8), range(8, 16), range(16, 24)))
+    found = [mask.any() for _, mask in tracker.propagate_yield()]
     assert found == [False] * 8 + [True] * 8 + [False] * 8
-    tracker.add_correction(20, scene.box(20))
-    assert [mask.any() for _, mask in tracker.propagate()] == [False] * 8 + [True] * 16
+    tracker.add_initial_prompt(20, scene.box(20))
+    assert [mask.any() for _, mask in tracker.propagate_yield()] == [False] * 8 + [True] * 16
     assert tracker.lost_frames == list(range(8))
 
 
@@ -110,7 +112,7 @@ def test_two_places_on_one_frame_are_refused(run: Run, scene: Scene) -> None:
     tracker = SkateboardTracker(make_backend("embedded"))
     tracker.init_video(run.source)
     with pytest.raises(UsageError, match="frame 3 is given twice"):
-        tracker.set_places([Place(3, points=(Point(1, 2),)), Place(3, points=(Point(1, 2),))])
+        tracker.request = Request((Place(3, points=(Point(1, 2),)), Place(3, points=(Point(1, 2),))))
 
 
 def test_the_embedded_tracker_imports_no_torch(run: Run, scene: Scene) -> None:
@@ -126,11 +128,11 @@ def test_the_embedded_tracker_imports_no_torch(run: Run, scene: Scene) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_clip_that_is_given_becomes_the_run_and_prompt_only_stops_after_the_prompt(
+def test_a_clip_that_is_given_becomes_the_run_and_check_stops_after_the_prompt(
     clip: Path, scene: Scene, tmp_path: Path
 ) -> None:
     run = Run(tmp_path / "runs" / "new", {})
-    invoke(run, "-i", str(clip), "--bbox", text(scene, 3), "--frame", "3", "--prompt-only")
+    invoke(run, "-i", str(clip), "--bbox", text(scene, 3), "--frame", "3", "--check")
     assert sorted(path.name for path in run.dir.iterdir() if path.name[0] != ".") == [
         "prompts.json",
         "run.json",
@@ -167,3 +169,35 @@ def test_frame_says_which_frame_the_box_is_on(run: Run, scene: Scene) -> None:
     invoke(run, "--bbox", box, "--frame", "0")
     assert read_prompts(run)["object"].frame == 0
     assert iou(masks_of(run)[0], scene.truth[0]) < 0.6
+
+
+def loaded(*arguments: str, code: str = "import tracker.cli") -> set[str]:
+    """The packages that a Python has after these lines, with these arguments."""
+    lines = f"import sys\ntry:\n    {code}\nfinally:\n    print({{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", lines, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return set(ast.literal_eval(done.stdout.splitlines()[-1]))
+
+
+HEAVY = {"cv2", "numpy", "av", "torch", "sam2"}
+
+
+def test_the_options_load_neither_opencv_nor_a_model_library() -> None:
+    assert not HEAVY & loaded()
+    assert "cv2" in loaded(code="from tracker import SkateboardTracker")  # the class needs it, and only then
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--help",),
+        ("--run", "r", "--select", "--bbox", "1,2,3,4"),
+        ("--run", "r", "--bbox", "1,2,3"),
+        ("--run", "r", "--backend", "embedded", "--model", "tiny"),
+        ("--run", "r", "--checkpoint", "nowhere.pt", "--config", "sam2.1_hiera_l.yaml"),
+    ],
+)
+def test_what_is_mistyped_is_refused_before_anything_heavy_is_loaded(wrong: tuple[str, ...]) -> None:
+    code = "from tracker.cli import command; command.main(sys.argv[1:], standalone_mode=False)"
+    assert not HEAVY & loaded(*wrong, code=code)
