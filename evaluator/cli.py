@@ -143,10 +143,11 @@ def command(
         raise UsageError("give either -generated VIDEO or --generated-mask MASK, one of the two.")
     from evaluator.inputs import gather  # here, not above: these bring OpenCV, and torch where SAM 2.1 tracks
     from evaluator.retrack import choose_setup
-    from evaluator.stage import Evaluation, Wishes, run_of
+    from evaluator.stage import Evaluation, Wishes
+    from handoff.run import Run
     from tracker.selection import TrackerChoice
 
-    run = run_of(original)
+    run = Run.containing(original)
     material = gather(original, generated, run, pose, generated_pose)
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
     report = output or generated.parent / "report"

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,8 @@ from typing import Any
 from evaluator.inputs import read_mask_sequence
 from handoff.box import Box
 from handoff.command import progress
-from handoff.errors import InputError, UsageError, storage_errors
+from handoff.errors import InputError, UsageError
+from handoff.files import scratch_dir
 from handoff.masks import Mask, bounds, mask_iou
 from handoff.prompts import Place, check_places
 from handoff.run import Run
@@ -187,10 +186,7 @@ def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: 
 
     folder: where the encoded clip lies meanwhile; it is removed at the end.
     """
-    work = folder / f".floor.{os.getpid()}.partial"  # a killed process's is cleared away with the other partial files
-    try:
-        with storage_errors(work):
-            work.mkdir(parents=True, exist_ok=True)
+    with scratch_dir(folder / "floor") as work:
         clip = work / "source.mp4"
         with VideoWriter(clip, info.fps, info.width, info.height, crf=crf) as writer:
             for frame in read_frames(source):
@@ -198,5 +194,3 @@ def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: 
         pairs = zip(read_mask_sequence(original), retrack(clip, setup), strict=True)
         for truth, found in progress(pairs, total=info.frames, desc="calibrate"):
             yield mask_iou(truth, found)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

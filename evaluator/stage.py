@@ -31,7 +31,7 @@ from evaluator.trust import Trust, trust_of
 from handoff.command import progress
 from handoff.errors import InputError, StorageError, UsageError
 from handoff.masks import Mask
-from handoff.run import MANIFEST, Run, run_stage, tool_versions
+from handoff.run import RESKINS, Reskin, Run, run_stage, tool_versions
 from handoff.threads import Ahead, Behind, opencv_on_one_thread
 from handoff.video import ClipInfo, Frame
 
@@ -51,14 +51,6 @@ class Wishes:
     formats: frozenset[str]
     calibrate: bool = False
     force: bool = False
-
-
-def run_of(path: Path) -> Run | None:
-    """Return the run that a file lies in, or None."""
-    for parent in path.resolve().parents:
-        if (parent / MANIFEST).is_file():
-            return Run.open(parent)
-    return None
 
 
 def check_writable(folder: Path) -> None:
@@ -106,29 +98,48 @@ class Evaluation:
             self.source_clip()
             output_crf(self.material.generated)
         check_writable(self.report)
+        reskin = self._reskin()
+        if reskin is not None and self._is_recorded(reskin):
+            with reskin.lock():  # refused here where another process is at work on it
+                pass
+
+    def _reskin(self) -> Reskin | None:
+        """Return the reskin that the clip is, None where it lies in no run."""
+        run, generated = self.material.run, self.material.generated
+        name = generated.resolve().parent.name
+        if run is None or run.relative(generated) != f"{RESKINS}/{name}/{generated.name}":
+            return None
+        return run.reskin(name)
+
+    def _is_recorded(self, reskin: Reskin) -> bool:
+        """Say whether the reskin's folder takes a record; a run that is only read is judged without a lock."""
+        written = all(os.access(folder, os.W_OK) for folder in (reskin.run.dir, reskin.dir))
+        return written or self.report.resolve().is_relative_to(reskin.run.dir.resolve())
 
     def result(self) -> Result:
-        """Do it, as a stage of the run where the clip lies in one; there it is skipped when nothing has changed."""
-        run, generated, pose = self.material.run, self.material.generated, self.material.generated_pose
-        name = generated.resolve().parent.name
-        if run is None or run.relative(generated) != f"reskins/{name}/{generated.name}":
+        """Do it, as a stage's work on the reskin that the clip is; there it is skipped when nothing has changed."""
+        reskin = self._reskin()
+        if reskin is None:
             return self._evaluate()
-        if not os.access(run.dir, os.W_OK) and not self.report.resolve().is_relative_to(run.dir.resolve()):
-            self.say(f"{run.dir} cannot be written: run.json will not know of this evaluation, and it is always done")
+        if not self._is_recorded(reskin):
+            self.say(
+                f"{reskin.dir} cannot be written: run.json will not know of this evaluation, and it is always done"
+            )
             return self._evaluate()
+        generated, pose = self.material.generated, self.material.generated_pose
         params: dict[str, Any] = {
             **self.setup.as_json(),
             "threshold": self.wishes.threshold,
             "calibrate": self.wishes.calibrate,
             "formats": sorted(self.wishes.formats),
-            "report": run.relative(self.report),
+            "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
         }
         tools = {"tracker": self.setup.backend.description}
         tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
         inputs, force = self.material.inputs, self.wishes.force
         with run_stage(
-            run, f"evaluator/{name}", params=params, inputs=inputs, tools=tools, code=("tracker",), force=force
+            reskin, "evaluator", params=params, inputs=inputs, tools=tools, code=("tracker",), force=force
         ) as stage:
             if stage.unchanged:
                 result = read_json(self.report / FILES[JSON])
@@ -184,7 +195,7 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
 def _trust_where_known(original: Path) -> Trust:
     """Return what the run that a mask lies in says of it; nothing where it is not the mask that the run made."""
     try:
-        run = run_of(original)
+        run = Run.containing(original)
         if run is not None:
             check_run(run, original)
     except InputError:  # two masks need no run, and so no sound one

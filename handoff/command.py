@@ -1,14 +1,9 @@
-"""How every stage's command ends: errors become one line on stderr and an exit code.
+"""What every stage's command shares: how it ends, its options, its progress bars, and words for frames and devices.
 
-Ctrl-C and SIGTERM end a command in order: once, however often they arrive.
-
-Options that stages' commands share, and how a command gets its table of options.
-
-Progress bars that fall silent when standard error is not a terminal.
-
-Where a network runs: what --device says, unless the GPU is required.
-
-Frame numbers as spans: neighbours joined.
+In reading order: `main` (errors become one line on stderr and an exit code), `interruptible` (Ctrl-C and SIGTERM end a
+command in order: once, however often they arrive), the table of options (`Option`, `with_options`), `progress` (silent
+when standard error is no terminal), where a network runs (what --device says, unless the GPU is required), and frame
+numbers as spans.
 """
 
 from __future__ import annotations
@@ -124,6 +119,17 @@ FORCE: Option = (
 )
 
 
+class _BoxType(click.ParamType[Box]):
+    name = "x1,y1,x2,y2"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
+        return value if isinstance(value, Box) else parse_box(value)
+
+
+BOX = _BoxType()
+"""The click parameter type of a box."""
+
+
 class FiniteRange(click.FloatRange):
     """A number from `min` to `max`. NaN is none: it compares as false with every limit, and click lets it pass."""
 
@@ -183,14 +189,3 @@ def spans_of(frames: Iterable[int]) -> Spans:
 def span_text(first: int, last: int) -> str:
     """Write one span as "3-5", or as "9" where it is one frame."""
     return f"{first}-{last}" if last > first else f"{first}"
-
-
-class _BoxType(click.ParamType[Box]):
-    name = "x1,y1,x2,y2"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
-        return value if isinstance(value, Box) else parse_box(value)
-
-
-BOX = _BoxType()
-"""The click parameter type of a box."""

@@ -5,6 +5,7 @@
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
     │   └── MissingFileError 2  a file that is not there; a FileNotFoundError too
     ├── UsageError      2  a command that asks for something impossible
+    │   └── BusyError    2  a run or a reskin that another process is working on
     └── MissingError    3  something needed is not there: weights, server, GPU
         ├── MissingWeightsError 3  a model file that is not there; a FileNotFoundError too
         ├── StorageError 3  no space, no permission, a read-only folder
@@ -50,6 +51,10 @@ class UsageError(PreserverError):
     exit_code = 2
 
 
+class BusyError(UsageError):
+    """Another process is working on the run or the reskin."""
+
+
 class MissingError(PreserverError):
     """Something needed is not there: weights, a server, a GPU, a package."""
 
@@ -91,8 +96,8 @@ def storage_errors(path: Path) -> Iterator[None]:
 def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
     """Return what an error comes from, under those of the packages `wrappers`, which say less and at greater length."""
     if type(error).__module__.split(".")[0] in wrappers:
-        for inner in (error.__cause__, error.__context__, *error.args):
-            if isinstance(inner, BaseException):
+        for inner in (error.__cause__, error.__context__):
+            if inner is not None:
                 found = innermost(inner, wrappers)
                 if type(found).__module__.split(".")[0] not in wrappers:
                     return found

@@ -1,15 +1,20 @@
-"""Files and folders that appear under their own name only when they are complete.
+"""Files and folders that appear under their own name only when they are complete, and what their bytes are.
 
-SHA-256 of files and of folders.
+In reading order: writing beside the final name (`atomic_file`, `atomic_dir`, `scratch_dir`, `write_text`, `settle`),
+what a killed process left (`remove_partials`), then SHA-256 of files and folders, and whether a file is the one that
+was meant: by byte count and digest, never by name or date.
 
-Is this file the one that was meant? By byte count and SHA-256, never by name or date.
+Whoever writes a partial file or folder holds a lock on it (flock, which the operating system lets go of when the
+process ends, however it ends). That holds between containers, where process numbers say nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -19,8 +24,68 @@ from handoff.errors import MissingError, storage_errors
 PARTIAL_SUFFIX = ".partial"
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary file beside `path`; on a clean exit fsync it and rename it to `path`.
+
+    Write into the file that is there, do not put another in its place. On an exception it is removed and `path` is
+    left as it was. Raises StorageError when the folder cannot be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _held_partial(path, folder=False) as partial:
+            yield partial
+            fsync(partial)
+            os.replace(partial, path)
+            fsync(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; on a clean exit it takes the place of `path`.
+
+    An older folder of that name is moved aside first and removed after, so a killed process leaves the old
+    folder, none or the new one, never a mixture; the manifest, written last, says which it was.
+    Raises StorageError when the folder cannot be written.
+    """
+    with storage_errors(path), scratch_dir(path) as partial:
+        yield partial
+        fsync(partial)
+        old = _partial_name(path)
+        try:
+            if path.exists():
+                os.replace(path, old)
+            os.replace(partial, path)
+            fsync(path.parent)
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch_dir(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, named after it, that is removed at the end, whatever happens.
+
+    Raises StorageError when it cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = stack.enter_context(_held_partial(path, folder=True))
+        yield partial
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, atomically; StorageError when the folder cannot be written."""
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def settle(source: Path, target: Path) -> None:
+    """Give a finished file its final name, in the same file system; StorageError when that cannot be written."""
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+        fsync(target.parent)
 
 
 def fsync(path: Path) -> None:
@@ -32,62 +97,79 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on a clean exit fsync it and rename it to `path`.
-
-    On an exception the temporary file is removed and `path` is left as it was.
-    Raises StorageError when the folder cannot be written.
-    """
-    partial = _partial(path)
-    try:
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield partial
-            fsync(partial)
-            os.replace(partial, path)
-            fsync(path.parent)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-
-
-@contextlib.contextmanager
-def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on a clean exit it takes the place of `path`.
-
-    An older folder of that name is moved aside first and removed after, so a killed process leaves the old
-    folder, none or the new one, never a mixture; the manifest, written last, says which it was.
-    """
-    partial = _partial(path)
-    old = path.with_name(f".{path.name}.{os.getpid()}.old{PARTIAL_SUFFIX}")
-    try:
-        with storage_errors(path):
-            partial.mkdir(parents=True)
-            yield partial
-            fsync(partial)
-            if path.exists():
-                os.replace(path, old)
-            os.replace(partial, path)
-            fsync(path.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, atomically."""
-    with atomic_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
 def remove_partials(folder: Path) -> None:
-    """Remove what a killed process left below `folder`. Call it only while holding the run's lock."""
-    for leftover in sorted(folder.rglob(f".*{PARTIAL_SUFFIX}")):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
+    """Remove what killed processes left below `folder`; what a process still writes is left alone.
+
+    So is what cannot be locked, as on some network file systems: there nobody knows whether its process lives.
+    """
+    for place, folders, names in os.walk(folder):
+        for name in sorted((*folders, *names)):
+            if name.startswith(".") and name.endswith(PARTIAL_SUFFIX):
+                _remove_if_left(Path(place, name))
+
+
+def _remove_if_left(partial: Path) -> None:
+    access = os.O_RDONLY if partial.is_dir() else os.O_RDWR  # NFS locks only what is open for writing
+    try:
+        descriptor = os.open(partial, access | os.O_NOFOLLOW)
+    except OSError:  # it has its final name by now, or belongs to somebody else
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_open_at(descriptor, partial):
+            _remove(partial)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _remove(partial: Path) -> None:
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        partial.unlink(missing_ok=True)
+
+
+def _partial_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
+
+
+@contextlib.contextmanager
+def _held_partial(path: Path, *, folder: bool) -> Iterator[Path]:
+    """Make an empty partial file or folder of `path` and hold it; at the end it is removed, unless it was renamed."""
+    partial, descriptor = _make_held(path, folder)
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+        os.close(descriptor)
+
+
+def _make_held(path: Path, folder: bool) -> tuple[Path, int]:
+    while True:
+        partial = _partial_name(path)
+        if folder:
+            partial.mkdir()
+            try:
+                descriptor = os.open(partial, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
         else:
-            leftover.unlink(missing_ok=True)
+            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody removes it either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if is_open_at(descriptor, partial):
+            return partial, descriptor
+        os.close(descriptor)  # somebody took it for a leftover before it was locked
+
+
+def is_open_at(descriptor: int, path: Path) -> bool:
+    """Say whether `path` is still the file or folder that is open as `descriptor`, and was not removed or replaced."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sha256_file(path: Path) -> str:
@@ -138,11 +220,3 @@ def verify_file(path: Path, sha256: str, size_bytes: int | None, advice: str, al
     length = path.stat().st_size
     cut = f" ({length} bytes of {size_bytes})" if size_bytes is not None and length != size_bytes else ""
     raise DigestError(f"{path}{cut}", actual, sha256, advice)
-
-
-def settle(source: Path, target: Path) -> None:
-    """Give a finished file its final name, in the same file system; StorageError when that cannot be written."""
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, target)
-        fsync(target.parent)

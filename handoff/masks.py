@@ -1,6 +1,7 @@
 """Masks, their areas, IoU and bounds; mask sequences: one lossless MP4 and one folder of PNG files that say the same.
 
-A mask is (H, W) bool, True on the object. On disk it is 8-bit gray, 0 or 255.
+In reading order: counting (`Overlap` is where every IoU comes from), pictures and folders of frames, then writing and
+reading mask sequences. A mask is (H, W) bool, True on the object. On disk it is 8-bit gray, 0 or 255.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ Mask = NDArray[np.bool_]
 
 THRESHOLD = 128
 """Luma at or above this is object: a mask that went through a lossy encoder comes back whole (tested at CRF 23)."""
-
 
 _CACHED_BYTES = 700_000
 
@@ -193,6 +193,13 @@ class MaskSequenceWriter:
         return self._stack.__exit__(kind, error, None)
 
 
+def read_masks(path: Path) -> Iterator[Mask]:
+    """Yield the masks of a mask video or of a folder of frame_00000.png, (H, W) bool, in order."""
+    if path.is_dir():
+        return _read_pngs(path)
+    return (image >= THRESHOLD for image in read_gray(path))
+
+
 def _read_pngs(folder: Path) -> Iterator[Mask]:
     for index, path in enumerate(sorted(folder.glob("frame_*.png"))):
         if path.name != frame_name(index):
@@ -201,13 +208,6 @@ def _read_pngs(folder: Path) -> Iterator[Mask]:
         if image is None:
             raise InputError(f"{path} is not a picture that can be read; make the masks again.")
         yield image >= THRESHOLD
-
-
-def read_masks(path: Path) -> Iterator[Mask]:
-    """Yield the masks of a mask video or of a folder of frame_00000.png, (H, W) bool, in order."""
-    if path.is_dir():
-        return _read_pngs(path)
-    return (image >= THRESHOLD for image in read_gray(path))
 
 
 def check_mask_sequence(path: Path, info: ClipInfo) -> None:

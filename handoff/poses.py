@@ -1,11 +1,10 @@
-"""A JSON file of frames: a header, then "frames", one record a line.
+"""pose.json: the people of every frame, 133 COCO-WholeBody keypoints each.
 
-So it is written and read as a stream, one frame in memory at a time, and still opens in any JSON tool.
+In reading order: a JSON file of frames, whatever they hold (a header, then "frames", one record a line: written and
+read as a stream, one frame in memory at a time, and still open to any JSON tool), then the people in it.
 
-pose.json: the people of every frame, 133 COCO-WholeBody keypoints each.
-
-The file is JSON, one frame a line, as `FrameJsonWriter` writes it. Keypoint order: body 0-16, feet 17-22, face
-23-90, left hand 91-111, right hand 112-132 (COCO-WholeBody). "left" is the person's own left.
+Keypoint order: body 0-16, feet 17-22, face 23-90, left hand 91-111, right hand 112-132 (COCO-WholeBody). "left" is the
+person's own left.
 """
 
 from __future__ import annotations
@@ -27,6 +26,9 @@ from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file
 
 T = TypeVar("T")
+
+SCHEMA = 1
+N_KEYPOINTS = 133
 
 
 class FrameJsonWriter(ABC, Generic[T]):
@@ -87,10 +89,6 @@ def read_records(path: Path) -> Iterator[Any]:
         yield from ijson.items(file, "frames.item", use_float=True)
 
 
-SCHEMA = 1
-N_KEYPOINTS = 133
-
-
 @dataclass(frozen=True)
 class Person:
     """One person in one frame.
@@ -106,8 +104,17 @@ class Person:
     raw: NDArray[np.float32] | None = None
 
 
-def _points_to_json(points: NDArray[np.float32]) -> list[list[float]]:
-    return [[round(float(x), 2), round(float(y), 2)] for x, y in points]
+class PoseWriter(FrameJsonWriter[list[Person]]):
+    """Write pose.json frame by frame: the frame's people, an empty list where nobody was found.
+
+    header: what stands before "frames"; "schema" is added. Coordinates keep 2 decimals, scores 4.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        super().__init__(path, {"schema": SCHEMA} | header)
+
+    def record(self, index: int, item: list[Person]) -> dict[str, Any]:
+        return {"frame": index, "people": [_person_to_json(person) for person in item]}
 
 
 def _person_to_json(person: Person) -> dict[str, Any]:
@@ -129,6 +136,32 @@ def _person_to_json(person: Person) -> dict[str, Any]:
     if person.raw is not None:
         record["raw"] = _points_to_json(raw)
     return record
+
+
+def _points_to_json(points: NDArray[np.float32]) -> list[list[float]]:
+    return [[round(float(x), 2), round(float(y), 2)] for x, y in points]
+
+
+@contextlib.contextmanager
+def _json_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"there is no pose file {path}; make one with extract_physics.py.") from error
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a pose file ({error}); extract the pose again.") from error
+
+
+def read_poses(path: Path) -> Iterator[list[Person]]:
+    """Yield the people of each frame, in order, one frame in memory at a time.
+
+    Raises InputError for a missing or damaged file, or frames that are out of order.
+    """
+    with _json_errors(path):
+        for index, record in enumerate(read_records(path)):
+            if not isinstance(record, dict) or record.get("frame") != index:
+                raise InputError(f"{path} does not have frame {index} where it should be; extract the pose again.")
+            yield [_person_from_json(person, index) for person in record.get("people", [])]
 
 
 def _person_from_json(record: Any, frame: int) -> Person:
@@ -154,41 +187,6 @@ def _person_from_json(record: Any, frame: int) -> Person:
             f"frame {frame} of the pose file has a person that cannot be used ({error}); extract the pose again."
         ) from error
     return Person(box, keypoints, scores, raw)
-
-
-class PoseWriter(FrameJsonWriter[list[Person]]):
-    """Write pose.json frame by frame: the frame's people, an empty list where nobody was found.
-
-    header: what stands before "frames"; "schema" is added. Coordinates keep 2 decimals, scores 4.
-    """
-
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        super().__init__(path, {"schema": SCHEMA} | header)
-
-    def record(self, index: int, item: list[Person]) -> dict[str, Any]:
-        return {"frame": index, "people": [_person_to_json(person) for person in item]}
-
-
-@contextlib.contextmanager
-def _json_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"there is no pose file {path}; make one with extract_physics.py.") from error
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a pose file ({error}); extract the pose again.") from error
-
-
-def read_poses(path: Path) -> Iterator[list[Person]]:
-    """Yield the people of each frame, in order, one frame in memory at a time.
-
-    Raises InputError for a missing or damaged file, or frames that are out of order.
-    """
-    with _json_errors(path):
-        for index, record in enumerate(read_records(path)):
-            if not isinstance(record, dict) or record.get("frame") != index:
-                raise InputError(f"{path} does not have frame {index} where it should be; extract the pose again.")
-            yield [_person_from_json(person, index) for person in record.get("people", [])]
 
 
 def check_poses(path: Path, frames: int) -> None:

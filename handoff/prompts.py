@@ -1,4 +1,7 @@
-"""prompts.json: what each tracked thing is, where it is on one frame or on several, and who said so."""
+"""prompts.json: what each tracked thing is, where it is on one frame or on several, and who said so.
+
+In reading order: places and prompts, the checks that a clip has such places, and the file.
+"""
 
 from __future__ import annotations
 
@@ -144,23 +147,6 @@ def check_places(places: Sequence[Place], info: ClipInfo) -> None:
             raise UsageError(f"frame {frame} is given twice; a correction goes on a frame of its own.")
 
 
-def _number(value: float) -> float:
-    return int(value) if float(value).is_integer() else float(value)
-
-
-def _read(run: Run) -> dict[str, Any]:
-    path = run.path(FILE)
-    if not path.exists():
-        return {"schema": SCHEMA}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"schema {data['schema']!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and give the box again.") from error
-    return dict(data)
-
-
 def read_prompts(run: Run) -> dict[str, Prompt]:
     """Return the prompts by what they are of: "object", "skater". Empty when there are none."""
     prompts = {}
@@ -187,3 +173,20 @@ def write_prompt(run: Run, key: str, prompt: Prompt | None) -> None:
         data[key] = prompt.as_json()
     if data != before or not run.path(FILE).exists():
         write_text(run.path(FILE), json.dumps(data, indent=1) + "\n")
+
+
+def _read(run: Run) -> dict[str, Any]:
+    path = run.path(FILE)
+    if not path.exists():
+        return {"schema": SCHEMA}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and give the box again.") from error
+    return dict(data)
+
+
+def _number(value: float) -> float:
+    return int(value) if float(value).is_integer() else float(value)

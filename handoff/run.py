@@ -1,61 +1,141 @@
-"""The run folder and its manifest, run.json: the whole state of one clip.
+"""The folders that stages record their work in: a run, the whole state of one clip, and each reskin of it.
 
-One stage's work on a run: skipped when nothing has changed, recorded in run.json when it is complete.
+In reading order: the two folders with their manifests (`Run`, `Reskin`), their locks, and one stage's work in such a
+folder (`run_stage`): skipped when nothing has changed, recorded in run.json when it is complete.
+
+One folder, one writer. Extraction (ingest, detect, posegen, tracker) holds the run folder alone. A reskin and its
+evaluation hold the reskin's folder alone and the run folder shared, so that many reskins of one clip are painted and
+judged at the same time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import threading
+import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
-from handoff.errors import InputError, UsageError, storage_errors
-from handoff.files import remove_partials, sha256_path, write_text
+from handoff.errors import BusyError, InputError, StorageError, storage_errors
+from handoff.files import is_open_at, remove_partials, sha256_path, write_text
 from handoff.video import ClipInfo
 
-SCHEMA = 1
+SCHEMA = 2
+OLD_SCHEMA = 1
+"""In manifests of this schema a run's own run.json has the records of its reskins too, as "reskin/NAME"."""
 MANIFEST = "run.json"
 SOURCE = "source.mp4"
+RESKINS = "reskins"
+_RUN, _RESKIN = "run", "reskin"
+_OF_A_RESKIN = ("reskin", "evaluator")
+"""The stages whose work on a reskin is recorded with it."""
 _LOCK = ".lock"
+_CODE_SUFFIXES = {".py", ".json", ".toml"}
 
 
-class Run:
-    """One run folder.
+class StageFolder(ABC):
+    """A folder with a manifest, which says what stages did in it, and a lock, which one process holds at a time.
 
-    `manifest` is run.json as a dict: "schema", "name", "source" (see handoff.ingest), "stages".
+    `manifest` is run.json as a dict: "schema", "kind" ("run" or "reskin"), "name", and "stages", by name.
     """
+
+    kind: ClassVar[str]
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.dir = folder
         self.manifest = manifest
+        self._locked = False
+
+    @property
+    @abstractmethod
+    def run(self) -> Run:
+        """The run that this folder is, or belongs to. Paths in the manifest are relative to its folder."""
+
+    @abstractmethod
+    def label(self, stage: str) -> str:
+        """Name a stage's work in this folder, for log lines: "tracker", "reskin/drone"."""
+
+    @abstractmethod
+    def reload(self) -> None:
+        """Read the manifest again, as it is now."""
+
+    @abstractmethod
+    def _hold(self) -> contextlib.AbstractContextManager[None]:
+        """Take the locks that writing in this folder needs."""
+
+    def relative(self, path: Path) -> str:
+        """Name a path for the manifest: relative to the run's folder where it lies in it, else absolute."""
+        resolved, root = path.resolve(), self.run.dir.resolve()
+        return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(resolved)
+
+    def save(self) -> None:
+        """Write run.json, atomically; StorageError when that cannot be done. Only while holding the lock."""
+        self.manifest = {"schema": SCHEMA, "kind": self.kind} | {
+            key: value for key, value in self.manifest.items() if key not in ("schema", "kind")
+        }
+        write_text(self.dir / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process, and clear away what a killed one left; within the block it is held already.
+
+        The folder is made where it is missing, and removed again where nothing was written. The operating system lets
+        go of the lock when the process ends, however it ends. Raises UsageError when another process is at work,
+        StorageError when the folder cannot be written or its file system has no locks.
+        """
+        if self._locked:
+            yield
+            return
+        with self._hold():
+            self._locked = True
+            try:
+                yield
+            finally:
+                self._locked = False
+
+
+class Run(StageFolder):
+    """One run folder, the whole state of one clip; `manifest` also has "source" (see handoff.ingest)."""
+
+    kind = _RUN
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Read the manifest of an existing run; raise InputError when `folder` is no run of this schema."""
+        """Read the manifest of an existing run; raise InputError when `folder` is none that this version reads."""
         path = folder / MANIFEST
         if not path.is_file():
             raise InputError(
                 f"{folder} is not a run folder (it has no {MANIFEST}); make one with extract_physics.py -i CLIP."
             )
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            schema = manifest["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} cannot be read as a run manifest ({error}); extract the clip again.") from error
-        if schema != SCHEMA:
-            raise InputError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; extract the clip again.")
+        manifest = _read_manifest(path, "extract the clip again")
+        if manifest.get("kind") == _RESKIN:
+            raise InputError(f"{folder} is a reskin, not a run; name its run, {folder.parent.parent}.")
         return cls(folder, manifest)
+
+    @classmethod
+    def containing(cls, path: Path) -> Run | None:
+        """Return the run that a file lies in, deeper down too, or None; InputError for one that cannot be read."""
+        for folder in path.resolve().parents:
+            if (folder / MANIFEST).is_file():
+                manifest = _read_manifest(folder / MANIFEST, "extract the clip again")
+                if manifest.get("kind") != _RESKIN:
+                    return cls(folder, manifest)
+        return None
+
+    @property
+    def run(self) -> Run:
+        return self
 
     @property
     def info(self) -> ClipInfo:
@@ -72,51 +152,170 @@ class Run:
         """Return the path of something in the run folder."""
         return self.dir / name
 
-    def relative(self, path: Path) -> str:
-        """Name a path for the manifest: relative to the run folder where it lies in it, else absolute."""
-        resolved, root = path.resolve(), self.dir.resolve()
-        return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(resolved)
+    def reskin(self, name: str) -> Reskin:
+        """Return the reskin of that name, which need not be there yet; InputError where its manifest cannot be read."""
+        return Reskin(self, name)
+
+    def label(self, stage: str) -> str:
+        return stage
+
+    def reload(self) -> None:
+        self.manifest = Run.open(self.dir).manifest
 
     def save(self) -> None:
-        """Write run.json, atomically."""
-        write_text(self.dir / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
+        """Write run.json, atomically; the records of reskins in one of schema 1 move to the reskins' own first."""
+        stages = self.manifest.get("stages", {})
+        old = [stage for stage in stages if "/" in stage]
+        for name in {stage.partition("/")[2] for stage in old}:
+            reskin = self.reskin(name)
+            if reskin.dir.is_dir() and not (reskin.dir / MANIFEST).exists():
+                reskin.save()
+        for stage in old:
+            del stages[stage]
+        super().save()
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the run for this process; see `lock_run`."""
-        return lock_run(self.dir)
+    @contextlib.contextmanager
+    def _hold(self) -> Iterator[None]:
+        with _alone(self.dir, f"working on the run {self.dir} or a reskin of it", "--run"):
+            remove_partials(self.dir)
+            yield
+
+
+class Reskin(StageFolder):
+    """One reskin of a run, reskins/NAME, with the records of how it was painted ("reskin") and judged ("evaluator")."""
+
+    kind = _RESKIN
+
+    def __init__(self, run: Run, name: str) -> None:
+        super().__init__(run.dir / RESKINS / name, {})
+        self.name = name
+        self._run = run
+        self.manifest = self._read()
+
+    @property
+    def run(self) -> Run:
+        return self._run
+
+    def label(self, stage: str) -> str:
+        return f"{stage}/{self.name}"
+
+    def reload(self) -> None:
+        self._run.reload()
+        self.manifest = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        path = self.dir / MANIFEST
+        if path.is_file():
+            return _read_manifest(path, "delete it, then paint and judge this reskin again")
+        old = self._run.manifest.get("stages", {})
+        stages = {stage: old[f"{stage}/{self.name}"] for stage in _OF_A_RESKIN if f"{stage}/{self.name}" in old}
+        return {"name": self.name, "stages": stages}
+
+    @contextlib.contextmanager
+    def _hold(self) -> Iterator[None]:
+        with _shared(self._run.dir), _alone(self.dir, f"painting or judging the reskin {self.dir}", "--name"):
+            remove_partials(self.dir)
+            yield
+
+
+def _read_manifest(path: Path, advice: str) -> dict[str, Any]:
+    """Return a manifest of this schema or an older one; raise InputError, with `advice`, for anything else."""
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        schema = int(manifest["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as a manifest ({error}); {advice}.") from error
+    if schema > SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema} and was written by a newer version, this one reads up to {SCHEMA}; use that "
+            f"version, or {advice}."
+        )
+    return manifest
 
 
 @contextlib.contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
-    """Hold a run folder, making it where needed, and clear away what a killed process left in it.
-
-    The operating system lets go of the lock when the process ends, however it ends.
-    Raises UsageError when another process holds it, StorageError when the folder cannot be written.
-    """
+def _alone(folder: Path, doing: str, option: str) -> Iterator[None]:
+    """Hold a folder exclusively, making it where it is missing; see `StageFolder.lock`."""
+    made = not folder.exists()
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK).open("w")
-    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = _take(folder, fcntl.LOCK_EX)
         except BlockingIOError as error:
-            raise UsageError(
-                f"another process is working on the run {folder}; wait until it ends, or use another --run."
-            ) from error
-        remove_partials(folder)
+            raise BusyError(f"another process is {doing}; wait until it ends, or use another {option}.") from error
+    try:
         yield
+    finally:
+        if made:
+            _remove_unused(folder)
+        os.close(descriptor)
 
 
-_CODE_SUFFIXES = {".py", ".json", ".toml"}
-_MANIFEST = threading.Lock()
-"""Stages that run at once in one process, see `run_stage`, write run.json one after the other."""
+@contextlib.contextmanager
+def _shared(folder: Path) -> Iterator[None]:
+    """Keep extraction out of a run folder; others may do so at the same time."""
+    with storage_errors(folder):
+        try:
+            descriptor = _take(folder, fcntl.LOCK_SH)
+        except BlockingIOError as error:
+            raise BusyError(
+                f"another process is extracting the run {folder}; wait until it ends, or use another --run."
+            ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(folder: Path, how: int) -> int:
+    """Return the open lock file of a folder, locked; raise BlockingIOError where another process holds it."""
+    path = folder / _LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = _open_lock(path, how)
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            continue  # who made it removed it meanwhile
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            if is_open_at(descriptor, path):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        except OSError as error:
+            os.close(descriptor)
+            raise StorageError(
+                f"{folder} cannot be locked ({error.strerror}), so others could write it at the same time; mount its "
+                "file system with locks (flock), or use another folder."
+            ) from error
+        os.close(descriptor)
+
+
+def _open_lock(path: Path, how: int) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        # who may not write the folder can share a lock that is there: NFS asks for writing only to hold it alone
+        if how == fcntl.LOCK_SH and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and path.exists():
+            return os.open(path, os.O_RDONLY)
+        raise
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a folder that holds nothing but its lock, while that is held."""
+    with contextlib.suppress(OSError):
+        if [each.name for each in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            folder.rmdir()
 
 
 class Stage:
     """What `run_stage` hands to the stage: is there work, and what came of it."""
 
-    def __init__(self, run: Run, name: str, previous: dict[str, Any] | None) -> None:
-        self.run = run
+    def __init__(self, folder: StageFolder, name: str, previous: dict[str, Any] | None) -> None:
+        self.folder = folder
         self.name = name
         self.unchanged = False
         self._previous = previous
@@ -134,8 +333,8 @@ class Stage:
     def forget(self) -> None:
         """Take the last run's record out of run.json, before its outputs are removed or written over in place."""
         if self._previous is not None:
-            del self.run.manifest["stages"][self.name]
-            self.run.save()
+            del self.folder.manifest["stages"][self.name]
+            self.folder.save()
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -143,9 +342,65 @@ class Stage:
         return dict(self._previous["notes"]) if self.unchanged and self._previous else dict(self._notes)
 
 
-def tool_versions(*packages: str) -> dict[str, str]:
-    """Return the installed version of each package, for run.json."""
-    return {package: importlib.metadata.version(package) for package in packages}
+@contextlib.contextmanager
+def run_stage(
+    folder: StageFolder,
+    name: str,
+    *,
+    params: dict[str, Any],
+    inputs: list[Path],
+    tools: dict[str, str],
+    code: tuple[str, ...] = (),
+    force: bool = False,
+) -> Iterator[Stage]:
+    """Do a stage's work in a run's or a reskin's folder, under its lock, and record it in that folder's run.json.
+
+    name: of the stage, such as "tracker". params: everything that changes the result, as JSON. inputs: files and
+    folders that are read. tools: versions of what does the work. code: packages whose source files count as part of
+    the stage; its own, of that name, and handoff always do.
+
+    The stage sets nothing up when `unchanged` is true: inputs (by SHA-256), parameters, tools and code are those of the
+    last run, and every output is still there with its SHA-256. On a clean exit the outputs are recorded; on an
+    exception run.json is left as it was (or without this stage, see `Stage.forget`).
+    Raises what `StageFolder.lock` does, and InputError where source.mp4 is another clip's.
+    """
+    with folder.lock():
+        folder.reload()
+        digests = {folder.relative(path): sha256_path(path) for path in inputs}
+        _check_source(folder.run, digests)
+        packages = sorted({"handoff", name, *code})
+        key_text = json.dumps([name, params, digests, tools, _code_digest(packages)], sort_keys=True)
+        key = hashlib.sha256(key_text.encode()).hexdigest()
+        previous = folder.manifest["stages"].get(name)
+        stage = Stage(folder, name, previous)
+        if previous and previous["key"] == key and not force and _still_there(folder, previous["outputs"]):
+            stage.unchanged = True
+            click.echo(f"{folder.label(name)}: nothing has changed, nothing to do (--force does it again)")
+            yield stage
+            return
+        started = time.monotonic()
+        yield stage
+        folder.manifest["stages"][name] = {
+            "key": key,
+            "params": params,
+            "tools": tools,
+            "inputs": digests,
+            "seconds": round(time.monotonic() - started, 2),
+            "outputs": [describe_output(folder, path) for path in stage._outputs],
+            "notes": stage._notes,
+        }
+        folder.save()
+
+
+def _check_source(run: Run, digests: dict[str, str]) -> None:
+    recorded = run.manifest.get("stages", {}).get("ingest", {}).get("outputs", [])
+    for record in recorded:
+        actual = digests.get(record["path"])
+        if record["path"] == SOURCE and actual is not None and actual != record["sha256"]:
+            raise InputError(
+                f"{run.source} is not the clip this run was made from: SHA-256 {actual}, "
+                f"run.json says {record['sha256']}; extract the clip again with --force, or use another --run."
+            )
 
 
 def _code_digest(packages: Iterable[str]) -> str:
@@ -161,9 +416,17 @@ def _code_digest(packages: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def describe_output(run: Run, path: Path) -> dict[str, Any]:
+def _still_there(folder: StageFolder, outputs: list[dict[str, Any]]) -> bool:
+    for record in outputs:
+        path = folder.run.dir / record["path"]
+        if not path.exists() or sha256_path(path) != record["sha256"]:
+            return False
+    return True
+
+
+def describe_output(folder: StageFolder, path: Path) -> dict[str, Any]:
     """Return the manifest's record of an output: path, bytes, SHA-256, and for a folder the number of files."""
-    record: dict[str, Any] = {"path": run.relative(path)}
+    record: dict[str, Any] = {"path": folder.relative(path)}
     if path.is_dir():
         files = [each for each in path.iterdir() if each.is_file()]
         record |= {"files": len(files), "bytes": sum(each.stat().st_size for each in files)}
@@ -172,74 +435,6 @@ def describe_output(run: Run, path: Path) -> dict[str, Any]:
     return record | {"sha256": sha256_path(path)}
 
 
-def _still_there(run: Run, outputs: list[dict[str, Any]]) -> bool:
-    for record in outputs:
-        path = run.dir / record["path"]
-        if not path.exists() or sha256_path(path) != record["sha256"]:
-            return False
-    return True
-
-
-def _check_source(run: Run, digests: dict[str, str]) -> None:
-    recorded = run.manifest.get("stages", {}).get("ingest", {}).get("outputs", [])
-    for record in recorded:
-        actual = digests.get(record["path"])
-        if record["path"] == SOURCE and actual is not None and actual != record["sha256"]:
-            raise InputError(
-                f"{run.source} is not the clip this run was made from: SHA-256 {actual}, "
-                f"run.json says {record['sha256']}; extract the clip again with --force, or use another --run."
-            )
-
-
-@contextlib.contextmanager
-def run_stage(
-    run: Run,
-    name: str,
-    *,
-    params: dict[str, Any],
-    inputs: list[Path],
-    tools: dict[str, str],
-    code: tuple[str, ...] = (),
-    force: bool = False,
-    held: bool = False,
-) -> Iterator[Stage]:
-    """Do a stage's work on a run, under the run's lock.
-
-    name: "tracker", or "reskin/NAME" where there may be several. params: everything that changes the result, as JSON.
-    inputs: files and folders that are read. tools: versions of what does the work. code: packages whose source files
-    count as part of the stage; its own (the part of `name` before "/") and handoff always do. held: the caller holds
-    the lock, because several stages of other names run in threads of its own; each has a `Run` of its own.
-
-    The stage sets nothing up when `unchanged` is true: inputs (by SHA-256), parameters, tools and code are those of the
-    last run, and every output is still there with its SHA-256. On a clean exit the outputs are recorded; on an
-    exception run.json is left as it was (or without this stage, see `Stage.forget`).
-    """
-    with contextlib.nullcontext() if held else run.lock():
-        run.manifest = Run.open(run.dir).manifest
-        digests = {run.relative(path): sha256_path(path) for path in inputs}
-        _check_source(run, digests)
-        packages = sorted({"handoff", name.split("/")[0], *code})
-        key_text = json.dumps([name, params, digests, tools, _code_digest(packages)], sort_keys=True)
-        key = hashlib.sha256(key_text.encode()).hexdigest()
-        previous = run.manifest["stages"].get(name)
-        stage = Stage(run, name, previous)
-        if previous and previous["key"] == key and not force and _still_there(run, previous["outputs"]):
-            stage.unchanged = True
-            click.echo(f"{name}: nothing has changed, nothing to do (--force does it again)")
-            yield stage
-            return
-        started = time.monotonic()
-        yield stage
-        record = {
-            "key": key,
-            "params": params,
-            "tools": tools,
-            "inputs": digests,
-            "seconds": round(time.monotonic() - started, 2),
-            "outputs": [describe_output(run, path) for path in stage._outputs],
-            "notes": stage._notes,
-        }
-        with _MANIFEST:
-            run.manifest = Run.open(run.dir).manifest  # another stage may have ended meanwhile
-            run.manifest["stages"][name] = record
-            run.save()
+def tool_versions(*packages: str) -> dict[str, str]:
+    """Return the installed version of each package, for run.json."""
+    return {package: importlib.metadata.version(package) for package in packages}

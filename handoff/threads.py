@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 import cv2
 
 T = TypeVar("T")
-
 _POLL_S = 0.1  # how soon a thread notices that nobody wants its work any more
 
 
@@ -25,17 +24,6 @@ def opencv_on_one_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(threads)
-
-
-def _stand_back(nice: int) -> None:
-    """Let every other thread of this process go before the calling one, and before those that it starts (Linux).
-
-    Where the system does not let it, the thread works as any other.
-    """
-    if not nice:
-        return
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + nice)
 
 
 class Ahead(Generic[T]):
@@ -128,3 +116,14 @@ class Behind(Generic[T]):
         self._thread.join()
         if kind is None and self._error is not None:
             raise self._error
+
+
+def _stand_back(nice: int) -> None:
+    """Let every other thread of this process go before the calling one, and before those that it starts (Linux).
+
+    Where the system does not let it, the thread works as any other.
+    """
+    if not nice:
+        return
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + nice)

@@ -1,10 +1,11 @@
-"""Is a file shorter than it says it is? A reader that trusts it would silently lose the last frames.
+"""Reading and writing clips with PyAV, one frame at a time.
 
-Reading and writing clips with PyAV, one frame at a time.
+In reading order: opening a file (`open_video`, `decode`), frames as arrays (`read_frames`, `read_gray`), writing
+(`VideoWriter`), and whether a file is shorter than it says it is (`missing_bytes`).
 
 Frames are counted by decoding and rates are fractions: container metadata and floats are wrong on real files
 (docs/reference/run-folder.md). Only common containers are opened, from local files, so a playlist named .mp4 cannot
-make the reader open other files.
+make the reader open other files. A reader that trusted a file cut short would silently lose the last frames.
 """
 
 from __future__ import annotations
@@ -27,62 +28,6 @@ from numpy.typing import NDArray
 from handoff.errors import InputError, MissingFileError, UsageError, storage_errors
 from handoff.files import atomic_file
 
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-
-
-def missing_bytes(path: Path) -> int:
-    """Return how many bytes an MP4/MOV or Matroska/WebM file states beyond its end; 0 when whole or of another kind.
-
-    MP4: the top-level boxes' sizes (ISO/IEC 14496-12, 4.2). Matroska: the Segment's size (RFC 8794, RFC 9559).
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-            return max(0, _end_of_boxes(file, size) - size)
-        if head[:4] == _EBML:
-            return max(0, _end_of_segment(file) - size)
-    return 0
-
-
-def _end_of_boxes(file: BinaryIO, size: int) -> int:
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        header = file.read(16)
-        length = int.from_bytes(header[:4], "big")
-        if length == 0:  # the last box, to the end of the file
-            return size
-        if length == 1:  # the real length follows
-            length = int.from_bytes(header[8:16], "big")
-        if length < 8:
-            return position
-        position += length
-    return position
-
-
-def _variable_int(file: BinaryIO) -> int | None:
-    """Read an EBML size; None when it is unknown (all ones) or not there."""
-    first = file.read(1)
-    if not first or first[0] == 0:
-        return None
-    extra = 8 - first[0].bit_length()
-    value = (first[0] & ((1 << (7 - extra)) - 1)) << (8 * extra) | int.from_bytes(file.read(extra), "big")
-    return None if value == (1 << (7 * (extra + 1))) - 1 else value
-
-
-def _end_of_segment(file: BinaryIO) -> int:
-    file.seek(4)
-    header = _variable_int(file)
-    if header is None:
-        return 0
-    file.seek(header, 1)
-    if file.read(4) != _SEGMENT:
-        return 0
-    length = _variable_int(file)
-    return 0 if length is None else file.tell() + length
-
-
 Frame = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8 RGB, or (H, W) uint8 gray."""
 
@@ -98,6 +43,7 @@ _BT601_TAG, _BT709_TAG = 6, 1
 ENCODER_THREADS = 4
 # nor may they depend on the process: with its macroblock tree x264 gives the same 96x72 px frames two or more encodings
 REPEATABLE = {"x264-params": "mbtree=0"}
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 @dataclass(frozen=True)
@@ -205,6 +151,19 @@ def exact_rate(stream: VideoStream) -> Fraction:
     return Fraction(rate)
 
 
+def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+    """Yield frames start..stop-1 as (H, W, 3) uint8 RGB, in order, one in memory at a time.
+
+    With start > 0 the reader seeks, which is exact only for a constant rate, such as source.mp4's.
+    """
+    return map(frame_to_rgb, _read(path, start, stop))
+
+
+def read_gray(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+    """Yield the luma of frames start..stop-1 as (H, W) uint8, in order, one in memory at a time."""
+    return map(frame_to_gray, _read(path, start, stop))
+
+
 def _read(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
     if stop is not None and stop <= start:
         return
@@ -225,31 +184,6 @@ def _read(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
             if index >= start:
                 yield frame
             index += 1
-
-
-def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-    """Yield frames start..stop-1 as (H, W, 3) uint8 RGB, in order, one in memory at a time.
-
-    With start > 0 the reader seeks, which is exact only for a constant rate, such as source.mp4's.
-    """
-    return map(frame_to_rgb, _read(path, start, stop))
-
-
-def read_gray(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-    """Yield the luma of frames start..stop-1 as (H, W) uint8, in order, one in memory at a time."""
-    return map(frame_to_gray, _read(path, start, stop))
-
-
-@contextlib.contextmanager
-def _closed_at_the_end(container: OutputContainer) -> Iterator[OutputContainer]:
-    """Close the container; after an error, that one is raised and not what FFmpeg says of the half-written rest."""
-    try:
-        yield container
-    except BaseException:
-        with contextlib.suppress(OSError, av.FFmpegError):
-            container.close()
-        raise
-    container.close()
 
 
 class VideoWriter:
@@ -347,3 +281,68 @@ class VideoWriter:
                 self._stack.__exit__(None, None, None)
             else:
                 self._stack.__exit__(kind, error, None)
+
+
+@contextlib.contextmanager
+def _closed_at_the_end(container: OutputContainer) -> Iterator[OutputContainer]:
+    """Close the container; after an error, that one is raised and not what FFmpeg says of the half-written rest."""
+    try:
+        yield container
+    except BaseException:
+        with contextlib.suppress(OSError, av.FFmpegError):
+            container.close()
+        raise
+    container.close()
+
+
+def missing_bytes(path: Path) -> int:
+    """Return how many bytes an MP4/MOV or Matroska/WebM file states beyond its end; 0 when whole or of another kind.
+
+    MP4: the top-level boxes' sizes (ISO/IEC 14496-12, 4.2). Matroska: the Segment's size (RFC 8794, RFC 9559).
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+            return max(0, _end_of_boxes(file, size) - size)
+        if head[:4] == _EBML:
+            return max(0, _end_of_segment(file) - size)
+    return 0
+
+
+def _end_of_boxes(file: BinaryIO, size: int) -> int:
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 0:  # the last box, to the end of the file
+            return size
+        if length == 1:  # the real length follows
+            length = int.from_bytes(header[8:16], "big")
+        if length < 8:
+            return position
+        position += length
+    return position
+
+
+def _end_of_segment(file: BinaryIO) -> int:
+    file.seek(4)
+    header = _variable_int(file)
+    if header is None:
+        return 0
+    file.seek(header, 1)
+    if file.read(4) != _SEGMENT:
+        return 0
+    length = _variable_int(file)
+    return 0 if length is None else file.tell() + length
+
+
+def _variable_int(file: BinaryIO) -> int | None:
+    """Read an EBML size; None when it is unknown (all ones) or not there."""
+    first = file.read(1)
+    if not first or first[0] == 0:
+        return None
+    extra = 8 - first[0].bit_length()
+    value = (first[0] & ((1 << (7 - extra)) - 1)) << (8 * extra) | int.from_bytes(file.read(extra), "big")
+    return None if value == (1 << (7 * (extra + 1))) - 1 else value

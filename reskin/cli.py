@@ -11,7 +11,7 @@ import click
 
 from handoff.errors import UsageError
 from handoff.files import write_text
-from handoff.run import Run, Stage, run_stage, tool_versions
+from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from reskin.comfy.client import parse_address
 from reskin.comfy.orchestrator import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, ComfyOrchestrator, JobLimits
 from reskin.jobs import Job, plan_jobs, read_prompts_file, run_queue
@@ -87,7 +87,7 @@ def command(
     replaces = old_object(run, mask, settings.replaces) if workflow.name != DRAFT else None
     clips = {each: find_inputs(run, each, mask, pose, workflow) for each in {job.prompt for job in jobs}}
 
-    def stage_of(job: Job, own: Run) -> contextlib.AbstractContextManager[Stage]:
+    def stage_of(job: Job, own: Reskin) -> contextlib.AbstractContextManager[Stage]:
         clip = clips[job.prompt]
         files = (clip.source, clip.object_mask, clip.skater_mask, pose, clip.skeleton, settings.reference)
         inputs = [path for path in files if path is not None]
@@ -100,41 +100,39 @@ def command(
         if replaces is not None:
             params["replaces"] = replaces
         tools = tool_versions(*_TOOLS)
-        return run_stage(own, f"reskin/{job.name}", params=params, inputs=inputs, tools=tools, force=force, held=True)
+        return run_stage(own, "reskin", params=params, inputs=inputs, tools=tools, force=force)
 
     def paint_job(job: Job, server: str, stop: threading.Event) -> None:
-        own = Run.open(run_dir)
-        with (
-            error_log(own.path("reskins") / job.name),
-            stage_of(job, own) as stage,
-            ComfyOrchestrator(server, limits=limits, stop=stop, say=click.echo) as orchestrator,
-        ):
-            orchestrator.server.version()  # nobody there is said before the clip is looked through
-            request = PaintRequest(
-                job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, replaces, force
-            )
-            paint_run(own, stage, orchestrator, request)
-        kept_of(job).clear()  # only now does run.json have the reskin
+        own = Run.open(run_dir).reskin(job.name)
+        request = PaintRequest(job.name, workflow, clips[job.prompt], job.prompt, job.seed, settings, replaces, force)
+        with own.lock(), error_log(own.dir):
+            with stage_of(job, own) as stage:
+                if not stage.unchanged:  # as another process may have left it meanwhile
+                    with ComfyOrchestrator(server, limits=limits, stop=stop, say=click.echo) as orchestrator:
+                        orchestrator.server.version()  # nobody there is said before the clip is looked through
+                        paint_run(own.run, stage, orchestrator, request)
+            KeptWindows(own.dir).clear()  # only now does run.json have the reskin
 
-    def kept_of(job: Job) -> KeptWindows:
-        return KeptWindows(run.path("reskins") / job.name)
+    def has_work(job: Job) -> bool:
+        own = run.reskin(job.name)
+        with own.lock():
+            if force or _has_work(stage_of(job, own)):
+                return True
+            KeptWindows(own.dir).clear()  # of a command that was killed between the two
+            return False
 
-    with run.lock():
-        left = [job for job in jobs if force or _has_work(stage_of(job, run))]
-        if left and (check or not addresses):
-            for job in left:
-                click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
-            return WORK_TO_DO
-        if left and replaces is None and workflow.name != DRAFT:
-            click.echo(
-                "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
-                "name it; --replaces NOUN does"
-            )
-        for job in jobs:
-            if job not in left:
-                kept_of(job).clear()  # of a command that was killed between the two
-        run_queue(left, addresses, paint_job, click.echo)
-        mark_newest(run, jobs[-1].name)
+    left = [job for job in jobs if has_work(job)]
+    if left and (check or not addresses):
+        for job in left:
+            click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
+        return WORK_TO_DO
+    if left and replaces is None and workflow.name != DRAFT:
+        click.echo(
+            "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
+            "name it; --replaces NOUN does"
+        )
+    run_queue(left, addresses, paint_job, click.echo)
+    mark_newest(run, jobs[-1].name)
     return 0
 
 
@@ -157,6 +155,6 @@ def _has_work(stage_of: contextlib.AbstractContextManager[Stage]) -> bool:
 
 def mark_newest(run: Run, name: str) -> None:
     """Note which reskin a command means that names none: reskins/.latest."""
-    pointer = run.path("reskins") / ".latest"
+    pointer = run.path(RESKINS) / ".latest"
     if not pointer.exists() or pointer.read_text(encoding="utf-8").strip() != name:
         write_text(pointer, name + "\n")

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handoff.errors import InputError, PreserverError, UsageError
+from handoff.errors import BusyError, InputError, PreserverError, UsageError
 from reskin.comfy.client import ComfyServer
 from reskin.comfy.errors import BadResult, JobError, JobsFailed, ServerAbsent, ServerError, WorkflowRefused
 from reskin.nouns import Nouns, check_name, parse_prompt, slug
@@ -19,7 +19,7 @@ MAX_SEEDS = 1000
 _LOOK_S = 2.0
 _ANSWER_S = 5.0
 _SILENT_S = 15.0
-_OF_THE_JOB = (JobError, WorkflowRefused, BadResult)
+_OF_THE_JOB = (JobError, WorkflowRefused, BadResult, BusyError)
 """Errors that end one job and let the others go on; a ServerError ends a server, anything else the command."""
 
 

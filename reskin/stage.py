@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ import click
 from tqdm import tqdm
 
 from handoff.errors import InputError, storage_errors
-from handoff.files import PARTIAL_SUFFIX, write_text
+from handoff.files import scratch_dir, write_text
 from handoff.masks import check_mask_sequence, read_masks
 from handoff.poses import check_poses
 from handoff.run import Run, Stage
@@ -145,7 +144,7 @@ def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: PaintRe
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (
-            tempfile.TemporaryDirectory(prefix=".scratch-", suffix=PARTIAL_SUFFIX, dir=folder) as scratch,
+            scratch_dir(folder / "scratch") as scratch,
             tqdm(total=info.frames, desc="reskin", unit="frame", disable=None, dynamic_ncols=True) as bar,
         ):
 
@@ -156,7 +155,7 @@ def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: PaintRe
                 bar.update(window.stop - bar.n)
 
             make = _plan_draft if request.workflow.name == DRAFT else _plan_model
-            plan = make(request, comfy, Path(scratch), kept, show)
+            plan = make(request, comfy, scratch, kept, show)
             version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
             click.echo(f"reskin/{request.name}: workflow {plan.backend}, ComfyUI {version}")
             changes = paint_clip(request.clip, plan.painter, plan.windows, output, plan.joining, window_done)

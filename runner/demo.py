@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from runner import runs
-from runner.comfysource import download
+from runner.comfy.comfysource import download
 from runner.envs import locked, working
 from runner.evaluate import evaluate
 from runner.extract import extract
@@ -50,7 +50,7 @@ def demo_clip() -> Path:
 
 def _holds_another_clip(folder: Path, clip: Path) -> bool:
     """Say whether the demo's run was made from an older demo clip; the demo may begin its own run anew."""
-    manifest = folder / "run.json"
+    manifest = folder / runs.MANIFEST
     if not manifest.is_file():
         return False
     return bool(json.loads(manifest.read_text())["source"]["sha256"] != runs.sha256(clip))
@@ -66,7 +66,8 @@ def _list_artefacts(folder: Path) -> None:
         (f"{runs.newest_reskin(folder)}/output.mp4", "the new object and skater in the old clip"),
         (f"{runs.newest_reskin(folder)}/report/overlay.mp4", "source and result side by side: look at this one"),
         (f"{runs.newest_reskin(folder)}/report/iou.csv", "every frame's IoU"),
-        ("run.json", "the manifest: parameters, versions, SHA-256 of every output"),
+        (runs.MANIFEST, "the clip's manifest: parameters, versions, SHA-256 of every output"),
+        (f"{runs.newest_reskin(folder)}/{runs.MANIFEST}", "the reskin's: how it was painted and judged"),
     ):
         print(f"  {folder / name}\n      {what}")
 

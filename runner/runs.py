@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runner.process import ROOT, RunnerError
 
+MANIFEST = "run.json"
 _LATEST, _LOCK = ".latest", ".lock"
 
 
@@ -74,7 +75,7 @@ def remember(folder: Path) -> None:
 def stages_of(folder: Path) -> list[str]:
     """Return the stages that have come to their end in a run, as run.json says; none where it cannot be read."""
     try:
-        stages = json.loads((folder / "run.json").read_text(encoding="utf-8"))["stages"]
+        stages = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["stages"]
         return [name for name in stages if name != "ingest"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -115,11 +116,19 @@ def sha256(path: Path) -> str:
 
 
 def run_of(path: Path) -> Path | None:
-    """Return the run folder that a file lies in, or None."""
+    """Return the run folder that a file lies in, or None; a reskin is none, it has a run.json of its own."""
     for parent in path.resolve().parents:
-        if (parent / "run.json").is_file():
+        if (parent / MANIFEST).is_file() and not _is_reskin(parent / MANIFEST):
             return parent
     return None
+
+
+def _is_reskin(manifest: Path) -> bool:
+    """Say whether run.json is a reskin's; one that cannot be read is the run's, and its stage says what is wrong."""
+    try:
+        return bool(json.loads(manifest.read_text(encoding="utf-8"))["kind"] == "reskin")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def find(name: str, run: Path | None, *below: str) -> Path:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import secrets
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner import runs
@@ -32,12 +35,7 @@ def second_pose(
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
         return 0, []
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
-    try:
-        stages = json.loads((run / "run.json").read_text(encoding="utf-8"))["stages"]
-        known = stages.get(f"evaluator/{folder.name}", {}).get("inputs", {})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return 0, []  # the evaluator says what is wrong with the run, if anything is
-    options = [GENERATED_POSE, str(pose)]
+    options, known = [GENERATED_POSE, str(pose)], _known(folder)
     names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose, own)}
     same = (path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items())
     if not force and all(same):
@@ -45,21 +43,47 @@ def second_pose(
     code = check()
     if code:
         return code, []
-    scratch = folder / f".pose.{os.getpid()}.partial"  # a killed command's is cleared away with other partial files
     try:
-        arguments = ["--run", str(scratch), "-i", str(generated), "--again-as", str(run), *device]
-        code = start_stage("posegen", arguments, writes=[run])
-        if code == 0:
-            os.replace(scratch / "pose.json", pose)
-            print(f"{pose.name}: {pose}", flush=True)
+        with _scratch(folder) as scratch:
+            arguments = ["--run", str(scratch), "-i", str(generated), "--again-as", str(run), *device]
+            code = start_stage("posegen", arguments, writes=[run])
+            if code == 0:
+                os.replace(scratch / "pose.json", pose)
+                print(f"{pose.name}: {pose}", flush=True)
     except (RunnerError, OSError) as error:
         print(f"warning: {error}", file=sys.stderr)
         code = MISSING
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     if code in INTERRUPTED:
         return code, []
     if code:
         print("warning: the skater's figures will be missing: no skeleton of the generated clip", file=sys.stderr)
         return 0, []
     return 0, options
+
+
+def _known(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of what the last evaluation of a reskin read, by path; nothing where there was none."""
+    try:
+        stages = json.loads((folder / runs.MANIFEST).read_text(encoding="utf-8"))["stages"]
+        return dict(stages["evaluator"]["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a new folder below a reskin's that is removed at the end.
+
+    It is locked while this process lives, as everything partial is (handoff/files.py): a killed command's is cleared
+    away by the next one.
+    """
+    scratch = folder / f".pose.{secrets.token_hex(6)}.partial"
+    scratch.mkdir()
+    descriptor = os.open(scratch, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody removes it either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(descriptor)

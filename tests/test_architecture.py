@@ -51,7 +51,7 @@ def test_what_the_comfyui_image_has_of_the_runner_needs_nothing_else_of_it() -> 
     """Its Dockerfile copies single files; one that imported a file beside them would not start."""
     copied = {name for name in (ROOT / "comfyui" / "Dockerfile").read_text().split() if name.startswith("runner/")}
     modules = {name.removesuffix(".py").replace("/", ".") for name in copied if name.endswith(".py")}
-    assert {"runner.comfyargs", "runner.comfysource"} <= modules
+    assert {"runner.comfy.comfyargs", "runner.comfy.comfysource"} <= modules
     for path in (*files("comfyui"), *(ROOT / name for name in copied if name.endswith(".py"))):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "runner":

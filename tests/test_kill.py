@@ -14,6 +14,7 @@ import pytest
 
 from handoff.run import Run
 from tests.conftest import DemoRun, Product
+from tests.manifests import records, take_out
 
 pytestmark = [pytest.mark.stage, pytest.mark.server]
 
@@ -59,20 +60,15 @@ def kill_while_writing(product: Product, module: str, command: list[str], partia
 
 
 def digests(folder: Path, stage: str) -> dict[str, str]:
-    return {each["path"]: each["sha256"] for each in Run.open(folder).manifest["stages"][stage]["outputs"]}
+    return {each["path"]: each["sha256"] for each in records(folder)[stage]["outputs"]}
 
 
 def copy_without(demo_run: DemoRun, product: Product, *stages: str) -> Path:
-    """Copy the demo's run and take the stages that begin with these names out of it, files and records."""
+    """Copy the demo's run and take stages out of it, files and records."""
     folder = product.run("demo")
     shutil.copytree(demo_run.folder, folder)
     shutil.copy(demo_run.folder.parent / ".latest", folder.parent)
-    manifest = json.loads((folder / "run.json").read_text())
-    for name in [each for each in manifest["stages"] if each.startswith(stages)]:
-        for record in manifest["stages"].pop(name)["outputs"]:
-            path = folder / record["path"]
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (folder / "run.json").write_text(json.dumps(manifest))
+    take_out(folder, *stages)
     return folder
 
 

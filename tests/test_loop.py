@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from demo.score import score
-from handoff.files import sha256_path
 from handoff.masks import read_masks
 from handoff.poses import read_poses
 from handoff.run import Run
 from handoff.video import probe, read_frames
 from tests.conftest import DemoRun
+from tests.manifests import outputs, records
 
 pytestmark = [pytest.mark.stage, pytest.mark.server]
 
@@ -83,17 +83,15 @@ def test_outside_board_and_skater_the_output_is_the_source(demo_run: DemoRun) ->
 
 
 def test_run_json_lists_every_output_with_its_digest(demo_run: DemoRun) -> None:
-    manifest = Run.open(demo_run.folder).manifest
-    listed = {}
-    for stage in manifest["stages"].values():
-        for record in stage["outputs"]:
-            listed[record["path"]] = record["sha256"]
-    for path, digest in listed.items():
-        assert sha256_path(demo_run.folder / path) == digest, path
+    listed = outputs(demo_run.folder)
     top = {path.split("/")[0] for path in listed} | {"run.json", "reskins", "comfyui.log", ".lock"}
     assert {path.name for path in demo_run.folder.iterdir()} <= top
     written = {str(path.relative_to(demo_run.folder)) for path in demo_run.folder.glob("reskins/*/**/*.*")}
-    assert written <= set(listed), "an output that run.json does not list"
+    own = {f"reskins/{demo_run.reskin.name}/{name}" for name in ("run.json", ".lock")}
+    assert written - own <= set(listed), "an output that no run.json lists"
+    assert {*records(demo_run.folder)} == {
+        *("ingest", "posegen", "tracker", f"reskin/{demo_run.reskin.name}", f"evaluator/{demo_run.reskin.name}")
+    }
 
 
 def test_the_embedded_backends_say_that_they_are(demo_run: DemoRun) -> None:

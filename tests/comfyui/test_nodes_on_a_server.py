@@ -16,8 +16,8 @@ from types import ModuleType
 
 import pytest
 
-from runner.comfyargs import nodes_arguments
-from runner.comfysource import ensure_source
+from runner.comfy.comfyargs import nodes_arguments
+from runner.comfy.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.docker import engine
-from tests.containers.world import BOX, World, outputs
+from tests.containers.world import BOX, World
+from tests.manifests import outputs
 
 pytestmark = pytest.mark.container
 CALLER, OTHER = 12345, 54321

@@ -130,7 +130,7 @@ def test_a_linters_cache_is_no_part_of_what_an_image_is_made_from(world: World) 
         out = cache.parent.parent / "sent"
         done = docker("build", "--file", "-", "--output", f"type=local,dest={out}", world.root, text=recipe)
         assert done.returncode == 0, done.stderr
-        assert (out / "hashing.py").exists() and not (out / ".mypy_cache").exists()
+        assert (out / "files.py").exists() and not (out / ".mypy_cache").exists()
     finally:
         shutil.rmtree(world.root / "handoff" / ".mypy_cache")
 

@@ -21,8 +21,8 @@ from tests.containers.world import (
     docker,
     lines,
     networks_of,
-    outputs,
 )
+from tests.manifests import outputs, records
 from tests.waiting import until
 
 pytestmark = pytest.mark.container
@@ -149,7 +149,7 @@ def test_a_painting_whose_containers_are_killed_says_so_and_the_same_command_goe
         assert command.returncode == code and sentence in said.strip().splitlines()[-1], said
         assert nothing_left(again, command.pid)
         assert not list(again.data.rglob("output.mp4"))
-        stages = json.loads((again.run("clip") / "run.json").read_text())["stages"]
+        stages = records(again.run("clip"))
         assert "tracker" in stages and not any(each.startswith("reskin") for each in stages)
     done = again("generate_reskin.py", "--run", "clip", *DRAFT)
     assert done.returncode == 0, done.stderr

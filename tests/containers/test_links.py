@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from handoff.run import Run
-from tests.containers.world import BOX, DRAFT, World, outputs
+from tests.containers.world import BOX, DRAFT, World
+from tests.manifests import outputs, records
 
 pytestmark = pytest.mark.container
 
@@ -30,7 +30,7 @@ def test_the_three_commands_find_the_run_and_record_in_it(linked: World, clip: P
     assert done.returncode == 0, done.stderr
     done = linked("evaluate_iou.py")
     assert done.returncode in (0, 1), done.stderr
-    stages = Run.open(linked.run("clip")).manifest["stages"]
+    stages = records(linked.run("clip"))
     assert {"evaluator", "posegen", "reskin", "tracker"} <= {each.partition("/")[0] for each in stages}
     reskin = next((linked.run("clip") / "reskins").glob("*/output.mp4"))
     assert f"reskins/{reskin.parent.name}/report/iou.json" in outputs(linked.run("clip"))

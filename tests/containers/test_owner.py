@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.world import BOX, World, outputs
+from tests.containers.world import BOX, World
+from tests.manifests import outputs
 
 pytestmark = pytest.mark.container
 CALLER = 12345

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from handoff.files import sha256_path
-from handoff.run import Run
 from runner.process import ROOT
 from tests.conftest import Product
+from tests.manifests import take_out
 
 TAG = os.environ.get("SKATE_TAG") or "test"
 PROJECT = f"skate-test-{os.getpid()}"
@@ -104,23 +103,10 @@ def networks_of(process: int) -> list[str]:
     return lines("network", "ls", "--filter", f"name=-{process}_", "--format", "{{.Name}}")
 
 
-def outputs(folder: Path) -> dict[str, str]:
-    """Every output that run.json lists, and its digest, which is that of what lies there."""
-    manifest = Run.open(folder).manifest
-    listed = {each["path"]: each["sha256"] for stage in manifest["stages"].values() for each in stage["outputs"]}
-    for path, digest in listed.items():
-        assert sha256_path(folder / path) == digest, path
-    return listed
-
-
 def copy_without(run: Path, to: Path, stage: str) -> Path:
     """Copy a run, and take a stage out of the copy, its files and its record."""
     shutil.copytree(run, to)
-    manifest = json.loads((to / "run.json").read_text())
-    for record in manifest["stages"].pop(stage)["outputs"]:
-        path = to / record["path"]
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (to / "run.json").write_text(json.dumps(manifest))
+    take_out(to, stage)
     return to
 
 

@@ -6,7 +6,6 @@ An error that nobody foresaw never has the code of a failing gate, and leaves no
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import signal
@@ -32,6 +31,7 @@ from runner.main import FAULT as RUNNER_FAULT
 from runner.main import run as run_command
 from runner.process import ROOT, stage_environment
 from tests.evaluator.helpers import FRAMES, read_report, stick_figure, write_poses
+from tests.manifests import records
 from tracker.embedded.backend import EmbeddedBackend
 from tracker.interface import Found
 
@@ -166,8 +166,7 @@ def test_an_error_at_frame_6_leaves_a_report_of_a_part_in_place_of_the_former_pa
     assert suite is not None and suite.get("errors") == "1"
     if result.scores:
         assert probe(report / "overlay.mp4").frames == len(result.scores)
-    stages = json.loads(run.path("run.json").read_text())["stages"]
-    assert "evaluator/drone" not in stages, "run.json does not call the former pass current"
+    assert "evaluator/drone" not in records(run.dir), "run.json does not call the former pass current"
 
 
 @pytest.fixture
@@ -198,7 +197,6 @@ def test_cut_short_the_report_is_of_what_was_scored_and_says_so(
         return feed(self, *sight)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Gate, "feed_frame", counting)
-    manifest = run.path("run.json").read_bytes()
     assert end_of(run) == INTERRUPTED
     result = read_json(report / "iou.json")
     assert 5 <= len(result.scores) < FRAMES and result.expected == FRAMES
@@ -209,7 +207,7 @@ def test_cut_short_the_report_is_of_what_was_scored_and_says_so(
     suite = ET.parse(report / "junit.xml").getroot().find("testsuite")
     assert suite is not None and suite.get("errors") == "1"
     assert probe(report / "overlay.mp4").frames == len(result.scores)
-    assert run.path("run.json").read_bytes() == manifest, "run.json does not call it done"
+    assert "evaluator/drone" not in records(run.dir), "run.json does not call it done"
     assert not list(report.glob(".*"))
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from handoff.errors import InputError, UsageError
-from handoff.files import atomic_dir, atomic_file, sha256_tree
+from handoff.errors import InputError
+from handoff.files import sha256_file, sha256_tree
 from handoff.ingest import ingest
-from handoff.run import Run, run_stage
+from handoff.run import SCHEMA, Run, run_stage
 from tests.clips import moving_square, write_clip
 
 
@@ -94,28 +93,37 @@ def test_another_source_under_the_same_name_is_refused(run: Run, tmp_path: Path)
         work(run)
 
 
-def test_two_processes_cannot_work_on_one_run(run: Run) -> None:
-    code = f"from handoff.run import lock_run; from pathlib import Path; lock_run(Path({str(run.dir)!r})).__enter__()"
-    with run.lock():
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "another process is working on the run" in other.stderr
-    with run.lock():
-        pass
+def test_a_reskin_has_its_work_recorded_in_its_own_folder(run: Run) -> None:
+    before, reskin = (run.dir / "run.json").read_bytes(), run.reskin("drone")
+    for had_work in (True, False):
+        with run_stage(reskin, "reskin", params={}, inputs=[run.source], tools={}) as stage:
+            assert stage.unchanged != had_work
+            if had_work:
+                (reskin.dir / "output.mp4").write_text("painted")
+                stage.add_output(reskin.dir / "output.mp4")
+    assert (run.dir / "run.json").read_bytes() == before
+    manifest = json.loads((reskin.dir / "run.json").read_text())
+    assert (manifest["schema"], manifest["kind"], manifest["name"]) == (SCHEMA, "reskin", "drone")
+    (output,) = manifest["stages"]["reskin"]["outputs"]
+    assert output["path"] == "reskins/drone/output.mp4"
+    assert output["sha256"] == sha256_file(reskin.dir / "output.mp4")
 
 
-def test_what_a_killed_process_left_is_cleared_away(run: Run) -> None:
-    (run.dir / ".mask.mp4.123.partial").write_text("half")
-    (run.dir / ".mask.124.partial").mkdir()
-    (run.dir / ".mask.124.partial" / "frame").write_text("half")
-    with run.lock():
-        pass
-    assert not list(run.dir.glob(".*.partial"))
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 99}', "not json"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"schema": "two"}'])
 def test_a_manifest_that_cannot_be_read_is_an_input_error(run: Run, text: str) -> None:
     (run.dir / "run.json").write_text(text)
     with pytest.raises(InputError, match="extract the clip again"):
+        Run.open(run.dir)
+
+
+def test_a_manifest_of_a_newer_version_is_refused(run: Run) -> None:
+    reskin = run.reskin("drone")
+    reskin.dir.mkdir(parents=True)
+    (reskin.dir / "run.json").write_text('{"schema": 3}')
+    with pytest.raises(InputError, match=rf"schema 3 and was written by a newer version.* reads up to {SCHEMA}; use"):
+        run.reskin("drone")
+    (run.dir / "run.json").write_text('{"schema": 3}')
+    with pytest.raises(InputError, match=r"schema 3 and was written by a newer version.*extract the clip again\.$"):
         Run.open(run.dir)
 
 
@@ -124,23 +132,46 @@ def test_a_folder_without_manifest_is_no_run(tmp_path: Path) -> None:
         Run.open(tmp_path)
 
 
-def test_atomic_file_and_folder_replace_the_old_only_on_success(tmp_path: Path) -> None:
-    file, folder = tmp_path / "f", tmp_path / "d"
-    file.write_text("old")
-    folder.mkdir()
-    (folder / "old").write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic_file(file) as partial, atomic_dir(folder) as half:
-        partial.write_text("new")
-        (half / "new").write_text("new")
-        raise ZeroDivisionError
-    assert file.read_text() == "old" and [each.name for each in folder.iterdir()] == ["old"]
-    with atomic_file(file) as partial, atomic_dir(folder) as half:
-        partial.write_text("new")
-        (half / "new").write_text("new")
-    assert file.read_text() == "new" and [each.name for each in folder.iterdir()] == ["new"]
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["d", "f"]
+def test_a_reskin_is_told_from_its_run_by_its_manifest(run: Run, tmp_path: Path) -> None:
+    reskin = run.reskin("drone")
+    with reskin.lock():
+        reskin.save()
+    found = Run.containing(reskin.dir / "report" / "iou.json")
+    assert found is not None and found.dir == run.dir.resolve()
+    assert Run.containing(tmp_path / "in.mp4") is None
+    with pytest.raises(InputError, match=f"is a reskin, not a run; name its run, {run.dir}"):
+        Run.open(reskin.dir)
 
 
-def test_usage_error_names_the_lock(run: Run) -> None:
-    with run.lock(), pytest.raises(UsageError, match="wait until it ends"), run.lock():
-        pass
+@pytest.fixture
+def old(run: Run) -> Run:
+    """The run as versions before this one left it: one run.json, with the records of its reskins."""
+    manifest = json.loads((run.dir / "run.json").read_text()) | {"schema": 1}
+    del manifest["kind"]
+    for stage in ("reskin", "evaluator"):
+        manifest["stages"][f"{stage}/drone"] = {"key": "of then", "outputs": [], "notes": {"by": stage}}
+    run.path("reskins/drone").mkdir(parents=True)
+    (run.dir / "run.json").write_text(json.dumps(manifest))
+    return Run.open(run.dir)
+
+
+def test_an_old_runs_reskin_is_done_again_and_keeps_the_record_that_is_not(old: Run) -> None:
+    before, reskin = (old.dir / "run.json").read_bytes(), old.reskin("drone")
+    with run_stage(reskin, "evaluator", params={}, inputs=[old.source], tools={}) as stage:
+        assert not stage.unchanged
+        stage.forget()
+    stages = json.loads((reskin.dir / "run.json").read_text())["stages"]
+    assert stages["reskin"]["notes"] == {"by": "reskin"} and stages["evaluator"]["key"] != "of then"
+    assert (old.dir / "run.json").read_bytes() == before, "it holds the run shared, and so may not write there"
+
+
+def test_extraction_writes_an_old_run_anew_and_gives_each_reskin_its_records(old: Run) -> None:
+    assert work(old)
+    manifest = json.loads((old.dir / "run.json").read_text())
+    assert manifest["schema"] == SCHEMA and manifest["kind"] == "run"
+    assert manifest["stages"].keys() == {"ingest", "posegen"}
+    stages = Run.open(old.dir).reskin("drone").manifest["stages"]
+    assert {stage: record["notes"]["by"] for stage, record in stages.items()} == {
+        "reskin": "reskin",
+        "evaluator": "evaluator",
+    }

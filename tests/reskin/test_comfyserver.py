@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.comfyserver import serve
+from runner.comfy.comfyserver import serve
 from runner.process import ROOT, RunnerError
 
 STAND_IN = """
@@ -124,7 +124,7 @@ def test_it_ends_on_any_exception(tmp_path: Path, error: type[BaseException]) ->
 
 
 def test_it_ends_even_when_it_will_not_listen_to_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.comfyserver.STOP_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("runner.comfy.comfyserver.STOP_TIMEOUT_S", 0.5)
     stubborn = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAND_IN
     with start(tmp_path, stubborn) as address:
         pid = int(str(stats(address)["pid"]))
@@ -136,7 +136,7 @@ def test_it_ends_even_when_it_will_not_listen_to_reason(tmp_path: Path, monkeypa
 def test_it_does_not_outlive_a_killed_parent(tmp_path: Path, how: signal.Signals) -> None:
     source = tree(tmp_path / "source")
     code = (
-        "import sys, time; from pathlib import Path; from runner.comfyserver import serve\n"
+        "import sys, time; from pathlib import Path; from runner.comfy.comfyserver import serve\n"
         "source, work, log = map(Path, sys.argv[1:])\n"
         "with serve(Path(sys.executable), source, work, log) as address:\n"
         "    print(address, flush=True); time.sleep(600)\n"

@@ -19,6 +19,7 @@ from reskin.cli import command
 from reskin.comfy.client import TRIES
 from reskin.comfy.errors import ServerUnreachable
 from runner.process import ROOT
+from tests.manifests import records
 from tests.reskin.backstage import history, output_folder, processes_of
 from tests.reskin.proxy import Fault, Proxy
 
@@ -68,15 +69,12 @@ def whole(run: Run, address: str, name: str = "drone") -> bool:
         assert reskin(run, "--server", address, name="undisturbed") == 0
         _UNDISTURBED[frames] = sha256_file(output(run, "undisturbed"))
     same = sha256_file(output(run, name)) == _UNDISTURBED[frames]
-    return same and not list(run.dir.rglob("*.partial")) and f"reskin/{name}" in Run.open(run.dir).manifest["stages"]
+    return same and not list(run.dir.rglob("*.partial")) and f"reskin/{name}" in records(run.dir)
 
 
 def nothing_written(run: Run, name: str = "drone") -> bool:
     folder = run.path(f"reskins/{name}")
-    left = [path.name for path in folder.iterdir()] if folder.exists() else []
-    return (
-        not left and not list(run.dir.rglob("*.partial")) and "reskin/drone" not in Run.open(run.dir).manifest["stages"]
-    )
+    return not folder.exists() and not list(run.dir.rglob("*.partial")) and "reskin/drone" not in records(run.dir)
 
 
 ONCE = (("POST", "/prompt"), ("POST", "/upload"), ("GET", "/view"), ("GET", "/history"), ("GET", "/api/jobs"))

@@ -21,6 +21,7 @@ from reskin.nouns import parse_prompt
 from reskin.painting import Clip, read_windows
 from reskin.windows import plan_windows
 from reskin.workflow import load_workflow
+from tests.manifests import records
 from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask
 
 pytestmark = pytest.mark.server
@@ -48,7 +49,7 @@ def test_the_clip_is_painted_in_its_regions_and_nowhere_else(make_run: MakeRun, 
     assert record["pixels"]["skater_changed_px"] > 0.99 * skaters
     assert record["prompt"] == {"object": "cyberpunk drone", "skater": "samurai"}
     assert record["windows"] == [[0, 7]]
-    stage = Run.open(run.dir).manifest["stages"]["reskin/cyberpunk-drone-samurai"]
+    stage = records(run.dir)["reskin/cyberpunk-drone-samurai"]
     recorded = {each["path"]: each["sha256"] for each in stage["outputs"]}
     assert recorded["reskins/cyberpunk-drone-samurai/output.mp4"] == sha256_file(folder / "output.mp4")
     assert not list(run.dir.rglob("*.partial"))

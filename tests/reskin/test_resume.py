@@ -9,8 +9,9 @@ import pytest
 
 from handoff.errors import StorageError
 from handoff.masks import frame_name
-from handoff.run import Run
+from handoff.run import Run, StageFolder
 from reskin.windows import FOLDER
+from tests.manifests import records
 from tests.reskin.backstage import history
 from tests.reskin.vacerun import NAME, reskin
 
@@ -24,13 +25,13 @@ def test_windows_outlive_a_manifest_that_cannot_be_written_and_one_that_is_spoil
 ) -> None:
     run = make_run(15)
 
-    def full(self: Run) -> None:
+    def full(self: StageFolder) -> None:
         raise StorageError("cannot write run.json: no space left on the device")
 
     with monkeypatch.context() as patch, pytest.raises(StorageError, match=r"run\.json"):
-        patch.setattr(Run, "save", full)
+        patch.setattr(StageFolder, "save", full)
         reskin(run, comfy_server, *OPTIONS)
-    assert "reskin/drone-samurai" not in Run.open(run.dir).manifest["stages"]
+    assert "reskin/drone-samurai" not in records(run.dir)
     first, second = sorted(run.path(f"{NAME}/{FOLDER}").iterdir())
     assert (len(list(first.iterdir())), len(list(second.iterdir()))) == (13, 7)
 
@@ -40,5 +41,5 @@ def test_windows_outlive_a_manifest_that_cannot_be_written_and_one_that_is_spoil
     assert reskin(run, comfy_server, *OPTIONS).return_value == 0
     assert json.loads(run.path(f"{NAME}/output.json").read_text())["windows_resumed"] == 1
     assert len(history(comfy_server)) - jobs == 1, "only the window that could not be read"
-    assert "reskin/drone-samurai" in Run.open(run.dir).manifest["stages"]
-    assert sorted(path.name for path in run.path(NAME).iterdir()) == ["output.json", "output.mp4"]
+    assert "reskin/drone-samurai" in records(run.dir)
+    assert sorted(path.name for path in run.path(NAME).iterdir()) == [".lock", "output.json", "output.mp4", "run.json"]

@@ -69,7 +69,7 @@ def paint(tmp_path: Path, make_run: Callable[..., Run]) -> Paint:
         run, comfy, workflow, nouns = make_run(FRAMES), StandIn(tmp_path), load_workflow(name), parse_prompt(prompt)
         chosen = Settings(size=MODEL, **settings)
         request = PaintRequest("new", workflow, find_inputs(run, nouns, None, None, workflow), nouns, SEED, chosen)
-        with run_stage(run, "reskin/new", params={}, inputs=[run.source], tools={}) as stage:
+        with run_stage(run.reskin("new"), "reskin", params={}, inputs=[run.source], tools={}) as stage:
             paint_run(run, stage, cast(ComfyOrchestrator, comfy), request)
         assert probe(run.path("reskins") / "new" / "output.mp4").frames == FRAMES
         return comfy

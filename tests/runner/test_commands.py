@@ -55,7 +55,10 @@ def test_a_bare_file_name_means_the_newest_run_unless_the_file_is_here(data: Pat
 
 def test_the_run_of_a_file_is_the_folder_with_the_manifest(data: Path) -> None:
     folder = make_run(data, "a", "reskins/x/output.mp4")
-    assert runs.run_of(folder / "reskins" / "x" / "output.mp4") == folder
+    output = folder / "reskins" / "x" / "output.mp4"
+    assert runs.run_of(output) == folder
+    output.with_name("run.json").write_text('{"kind": "reskin"}')
+    assert runs.run_of(output) == folder, "a reskin has a manifest, and is no run"
     assert runs.run_of(data / "elsewhere.mp4") is None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from handoff.files import remove_partials
 from runner import evaluate as evaluating
 from runner import runs, secondpose
 from runner.process import RunnerError
@@ -32,9 +33,10 @@ def manifest(folder: Path, tracker: str, pose: str, inputs: dict[str, str] | Non
     stages: dict[str, Any] = {
         "tracker": {"params": {"backend": tracker}},
         "posegen": {"params": {"backend": pose}, "tools": {"name": "RTMW-l"}},
-        "evaluator/drone": {"inputs": inputs or {}},
     }
     (folder / "run.json").write_text(json.dumps({"stages": stages}))
+    judged = {"kind": "reskin", "stages": {"evaluator": {"inputs": inputs or {}}}}
+    (folder / "reskins" / "drone" / "run.json").write_text(json.dumps(judged))
 
 
 @pytest.fixture
@@ -46,7 +48,6 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         seen.append([stage, *arguments])
         if stage == "posegen":
             scratch = Path(arguments[arguments.index("--run") + 1])
-            scratch.mkdir()
             (scratch / "pose.json").write_text("found again")
         return 0
 
@@ -170,3 +171,22 @@ def test_without_a_skeleton_of_the_source_nobody_is_looked_for(run: Path, stages
     (run / "pose.json").unlink()
     assert evaluating.evaluate(["--run", "x"]) == 0
     assert [stage[0] for stage in stages] == ["evaluator"] and "--generated-pose" not in stages[0]
+
+
+def test_while_a_skeleton_is_looked_for_nobody_clears_away_its_folder(
+    run: Path, stages: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command tidies up in the middle; what is left of a killed one goes, what is in use stays."""
+    left = run / "reskins" / "drone" / ".pose.0a.partial"
+    left.mkdir()
+
+    def tidied(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        remove_partials(run)
+        (Path(arguments[arguments.index("--run") + 1]) / "pose.json").write_text("found again")
+        return 0
+
+    monkeypatch.setattr(secondpose, "start_stage", tidied)
+    assert evaluating.evaluate(["--run", "x"]) == 0
+    assert "--generated-pose" in stages[-1]
+    assert (run / "reskins" / "drone" / "pose.json").read_text() == "found again"
+    assert not list(run.rglob("*.partial"))

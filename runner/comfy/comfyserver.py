@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runner.comfyargs import server_arguments
-from runner.comfysource import ensure_source, source_origin
+from runner.comfy.comfyargs import server_arguments
+from runner.comfy.comfysource import ensure_source, source_origin
 from runner.process import RunnerError, without_gpu
 
 __all__ = ["ensure_source", "serve", "source_origin"]
