@@ -64,7 +64,7 @@ def peak_mb(stage: str, *arguments: object, allowed: tuple[int, ...] = (0,)) -> 
 def measure(clip: Path, folder: Path, box: str, frame: int) -> dict[str, float]:
     """Run posegen, tracker and evaluator on one clip; the evaluator tracks the source itself again."""
     run = folder / "run"
-    peaks = {"ingest": peak_mb("tracker", "-i", clip, "--run", run, "--bbox", box, "--frame", frame, "--prompt-only")}
+    peaks = {"ingest": peak_mb("tracker", "-i", clip, "--run", run, "--bbox", box, "--frame", frame, "--check")}
     peaks["posegen"] = peak_mb("posegen", "--run", run)
     peaks["tracker"] = peak_mb("tracker", "--run", run, "--backend", "embedded")
     pair = ("-original", run / "mask.mp4", "-generated", run / "source.mp4", "--output", folder / "report")

@@ -51,8 +51,8 @@ from reskin.nouns import parse_prompt
 from reskin.painting import Clip, Joining, paint_clip, to_gray
 from reskin.windows import plan_windows
 from reskin.workflow import Graph, load_workflow
-from runner.comfyserver import serve
-from runner.comfysource import ensure_source
+from runner.comfy.comfyserver import serve
+from runner.comfy.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir

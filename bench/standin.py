@@ -12,7 +12,8 @@ import torch
 from sam2.build_sam import build_sam2_video_predictor
 
 from handoff.files import sha256_file
-from tracker.sam2.predictor import CONFIGS, Predictor, load_predictor
+from tracker.sam2.predictor import Predictor, load_predictor
+from tracker.sam2.sizes import CONFIGS
 
 SMALL = (
     "++model.image_encoder.trunk.embed_dim=24",

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner.comfyargs import nodes_arguments, server_arguments
+from runner.comfy.comfyargs import nodes_arguments, server_arguments
 
 SOURCE = Path("/opt/ComfyUI")
 WORK = Path("/work")

@@ -18,6 +18,7 @@ from runner.evaluate import command_line as evaluate_line
 from runner.extract import command_line as extract_line
 from runner.process import ROOT
 from runner.reskin import command_line as reskin_line
+from runner.tracking import command_line as tracking_line
 
 PAGE = ROOT / "docs" / "reference" / "commands.md"
 CLICK = {
@@ -90,8 +91,8 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "## For every day"
     yield ""
-    yield "These three run the stages, each in its own environment or container. `make` alone lists the short forms."
-    for line in (extract_line(), reskin_line(), evaluate_line()):
+    yield "These run the stages, each in its own environment or container. `make` alone lists the short forms."
+    for line in (extract_line(), reskin_line(), evaluate_line(), tracking_line()):
         yield from ("", f"### {line.program}", "", line.description, "")
         yield from _table(line.options)
     yield from ("", "## The stages", "", "What the commands above call. Each runs in its own environment.")
@@ -114,4 +115,4 @@ def _table(options: list[Option]) -> Iterator[str]:
 if __name__ == "__main__":
     COMMANDS.write_text(as_json(commands()), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
-    print(f"{COMMANDS.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}: {len(CLICK)} commands and the three root commands")
+    print(f"{COMMANDS.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}: {len(CLICK)} commands and the root commands")

@@ -16,14 +16,13 @@ from evaluator.report import FILES, JSON, OVERLAY
 from handoff.box import Box
 from handoff.command import BOX, FiniteRange, Option, with_options
 from handoff.errors import InputError, UsageError
+from tracker.sam2.sizes import MODELS
+from tracker.selection import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
     from evaluator.report.result import Result
 
 GATE_FAILED = 1
-BACKENDS, DEVICES = ("auto", "embedded", "sam2"), ("auto", "cuda", "cpu")
-MODELS = ("tiny", "small", "base_plus", "large")
-"""The tracker's own names, which a test holds to: importing them from it would import OpenCV."""
 _PATH = click.Path(path_type=Path)
 
 _OPTIONS: tuple[Option, ...] = (
@@ -55,7 +54,7 @@ _OPTIONS: tuple[Option, ...] = (
     ),
     (
         ("--model",),
-        {"type": click.Choice(MODELS)},
+        {"type": click.Choice(list(MODELS))},
         "The size of SAM 2.1, where another tracker is meant, e.g. --model tiny",
     ),
     (

@@ -23,7 +23,7 @@ from handoff.masks import Mask, bounds, mask_iou
 from handoff.prompts import Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, read_frames
-from tracker.interface import TrackerBackend
+from tracker.interface import Keep, Request, TrackerBackend
 from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
 from tracker.tracker import SkateboardTracker
 
@@ -159,11 +159,9 @@ def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iter
     """
     tracker = SkateboardTracker(setup.backend)
     tracker.init_video(generated, info)
-    tracker.set_places(setup.places)
-    tracker.set_skater(setup.skater)
-    tracker.set_shots(setup.shots)
-    tracker.set_cleanup("largest" if setup.keep == "largest" else "all", setup.fill_px)
-    for _, mask in tracker.propagate():
+    keep: Keep = "largest" if setup.keep == "largest" else "all"
+    tracker.request = Request(setup.places, setup.skater, setup.shots, keep, setup.fill_px)
+    for _, mask in tracker.propagate_yield():
         yield mask
 
 

@@ -7,6 +7,7 @@
     ├── UsageError      2  a command that asks for something impossible
     │   └── BusyError    2  a run or a reskin that another process is working on
     └── MissingError    3  something needed is not there: weights, server, GPU
+        ├── MissingWeightsError 3  a model file that is not there; a FileNotFoundError too
         ├── StorageError 3  no space, no permission, a read-only folder
         └── DigestError  3  a model file with another SHA-256 than the registry's (handoff/files.py)
 
@@ -60,6 +61,10 @@ class MissingError(PreserverError):
     exit_code = 3
 
 
+class MissingWeightsError(MissingError, FileNotFoundError):
+    """A model file that is not there."""
+
+
 class StorageError(MissingError):
     """A folder that cannot be written: full disk, no permission, read-only."""
 
@@ -91,8 +96,8 @@ def storage_errors(path: Path) -> Iterator[None]:
 def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
     """Return what an error comes from, under those of the packages `wrappers`, which say less and at greater length."""
     if type(error).__module__.split(".")[0] in wrappers:
-        for inner in (error.__cause__, error.__context__, *error.args):
-            if isinstance(inner, BaseException):
+        for inner in (error.__cause__, error.__context__):
+            if inner is not None:
                 found = innermost(inner, wrappers)
                 if type(found).__module__.split(".")[0] not in wrappers:
                     return found

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handoff.box import Box, check_box
 from handoff.errors import InputError, UsageError
 from handoff.files import write_text
-from handoff.run import Run
-from handoff.video import ClipInfo
+
+if TYPE_CHECKING:  # a command's options need no video library
+    from handoff.run import Run
+    from handoff.video import ClipInfo
 
 SCHEMA = 1
 FILE = "prompts.json"

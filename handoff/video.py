@@ -55,6 +55,11 @@ class ClipInfo:
     fps: Fraction
     frames: int
 
+    @property
+    def count(self) -> int:
+        """The number of frames, by its other name."""
+        return self.frames
+
 
 def is_high_definition(height: int) -> bool:
     """Say whether untagged video of this height is BT.709 by the players' convention (else BT.601)."""

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from runner import runs
-from runner.comfysource import download
+from runner.comfy.comfysource import download
 from runner.envs import locked, working
 from runner.evaluate import evaluate
 from runner.extract import extract

@@ -95,12 +95,12 @@ def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[st
     run = ["--run", str(folder)]
     fresh = ["-i", clip, *run, *force]  # makes the run folder
     if by_hand:
-        steps = [("tracker", [*fresh, *tracker, "--prompt-only"]), ("posegen", [*run, *force, *pose])]
+        steps = [("tracker", [*fresh, *tracker, "--check"]), ("posegen", [*run, *force, *pose])]
     else:
         again = [*force, "--keep-detections"] if forced else []
         steps = [
             ("posegen", [*fresh, *pose, "--prompt-only"]),
-            ("tracker", [*run, *tracker, "--prompt-only"]),
+            ("tracker", [*run, *tracker, "--check"]),
             ("posegen", [*run, *again, *pose]),
         ]
     # what was drawn is in prompts.json by then

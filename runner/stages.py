@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runner import comfyserver, runs
-from runner.comfysource import ensure_source
+from runner import runs
+from runner.comfy import comfyserver
+from runner.comfy.comfysource import ensure_source
 from runner.docker import engine, images, server
 from runner.docker import stage as container
 from runner.envs import ensure_env

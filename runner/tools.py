@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runner import runs
-from runner.comfysource import ensure_source
+from runner.comfy.comfysource import ensure_source
 from runner.commands import help_of
 from runner.demo import demo_clip
 from runner.docker import stage as container

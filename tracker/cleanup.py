@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import cv2
 import numpy as np
 
 from handoff.errors import UsageError
 from handoff.masks import Mask
-
-Keep = Literal["largest", "all"]
+from tracker.interface import Keep
 
 
 def clean(mask: Mask, keep: Keep = "all", fill_px: int = 0) -> Mask:

@@ -1,29 +1,25 @@
-"""The options of python -m tracker, each with an example, and the types of what a user writes for them.
+"""python -m tracker: its options, each with an example, and the command.
 
-The command: python -m tracker --run DIR [--bbox x1,y1,x2,y2 --frame N].
+    python -m tracker --run DIR [--bbox x1,y1,x2,y2 --frame N]
+
+Importing this loads neither cv2 nor torch: what is mistyped, and --help, need neither.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from handoff.box import Box, parse_box
+from handoff.box import parse_box
 from handoff.command import BOX, FORCE, INPUT, RUN, Option, with_options
 from handoff.errors import UsageError
-from handoff.ingest import ingest
-from handoff.prompts import Place, Point, read_prompts, write_prompt
-from handoff.run import Run, run_stage, tool_versions
-from tracker.cleanup import Keep
-from tracker.grid import frame_at, select_box, selector_python
-from tracker.sam2.backend import DEVICES, MODELS
-from tracker.selection import BACKENDS, DEFAULT_MODEL, TrackerChoice, make_backend
-from tracker.stage import PERSON_VIDEO, POSES, Task, choose_prompt, track
+from handoff.prompts import Place, Point
+from tracker.sam2.sizes import MODELS
+from tracker.selection import BACKENDS, DEFAULT_MODEL, DEVICES, TrackerChoice, check_choice, identify
 
 
 class _PointType(click.ParamType[Point]):
@@ -99,6 +95,16 @@ _OPTIONS: tuple[Option, ...] = (
         f"The size of SAM 2.1, e.g. --model tiny  [default: {DEFAULT_MODEL}]",
     ),
     (
+        ("--checkpoint",),
+        {"type": click.Path(path_type=Path)},
+        "A file of SAM 2.1's weights in place of the models folder's, e.g. --checkpoint sam2.1_hiera_large.pt",
+    ),
+    (
+        ("--config",),
+        {},
+        "The configuration that must fit the checkpoint, e.g. --config configs/sam2.1/sam2.1_hiera_l.yaml",
+    ),
+    (
         ("--device",),
         {"type": click.Choice(DEVICES), "default": "auto", "show_default": True},
         "Where SAM 2.1 runs. auto: on the GPU where there is one, e.g. --device cpu",
@@ -125,38 +131,24 @@ _OPTIONS: tuple[Option, ...] = (
     ),
     FORCE,
     (
-        ("--prompt-only",),
+        ("--check",),
         {"is_flag": True},
-        "Check the prompt against the clip, write prompts.json and stop, e.g. --bbox 120,200,260,240 --prompt-only",
+        "Check prompt, weights and device against the clip, write prompts.json and stop, e.g. --bbox 120,200,260,240 "
+        "--check",
     ),
 )
 
 
-def tracker_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a click command all options of the tracker."""
-    return with_options(*_OPTIONS)(function)
-
-
 @click.command("tracker")
-@tracker_options
+@with_options(*_OPTIONS)
 def command(
-    run_dir: Path,
-    clip: Path | None,
-    box: Box | None,
-    frame: int | None,
-    points: tuple[Point, ...],
-    select: bool,
-    corrections: tuple[Place, ...],
-    cuts: str,
     backend: str,
     model: str | None,
     device: str,
     compiled: bool,
-    keep: Keep,
-    fill_px: int,
-    verified: bool,
-    force: bool,
-    prompt_only: bool,
+    checkpoint: Path | None,
+    config: str | None,
+    **task: Any,
 ) -> None:
     """Find the object in every frame of the run's clip: mask.mp4, mask_skateboard/, and human_mask.mp4.
 
@@ -166,31 +158,12 @@ def command(
     python -m tracker --run data/runs/demo --bbox 120,200,260,240 --frame 0
     python -m tracker --run data/runs/demo --correct 50:310,190,420,230
     """
-    if select:
-        if box is not None:
-            raise UsageError("--select draws the box that --bbox gives; use one of them.")
-        selector_python()  # said before any work
-    run = ingest(clip, run_dir, force) if clip else Run.open(run_dir)
-    if select:
-        click.echo("tracker: drag a box around the object in the window; Enter takes it, Esc or c gives up")
-        box = select_box(frame_at(run.source, frame or 0)[0])
-    prompt = choose_prompt(run, box, points, frame, corrections, "drawn" if select else "flag")
-    tracker = make_backend(TrackerChoice(backend, model, device, compiled), quiet=prompt_only)
-    tracker.check(prompt.places)
-    if prompt_only:
-        with run.lock():
-            write_prompt(run, "object", prompt)
-        return
-    task = Task(prompt, cuts, keep, fill_px, verified)
-    skater = read_prompts(run).get("skater") if tracker.tracks_skater else None
-    params = tracker.params | prompt.places_as_json() | task.params
-    if skater is not None:
-        params["skater"] = skater.places[0].as_json()
-    inputs = [run.source, *(path for path in [run.path(POSES if skater else PERSON_VIDEO)] if path.exists())]
-    tools = {"tracker": tracker.description}
-    tools |= tool_versions("numpy", "opencv-python-headless", "av", *tracker.versions)
-    with run_stage(run, "tracker", params=params, inputs=inputs, tools=tools, force=force) as stage:
-        if not stage.unchanged:
-            write_prompt(run, "object", prompt)
-            stage.add_output(run.path("prompts.json"))
-            track(run, tracker, task, stage)
+    if task["select"] and task["box"] is not None:
+        raise UsageError("--select draws the box that --bbox gives; use one of them.")
+    tracker = TrackerChoice(backend, model, device, compiled, checkpoint=checkpoint, config=config)
+    check_choice(tracker)
+    if checkpoint is not None:
+        identify(checkpoint, config)  # refused before the clip is touched
+    from tracker.stage import Task, track_object
+
+    track_object(Task(tracker=tracker, **task))

@@ -1,14 +1,13 @@
-"""One frame with a pixel grid, so that a person without a display can read a box: make frame VIDEO=clip.mp4 FRAME=n
+"""A box without guessing: one frame with a pixel grid to read it from, or a window to draw it in with the mouse.
 
-    python -m tracker.grid -i clip.mp4 --frame 40 -o frame.png
+    python -m tracker.grid -i clip.mp4 --frame 40 -o frame.png        make frame VIDEO=clip.mp4 FRAME=40
 
 Lines every 50 px, stronger ones every 100 px, each labelled on all four sides in pixels of the clip. The labels stand
 in a margin beside the picture, and small clips are enlarged, so the PNG's own pixels are not the clip's.
 
-Have the object's box drawn with the mouse (`--select`): a frame goes to the window, the box comes back.
-
-The stage's own OpenCV is the headless one, which runs on any machine and opens no window. The window is a process in an
-environment of its own (`selector/`), whose Python `extract_physics.py --select` makes and names in $SELECTOR_PYTHON.
+`select_box` is `--select`: a frame goes to the window, the box comes back. The stage's own OpenCV is the headless one,
+which runs on any machine and opens no window. The window is a process in an environment of its own (`selector/`), whose
+Python `extract_physics.py --select` makes and names in $SELECTOR_PYTHON.
 """
 
 from __future__ import annotations
@@ -33,6 +32,30 @@ _STRONG_PX = 100
 _SMALL_WIDTH = 1000  # px: narrower frames are enlarged by whole factors until they are as wide
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MARGIN, _INK, _FAINT = (24, 24, 24), (255, 255, 255), (150, 150, 150)
+
+SELECTOR = "SELECTOR_PYTHON"
+_INSTEAD = (
+    "write the frame with a grid instead and read the box from it: make frame VIDEO=clip.mp4 FRAME=n, "
+    "then give --bbox x1,y1,x2,y2 --frame n."
+)
+
+
+@click.command("frame")
+@click.option("-i", "--input", "clip", required=True, type=click.Path(path_type=Path), help="The clip.")
+@click.option("--frame", "index", type=int, default=0, show_default=True, help="Which frame, counted from 0.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The PNG.  [default: frame_NNNNN.png]")
+def command(clip: Path, index: int, output: Path | None) -> None:
+    """Write one frame with a pixel grid, to read a box from.
+
+    Example: python -m tracker.grid -i clip.mp4 --frame 40 -o frame.png
+    """
+    frame, _ = frame_at(clip, index)
+    output = output or Path(f"frame_{index:05d}.png")
+    height, width = frame.shape[:2]
+    with atomic_file(output) as partial:
+        write_png(partial, draw_grid(frame, f"frame {index}, {width}x{height} px"))
+    click.echo(f"{output}: frame {index} of {clip}, {width}x{height} px. Read the object's box, then give")
+    click.echo(f"  --bbox x1,y1,x2,y2 --frame {index}     (left, top, right, bottom)")
 
 
 def frame_at(path: Path, index: int) -> tuple[Frame, int]:
@@ -106,35 +129,6 @@ def _thickness(size: float) -> int:
     return 1 if size < 0.8 else 2
 
 
-@click.command("frame")
-@click.option("-i", "--input", "clip", required=True, type=click.Path(path_type=Path), help="The clip.")
-@click.option("--frame", "index", type=int, default=0, show_default=True, help="Which frame, counted from 0.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The PNG.  [default: frame_NNNNN.png]")
-def command(clip: Path, index: int, output: Path | None) -> None:
-    """Write one frame with a pixel grid, to read a box from.
-
-    Example: python -m tracker.grid -i clip.mp4 --frame 40 -o frame.png
-    """
-    frame, _ = frame_at(clip, index)
-    output = output or Path(f"frame_{index:05d}.png")
-    height, width = frame.shape[:2]
-    with atomic_file(output) as partial:
-        write_png(partial, draw_grid(frame, f"frame {index}, {width}x{height} px"))
-    click.echo(f"{output}: frame {index} of {clip}, {width}x{height} px. Read the object's box, then give")
-    click.echo(f"  --bbox x1,y1,x2,y2 --frame {index}     (left, top, right, bottom)")
-
-
-if __name__ == "__main__":
-    main(command)
-
-
-SELECTOR = "SELECTOR_PYTHON"
-_INSTEAD = (
-    "write the frame with a grid instead and read the box from it: make frame VIDEO=clip.mp4 FRAME=n, "
-    "then give --bbox x1,y1,x2,y2 --frame n."
-)
-
-
 def selector_python() -> str:
     """The Python of the window's environment; MissingError where nobody named one, as in a container."""
     python = os.environ.get(SELECTOR)
@@ -173,3 +167,7 @@ def _why(said: str) -> str:
     """The line of a failed window's stderr that names the reason: Python's error or Qt's, else the last one."""
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
     return next((line for line in lines if "Error: " in line or line.startswith("qt.qpa.")), lines[-1])
+
+
+if __name__ == "__main__":
+    main(command)

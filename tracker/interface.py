@@ -1,24 +1,47 @@
-"""What stands behind `SkateboardTracker`: one class a backend, all with the same methods.
+"""What is asked of a tracker, what it answers for a frame, and what stands behind `SkateboardTracker`.
 
 A backend is given one shot of a clip and the places of the object in it, and yields every frame of the shot, in order,
-exactly once. `embedded/backend.py` and `sam2/backend.py` have the two that there are.
+exactly once. `embedded/backend.py` and `sam2/backend.py` have the two that there are. Importing this loads no cv2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from handoff.masks import Mask
 from handoff.prompts import Place
-from handoff.video import ClipInfo
+
+if TYPE_CHECKING:
+    from handoff.masks import Mask
+    from handoff.video import ClipInfo
+
+Keep = Literal["largest", "all"]
+"""Which parts of a mask are kept."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that is asked about one clip.
+
+    places: of the object, each on a frame of its own, the first prompt first. skater: the skater's places; a backend
+    that follows the object only does not look at them. shots: ranges of frames that together are the whole clip, empty
+    for one shot; nothing is carried over a cut. keep, fill_px: how each mask of the object is tidied (`cleanup`).
+    """
+
+    places: tuple[Place, ...] = ()
+    skater: tuple[Place, ...] = ()
+    shots: tuple[range, ...] = ()
+    keep: Keep = "all"
+    fill_px: int = 0
 
 
 class Found(NamedTuple):
-    """One frame. human: the skater's mask, from a backend that tracks the skater and was told where.
+    """One frame: the object's mask (H, W) bool, all False where it is lost.
 
     score: logit of "the object is in this frame", at most 0 where it is absent or hidden; None where that is not known.
+    human: the skater's mask, from a backend that tracks the skater and was told where.
     """
 
     frame_index: int
@@ -51,7 +74,7 @@ class TrackerBackend(Protocol):
         ...
 
     def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
-        """Track a second time, in a new state that knows nothing but one mask: `verify.Retrack`.
+        """Track a second time, in a new state that knows nothing but one mask: `quality.Retrack`.
 
         Yield (frame_index, mask (H, W) bool) of `frames`, ascending, each once, all False where lost. start: the frame
         on which the object is `mask` (not empty): the first of `frames`, or the last, which means tracking backward.

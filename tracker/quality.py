@@ -1,6 +1,6 @@
-"""What to think of each frame's mask: tracked, absent, or suspicious, from the mask itself, without any truth.
+"""What to think of the masks, without any truth: the status of each frame, and tracking back (`--verify`).
 
-The statuses, in the order in which they are decided:
+`StatusLog` judges a frame from its mask alone. The statuses, in the order in which they are decided:
 
     absent                  no mask, or the model's object score is at or below 0 (SAM 2: "no object", a logit)
     suspicious:whole-frame  the mask covers more than half of the frame, SAM 2's known answer when lost (sam2 #242)
@@ -12,15 +12,11 @@ The statuses, in the order in which they are decided:
 A suspicious frame keeps its mask: it is for a person to look at. The thresholds and how often they are right and wrong
 on exact truth are this project's measurement, docs/how-it-works/tracker.md.
 
-Cycle consistency: does a second track, started where the first one ended, come back to where the first began?
-
-The first pass goes from the prompt to the end of the shot. The second starts afresh from the first pass's last good
-mask and goes back to the prompt frame. Where the first pass had drifted to something else, the second follows that
+`verify` is cycle consistency: does a second track, started where the first one ended, come back to where the first
+began? The first pass goes from the prompt to the end of the shot. The second starts afresh from the first pass's last
+good mask and goes back to the prompt frame. Where the first pass had drifted to something else, the second follows that
 something, and the two disagree. It needs no truth, but it is no proof: both passes may be wrong in the same way. How
 well it predicts real error is measured in docs/how-it-works/tracker.md.
-
-    log = verify(run_dir / "mask.mp4", prompt_frame, shot, partial(backend.retrack, clip, info))
-    print(log.summary())
 
 Memory does not grow with the clip, but for two numbers a frame.
 """
@@ -28,7 +24,7 @@ Memory does not grow with the clip, but for two numbers a frame.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -36,9 +32,9 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 
-from handoff.command import progress
+from handoff.command import progress, span_text
 from handoff.errors import InputError
-from handoff.masks import Mask, mask_iou, read_masks
+from handoff.masks import Mask, bounds, mask_iou, read_masks
 
 Status = Literal["tracked", "absent", "suspicious:whole-frame", "suspicious:area-jump", "suspicious:components"]
 
@@ -48,6 +44,9 @@ AREA_FRAMES = 5
 MAIN_SHARE = 0.4  # of the mask's pixels
 MOST_PARTS = 12
 SCORE_DECIMALS = 2
+
+DOUBTFUL = 0.7  # IoU of the two passes under which a frame is worth a look
+GOOD_SHARE = 0.5  # of the median area: a sliver that is about to go out of sight is no mask to start from
 
 
 class StatusLog:
@@ -126,7 +125,7 @@ class StatusLog:
         total = sum(counts.values())
         ranges = self.ranges()
         doubts = [
-            f"{status} {counts[status]} ({_in_words(ranges[status])})"
+            f"{status} {counts[status]} ({_some(ranges[status], 5)})"
             for status in sorted(counts)
             if status != "tracked"
         ]
@@ -149,24 +148,23 @@ class StatusLog:
 
 
 def _is_patchy(mask: Mask) -> bool:
-    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
-    part = np.ascontiguousarray(mask[y : y + height, x : x + width]).view(np.uint8)
+    """Whether a mask is of too many parts, or without a main one; it has pixels."""
+    box = bounds(mask)
+    x1, y1, x2, y2 = box.rounded_out() if box else (0, 0, 0, 0)
+    part = np.ascontiguousarray(mask[y1:y2, x1:x2]).view(np.uint8)
     count, _, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     return count - 1 > MOST_PARTS or bool(areas.max() < MAIN_SHARE * areas.sum())
 
 
-def _in_words(ranges: list[tuple[int, int]], most: int = 5) -> str:
-    words = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:most]]
-    return ", ".join(words) + (f" and {len(ranges) - most} more" if len(ranges) > most else "")
-
-
-DOUBTFUL = 0.7  # IoU of the two passes under which a frame is worth a look
-GOOD_SHARE = 0.5  # of the median area: a sliver that is about to go out of sight is no mask to start from
+def _some(ranges: Sequence[tuple[int, int]], most: int) -> str:
+    """Ranges of frames as "3, 7-9"; more than `most` are counted."""
+    words = ", ".join(span_text(first, last) for first, last in ranges[:most])
+    return words + (f" and {len(ranges) - most} more" if len(ranges) > most else "")
 
 
 class Retrack(Protocol):
-    """A way to track a second time: `Backend.retrack` on one clip."""
+    """A way to track a second time: `TrackerBackend.retrack` on one clip."""
 
     def __call__(self, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
         """Yield (frame_index, mask (H, W) bool) of `frames`, ascending; on `start`, one of its ends, it is `mask`."""
@@ -190,7 +188,7 @@ class CycleLog:
         lowest = min(self.ious, key=lambda index: self.ious[index])
         mean = float(np.mean(list(self.ious.values())))
         doubtful = self.doubtful()
-        look = f"look at frames {_some(doubtful)}" if doubtful else "no sign of drift"
+        look = f"look at frames {_some([(each, each) for each in doubtful], 6)}" if doubtful else "no sign of drift"
         return (
             f"verify: tracked back over {len(self.ious)} frames, IoU of the two passes mean {mean:.2f}, "
             f"lowest {self.ious[lowest]:.2f} (frame {lowest}), under {DOUBTFUL:g} in {len(doubtful)}: {look}"
@@ -280,8 +278,3 @@ def _masks(path: Path, start: int, stop: int) -> Iterator[Mask]:
         if count > stop:
             return
     raise InputError(f"{path} has {count} masks and frame {stop} is needed; extract the clip again.")
-
-
-def _some(frames: list[int], most: int = 6) -> str:
-    words = ", ".join(str(index) for index in frames[:most])
-    return words + (f" and {len(frames) - most} more" if len(frames) > most else "")

@@ -1,10 +1,7 @@
-"""Checking and choosing where the object is: flags, else prompts.json.
+"""One run of the stage: the clip, the object's place on it, the tracker, the masks, and what is said and noted of them.
 
-Where the skater is, for a tracker that follows him too: his box, and the surest keypoints of the pose model.
-
-The skater's mask from the pose stage's own segmentation.
-
-The stage's work once it is known that there is some: masks written, what came of it said and noted.
+`track_object` is all of it, top to bottom. Below it are its parts: where the object is (flags, else prompts.json), the
+shots, where the skater is for a tracker that follows the skater too, and the skater's mask.
 """
 
 from __future__ import annotations
@@ -20,50 +17,157 @@ import click
 from handoff.box import Box
 from handoff.command import progress, span_text, spans_of
 from handoff.errors import InputError, UsageError
+from handoff.ingest import ingest
 from handoff.masks import Mask, MaskSequenceWriter, check_mask_sequence, read_masks
 from handoff.poses import Person, read_poses
-from handoff.prompts import Place, Point, Prompt, check_places, read_prompts
-from handoff.run import Run, Stage
+from handoff.prompts import Place, Point, Prompt, check_places, read_prompts, write_prompt
+from handoff.run import Run, Stage, run_stage, tool_versions
 from handoff.video import ClipInfo, read_frames
-from tracker.cleanup import Keep, clean
+from tracker.cleanup import clean
 from tracker.cuts import parse_cuts, shots_of
-from tracker.interface import TrackerBackend
+from tracker.grid import frame_at, select_box, selector_python
+from tracker.interface import Keep, Request, TrackerBackend
 from tracker.quality import verify
+from tracker.selection import TrackerChoice, make_backend
 from tracker.tracker import HUMAN_FOLDER, HUMAN_VIDEO, SkateboardTracker
 
-
-def choose_prompt(
-    run: Run,
-    box: Box | None,
-    points: Sequence[Point],
-    frame: int | None,
-    corrections: Sequence[Place],
-    origin: str = "flag",
-) -> Prompt:
-    """The prompt from the flags, else from prompts.json; raises before anything is written when it cannot be used.
-
-    A box or points from the flags replace all that prompts.json says; corrections alone replace its corrections.
-    """
-    if box is None and not points:
-        stored = read_prompts(run).get("object")
-        if stored is None or (frame is not None and frame != stored.frame):
-            raise UsageError(
-                f"where is the object{'' if frame is None else f' on frame {frame}'}? Give its box in pixels: "
-                "--bbox x1,y1,x2,y2, and --frame N for the frame it is on."
-            )
-        kept = tuple(corrections) or stored.corrections
-        prompt = replace(stored, corrections=kept)
-    else:
-        prompt = Prompt(box, 0 if frame is None else frame, origin, tuple(points), tuple(corrections))
-    check_places(prompt.places, run.info)
-    return prompt
-
-
 POSES = "pose.json"
+PERSON_VIDEO = "person_mask.mp4"
 _BODY = 17  # the first keypoints of COCO-WholeBody: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles
 _SURE = 0.5
 _MOST = 5  # points that go to the model
 _APART = 0.1  # of the box's longer side: closer points say nothing new
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the command was asked for: its options, see `cli`. clip: to make the run of, None for one that is there."""
+
+    run_dir: Path
+    tracker: TrackerChoice
+    clip: Path | None = None
+    box: Box | None = None
+    frame: int | None = None
+    points: tuple[Point, ...] = ()
+    select: bool = False
+    corrections: tuple[Place, ...] = ()
+    cuts: str = "auto"
+    keep: Keep = "all"
+    fill_px: int = 0
+    verified: bool = False
+    force: bool = False
+    check: bool = False
+
+
+def track_object(task: Task) -> None:
+    """Find the object in every frame of the clip, or with `check` only see whether that can be begun.
+
+    Writes prompts.json, the masks of object and skater, each as MP4 and as a folder of PNGs, and run.json.
+    What cannot be used (InputError, UsageError) or is not there (MissingError) is refused before anything is written.
+    """
+    if task.select:
+        selector_python()  # refused before any work
+    run = ingest(task.clip, task.run_dir, task.force) if task.clip else Run.open(task.run_dir)
+    prompt = choose_prompt(run, draw_box(run, task) if task.select else task)
+    backend = make_backend(task.tracker, quiet=task.check)
+    backend.check(prompt.places)
+    if task.check:
+        with run.lock():
+            write_prompt(run, "object", prompt)
+        return
+
+    params = backend.params | prompt.places_as_json() | {"cuts": task.cuts, "keep": task.keep}
+    params |= {"fill_holes": task.fill_px, "verify": task.verified}
+    seen = read_prompts(run).get("skater") if backend.tracks_skater else None
+    if seen is not None:
+        params["skater"] = seen.places[0].as_json()
+    inputs = [run.source, *(path for path in [run.path(POSES if seen else PERSON_VIDEO)] if path.exists())]
+    tools = {"tracker": backend.description}
+    tools |= tool_versions("numpy", "opencv-python-headless", "av", *backend.versions)
+    with run_stage(run, "tracker", params=params, inputs=inputs, tools=tools, force=task.force) as stage:
+        if stage.unchanged:
+            return
+        write_prompt(run, "object", prompt)
+        stage.add_output(run.path("prompts.json"))
+        click.echo(f"tracker: {backend.description}; {in_words(prompt, run.info)}")
+        shots = find_shots(run, task.cuts, prompt.places)
+        skater = skater_places(run, shots) if backend.tracks_skater else ()
+        request = Request(prompt.places, skater, tuple(shots), task.keep, task.fill_px)
+
+        tracker = SkateboardTracker(backend)
+        tracker.init_video(run.source)
+        tracker.request = request
+        for path in tracker.save_masks(run.dir):
+            stage.add_output(path)
+
+        stage.note("cuts", [shot.start for shot in shots[1:]])
+        stage.note("skater", [place.as_json() for place in skater])
+        say_what_was_found(tracker, stage)
+        add_human_mask(run, tracker, stage)
+        if task.verified:
+            stage.note("verify", verify_shots(run, backend, request))
+
+
+def draw_box(run: Run, task: Task) -> Task:
+    """The task with the box that is drawn by mouse on its frame."""
+    click.echo("tracker: drag a box around the object in the window; Enter takes it, Esc or c gives up")
+    return replace(task, box=select_box(frame_at(run.source, task.frame or 0)[0]))
+
+
+def choose_prompt(run: Run, task: Task) -> Prompt:
+    """The prompt from the flags, else from prompts.json; raises before anything is written when it cannot be used.
+
+    A box or points from the flags replace all that prompts.json says; corrections alone replace its corrections.
+    """
+    if task.box is None and not task.points:
+        stored = read_prompts(run).get("object")
+        if stored is None or (task.frame is not None and task.frame != stored.frame):
+            raise UsageError(
+                f"where is the object{'' if task.frame is None else f' on frame {task.frame}'}? Give its box in "
+                "pixels: --bbox x1,y1,x2,y2, and --frame N for the frame it is on."
+            )
+        prompt = replace(stored, corrections=task.corrections or stored.corrections)
+    else:
+        prompt = Prompt(task.box, task.frame or 0, "drawn" if task.select else "flag", task.points, task.corrections)
+    check_places(prompt.places, run.info)
+    return prompt
+
+
+def in_words(prompt: Prompt, info: ClipInfo) -> str:
+    """Say where the object is, for the log line."""
+    where = f"box {prompt.box}" if prompt.box else f"{len(prompt.points)} point(s)"
+    more = f", {len(prompt.corrections)} correction(s)" if prompt.corrections else ""
+    return f"{where} on frame {prompt.frame} of {info.frames}{more}"
+
+
+def say_what_was_found(tracker: SkateboardTracker, stage: Stage) -> None:
+    """Say and note in how many frames the object was found, where it was lost, and what to think of each mask."""
+    count, lost = tracker.video_info.frames, [span_text(*span) for span in spans_of(tracker.lost_frames)]
+    found = count - len(tracker.lost_frames)
+    stage.note("frames_tracked", found)
+    stage.note("frames_lost", lost)
+    stage.note("status", tracker.status.to_json())
+    click.echo(f"tracker: object found in {found} of {count} frames" + (f"; lost in {', '.join(lost)}" if lost else ""))
+    click.echo(f"tracker: {tracker.status.summary()}")
+    if not found:
+        click.echo("tracker: the object was not found in any frame; give a box that fits it more closely.")
+
+
+def find_shots(run: Run, cuts: str, places: Sequence[Place]) -> list[range]:
+    """The shots of the clip; says where the cuts are and which shots will be black for want of a place."""
+    info = run.info
+    frames = progress(read_frames(run.source), total=info.frames, desc="cuts")
+    shots = shots_of(parse_cuts(cuts, frames, info.frames), info.frames)
+    if len(shots) > 1:
+        click.echo(f"tracker: {len(shots)} shots, beginning at frames {', '.join(str(shot.start) for shot in shots)}")
+    for shot in shots:
+        if not any(place.frame in shot for place in places):
+            click.echo(
+                f"tracker: warning: no box in the shot of frames {shot.start} to {shot.stop - 1}, so the object is "
+                f"black there; give one with --correct FRAME:x1,y1,x2,y2, or --cuts none if that is no cut",
+                err=True,
+            )
+    return shots
 
 
 def skater_places(run: Run, shots: Sequence[range]) -> tuple[Place, ...]:
@@ -120,7 +224,21 @@ def sure_points(person: Person, box: Box | None) -> tuple[Point, ...]:
     return tuple(chosen[:_MOST])
 
 
-PERSON_VIDEO = "person_mask.mp4"
+def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> None:
+    """List the skater's mask that the tracker wrote, else make one of the pose stage's, else leave none."""
+    video, pngs = run.path(HUMAN_VIDEO), run.path(HUMAN_FOLDER)
+    if tracker.makes_human_mask:
+        stage.note("human_mask", f"tracked by {tracker.backend.name}")
+    elif write_human_mask(run.dir, run.path("mask.mp4"), run.info):
+        stage.note("human_mask", f"{PERSON_VIDEO} minus the object")
+    else:
+        stage.note("human_mask", f"none: there is no {PERSON_VIDEO}")
+        video.unlink(missing_ok=True)  # one of an earlier run would not fit this object mask
+        shutil.rmtree(pngs, ignore_errors=True)
+        click.echo(f"tracker: no {PERSON_VIDEO} in the run, so no skater mask is written; run the pose stage for one.")
+        return
+    stage.add_output(video)
+    stage.add_output(pngs)
 
 
 def write_human_mask(run_dir: Path, object_video: Path, info: ClipInfo) -> tuple[Path, Path] | None:
@@ -142,109 +260,18 @@ def write_human_mask(run_dir: Path, object_video: Path, info: ClipInfo) -> tuple
     return video, pngs
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is asked for, beside the tracker. cuts: "auto", "none" or frames; fill_px: largest hole that is filled."""
-
-    prompt: Prompt
-    cuts: str = "auto"
-    keep: Keep = "all"
-    fill_px: int = 0
-    verified: bool = False
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """For run.json, beside the prompt."""
-        return {"cuts": self.cuts, "keep": self.keep, "fill_holes": self.fill_px, "verify": self.verified}
-
-
-def track(run: Run, backend: TrackerBackend, task: Task, stage: Stage) -> None:
-    """Track, write the masks, say what came of it."""
-    info, places = run.info, task.prompt.places
-    first, more = places[0], len(places) - 1
-    where = f"box {first.box}" if first.box else f"{len(first.points)} point(s)"
-    corrected = f", {more} correction(s)" if more else ""
-    click.echo(f"tracker: {backend.description}; {where} on frame {first.frame} of {info.frames}{corrected}")
-    shots = find_shots(run, task)
-    skater = skater_places(run, shots) if backend.tracks_skater else ()
-    tracker = SkateboardTracker(backend)
-    tracker.init_video(run.source)
-    tracker.set_places(places)
-    tracker.set_skater(skater)
-    tracker.set_shots(shots)
-    tracker.set_cleanup(task.keep, task.fill_px)
-    video, pngs = tracker.propagate_and_save(run.dir)
-    stage.add_output(video)
-    stage.add_output(pngs)
-    stage.note("cuts", [shot.start for shot in shots[1:]])
-    stage.note("skater", [place.as_json() for place in skater])
-    lost = tracker.lost_frames
-    stage.note("frames_tracked", info.frames - len(lost))
-    stage.note("frames_lost", ranges(lost))
-    stage.note("status", tracker.status.to_json())
-    click.echo(
-        f"tracker: object found in {info.frames - len(lost)} of {info.frames} frames"
-        + (f"; lost in {', '.join(ranges(lost))}" if lost else "")
-    )
-    click.echo(f"tracker: {tracker.status.summary()}")
-    if len(lost) == info.frames:
-        click.echo("tracker: the object was not found in any frame; give a box that fits it more closely.")
-    add_human_mask(run, tracker, stage)
-    if task.verified:
-        stage.note("verify", verify_shots(run, backend, task, shots))
-
-
-def find_shots(run: Run, task: Task) -> list[range]:
-    """The shots of the clip; says where the cuts are and which shots will be black for want of a place."""
-    info = run.info
-    frames = progress(read_frames(run.source), total=info.frames, desc="cuts")
-    shots = shots_of(parse_cuts(task.cuts, frames, info.frames), info.frames)
-    if len(shots) > 1:
-        click.echo(f"tracker: {len(shots)} shots, beginning at frames {', '.join(str(shot.start) for shot in shots)}")
-    for shot in shots:
-        if not any(place.frame in shot for place in task.prompt.places):
-            click.echo(
-                f"tracker: warning: no box in the shot of frames {shot.start} to {shot.stop - 1}, so the object is "
-                f"black there; give one with --correct FRAME:x1,y1,x2,y2, or --cuts none if that is no cut",
-                err=True,
-            )
-    return shots
-
-
-def verify_shots(run: Run, backend: TrackerBackend, task: Task, shots: Sequence[range]) -> list[dict[str, Any]]:
+def verify_shots(run: Run, backend: TrackerBackend, request: Request) -> list[dict[str, Any]]:
     """Track each shot that has a place a second time, toward that place; what came of it, a record a shot."""
 
     def retrack(start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
         for index, again in backend.retrack(run.source, run.info, start, mask, frames):
-            yield index, clean(again, task.keep, task.fill_px)  # as the first track's masks were
+            yield index, clean(again, request.keep, request.fill_px)  # as the first track's masks were
 
     records = []
-    for shot in shots:
-        here = [place.frame for place in task.prompt.places if place.frame in shot]
+    for shot in request.shots:
+        here = [place.frame for place in request.places if place.frame in shot]
         if here:
             log = verify(run.path("mask.mp4"), here[0], shot, retrack)
             click.echo(f"tracker: {log.summary()}")
             records.append({"shot": [shot.start, shot.stop - 1], **log.to_json()})
     return records
-
-
-def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> None:
-    """List the skater's mask that the tracker wrote, else make one of the pose stage's, else leave none."""
-    video, pngs = run.path(HUMAN_VIDEO), run.path(HUMAN_FOLDER)
-    if tracker.makes_human_mask:
-        stage.note("human_mask", f"tracked by {tracker.backend.name}")
-    elif write_human_mask(run.dir, run.path("mask.mp4"), run.info):
-        stage.note("human_mask", f"{PERSON_VIDEO} minus the object")
-    else:
-        stage.note("human_mask", f"none: there is no {PERSON_VIDEO}")
-        video.unlink(missing_ok=True)  # one of an earlier run would not fit this object mask
-        shutil.rmtree(pngs, ignore_errors=True)
-        click.echo(f"tracker: no {PERSON_VIDEO} in the run, so no skater mask is written; run the pose stage for one.")
-        return
-    stage.add_output(video)
-    stage.add_output(pngs)
-
-
-def ranges(frames: list[int]) -> list[str]:
-    """Rising frame numbers as text: [3, 4, 5, 9] becomes ["3-5", "9"]."""
-    return [span_text(*span) for span in spans_of(frames)]

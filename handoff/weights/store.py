@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from handoff.errors import MissingError
+from handoff.errors import MissingWeightsError
 from handoff.files import verify_file
 from handoff.weights.registry import ROOT, Registry, Weight, load_registry
 
@@ -49,8 +49,8 @@ def verify(weight: Weight, path: Path) -> str:
 def find_weight(name: str, registry: Registry | None = None) -> Path:
     """Return the verified file of a weight, by its name in weights.toml. Nothing is downloaded and nothing is moved.
 
-    Raises MissingError when it is not there, DigestError (a MissingError, with both digests) when it is another file,
-    UsageError for a name that weights.toml does not have.
+    Raises MissingWeightsError when it is not there, DigestError (a MissingError, with both digests) when it is another
+    file, UsageError for a name that weights.toml does not have.
     """
     return find_with_digest(name, registry)[0]
 
@@ -60,7 +60,7 @@ def find_with_digest(name: str, registry: Registry | None = None) -> tuple[Path,
     weight = (registry or load_registry()).weight(name)
     path = present(weight)
     if path is None:
-        raise MissingError(
+        raise MissingWeightsError(
             f"{weight.file} is not in {models_dir()}; run make weights PROFILE={weight.profiles[0]}, "
             f"or put the file from {weight.url} there by hand."
         )

@@ -36,8 +36,8 @@ _FILES = {
         "comfyui/nodes.lock",
         "comfyui/packages.toml",
         "comfyui/fetch_nodes.py",
-        "runner/comfyargs.py",
-        "runner/comfysource.py",
+        "runner/comfy/comfyargs.py",
+        "runner/comfy/comfysource.py",
     )
 }
 _SUFFIXES = {".py", ".json", ".toml", ".lock"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from handoff.masks import read_masks
-from tests.clips import write_clip
-from tests.containers.world import BOX, World
+from tests.containers.helpers import BOX, World
+from tests.helpers import write_clip
 from tests.posegen.helpers import install_rtmw, scene, write_models
 
 pytestmark = pytest.mark.container
@@ -67,9 +67,7 @@ def test_the_detector_and_rtmw_are_used_from_a_models_folder_that_is_read_only(s
 
 def test_sam_2_is_used_with_a_checkpoint_from_the_models_folder(again: World, place: Path) -> None:
     pytest.importorskip("sam2", reason="the tests' environment has no sam2 to make a small checkpoint with")
-    from tests.sam2.command import BOXED, TINY, environment
-    from tests.sam2.conftest import IMAGE_SIZE
-    from tests.sam2.standin import moving_scene, write_checkpoint
+    from tests.tracker.sam2.helpers import BOXED, IMAGE_SIZE, TINY, environment, moving_scene, write_checkpoint
 
     checkpoint = again.data / "random.pt"
     digest = write_checkpoint(checkpoint, IMAGE_SIZE)

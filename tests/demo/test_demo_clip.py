@@ -25,8 +25,9 @@ from demo.source import FRAME_COUNT, HEIGHT, WIDTH, Footage, load_footage
 from handoff.errors import InputError
 from handoff.masks import bounds, check_mask_sequence, read_masks
 from handoff.video import probe, read_frames
+from runner.process import ROOT
 
-CACHE = Path(__file__).resolve().parent.parent.parent / "data" / "cache"
+CACHE = ROOT / "data" / "cache"
 NO_SHADE = np.zeros((HEIGHT, WIDTH), np.float32)
 
 

@@ -15,8 +15,7 @@ from handoff.masks import read_masks
 from handoff.run import Run
 from handoff.video import read_frames
 from tests.evaluator.helpers import BLUE, FRAMES, write_output
-from tests.tracker.command import invoke, text
-from tests.tracker.scenes import Scene, bouncing_board, make_scene, repaint
+from tests.tracker.helpers import Scene, bouncing_board, invoke, make_scene, repaint, text
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evaluator import THRESHOLD
-from evaluator.cli import BACKENDS, DEVICES, MODELS, command
+from evaluator.cli import command
 from handoff.masks import MaskSequenceWriter
 from runner.process import ROOT
-from tests.clips import moving_square, square_position, write_clip
-from tests.conftest import DemoRun, Product
-from tracker import selection
-from tracker.sam2 import backend as sam2
+from tests.helpers import DemoRun, Product, moving_square, square_position, write_clip
 
 
 def test_help_shows_every_option_with_an_example() -> None:
@@ -60,11 +56,6 @@ main(command, sys.argv[1:])
     assert said["none.mp4"] == (2, said["none.mp4"][1]) and "there is no mask none.mp4" in said["none.mp4"][1]
     assert said["mask.mp4"][0] == 2 and "give either -generated VIDEO" in said["mask.mp4"][1]
     assert said["2"][0] == 2 and "--threshold" in said["2"][1]
-
-
-def test_the_trackers_names_are_the_trackers() -> None:
-    assert (selection.BACKENDS, sam2.DEVICES, tuple(sam2.MODELS)) == (BACKENDS, DEVICES, MODELS)
-    assert THRESHOLD == 0.9
 
 
 def write_masks(folder: Path, frames: int, width: int = 160, height: int = 120, *, empty: bool = False) -> Path:

@@ -25,8 +25,7 @@ from handoff.prompts import Place
 from handoff.run import Run
 from handoff.video import VideoWriter, probe, read_frames
 from tests.evaluator.helpers import BLUE, CRF, FRAMES, read_report, write_output
-from tests.tracker.command import invoke, text
-from tests.tracker.scenes import Scene, bouncing_board, iou, make_scene, repaint
+from tests.tracker.helpers import Scene, bouncing_board, invoke, iou, make_scene, repaint, text
 from tracker.selection import TrackerChoice
 
 

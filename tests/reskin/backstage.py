@@ -12,8 +12,8 @@ from typing import Any
 
 import requests
 
-from runner.comfyserver import serve
-from runner.comfysource import ensure_source
+from runner.comfy.comfyserver import serve
+from runner.comfy.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir

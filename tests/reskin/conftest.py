@@ -17,12 +17,12 @@ from handoff.masks import FrameFolderWriter, Mask
 from handoff.run import Run
 from handoff.video import VideoWriter
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
-from runner.comfyserver import serve
-from runner.comfysource import ensure_source
+from runner.comfy.comfyserver import serve
+from runner.comfy.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir
-from tests.clips import moving_square, square_position, write_clip
+from tests.helpers import moving_square, square_position, write_clip
 from tests.reskin.proxy import Proxy, proxy_to
 
 WIDTH, HEIGHT, SIDE = 160, 120, 32

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.comfysource import ensure_source, source_origin
+from runner.comfy.comfysource import ensure_source, source_origin
 from runner.process import RunnerError
 
 VERSION = '__version__ = "9.9.9"\n'
@@ -67,7 +67,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
             assert "--no-binary" in extra_args
             return archive
 
-        monkeypatch.setattr("runner.comfysource.download", download)
+        monkeypatch.setattr("runner.comfy.comfysource.download", download)
         return asked
 
     return put

@@ -334,6 +334,21 @@ def test_a_missing_endless_or_torn_result_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("length", [12, 17, 30, 42, 60, 61, 62, 65])
+def test_a_result_that_breaks_off_in_its_headers_is_no_empty_file(
+    length: int, tmp_path: Path, serve: Serve, pauses: list[float]
+) -> None:
+    whole = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 16\r\n\r\nthe whole result"
+    answers = [Say(raw=whole[:length]), Say(raw=whole)]
+    server = serve(lambda asked: answers.pop(0))
+    server.fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)
+    assert (tmp_path / "a.png").read_bytes() == b"the whole result" and answers == []
+    answers = [Say(raw=whole[:length])] * TRIES
+    with pytest.raises((ServerUnreachable, BadResult), match=r"no ComfyUI server answers|broke off 3 times"):
+        server.fetch(ServerFile("a.png", "", "output"), tmp_path / "b.png", 100)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_a_result_that_was_torn_once_is_fetched_anew(tmp_path: Path, serve: Serve, pauses: list[float]) -> None:
     answers = [Say(200, b"torn", length=20), Say(503), Say(200, b"all of it")]
     serve(lambda asked: answers.pop(0)).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)

@@ -14,6 +14,7 @@ import pytest
 
 from runner.docker import images
 from runner.process import ROOT
+from tests.helpers import HANG_S
 
 SOCKET = "unix:///var/run/docker.sock"
 NO_DAEMON = f"Cannot connect to the Docker daemon at {SOCKET}. Is the docker daemon running?"
@@ -85,7 +86,7 @@ class Machine:
             env={"PATH": str(self.bin), "DATA_DIR": str(self.folder / "data"), "HOME": str(self.folder), **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANG_S,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr

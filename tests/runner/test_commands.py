@@ -141,20 +141,20 @@ def test_extract_passes_the_trackers_options_on_and_draws_a_box_only_once(
     assert extracting.extract(["-i", "x.mp4", "--select", "--frame", "7", *rest]) == 0
     assert os.environ["SELECTOR_PYTHON"] == "selector"
     assert stages == [
-        ["tracker", "-i", "x.mp4", *run, "--select", "--frame", "7", *rest, "--prompt-only"],
+        ["tracker", "-i", "x.mp4", *run, "--select", "--frame", "7", *rest, "--check"],
         ["posegen", *run],
         ["tracker", *run, "--frame", "7", *rest],
     ]
     stages.clear()
     assert extracting.extract(["-i", "x.mp4", "--point", "5,6"]) == 0
-    assert stages[0] == ["tracker", "-i", "x.mp4", *run, "--point", "5,6", "--prompt-only"]
+    assert stages[0] == ["tracker", "-i", "x.mp4", *run, "--point", "5,6", "--check"]
 
 
 def test_without_a_box_the_object_is_looked_for_before_anything_long(run: list[str], stages: list[list[str]]) -> None:
     assert extracting.extract(["-i", "x.mp4"]) == 0
     assert stages == [
         ["posegen", "-i", "x.mp4", *run, "--prompt-only"],
-        ["tracker", *run, "--prompt-only"],
+        ["tracker", *run, "--check"],
         ["posegen", *run],
         ["tracker", *run],
     ]
@@ -177,7 +177,7 @@ def test_every_option_reaches_its_own_stage(run: list[str], stages: list[list[st
     tracker = {part for stage in stages if stage[0] == "tracker" for part in stage[1:]}
     assert {*ours, "--pose-backend", "rtmw", "--pose-model", "rtmw-m", "--draw", "openpose", "--device", "cpu"} <= pose
     assert not {"sam2", "tiny", "--backend", "--model"} & pose
-    assert tracker == {*run, "--backend", "sam2", "--model", "tiny", "--device", "cpu", "--prompt-only"}
+    assert tracker == {*run, "--backend", "sam2", "--model", "tiny", "--device", "cpu", "--check"}
 
 
 def test_a_box_and_an_object_to_look_for_are_not_taken_together(run: list[str], stages: list[list[str]]) -> None:

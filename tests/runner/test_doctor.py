@@ -220,7 +220,7 @@ def test_what_the_doctor_takes_for_the_stages_defaults_is_what_they_take() -> No
     from posegen.models import DEFAULT_DETECTOR, DEFAULT_MODEL, DETECTORS
     from posegen.models import MODELS as POSES
     from reskin.workflow import LOCKED, load_workflow, weights_of
-    from tracker.sam2.backend import MODELS as TRACKERS
+    from tracker.sam2.sizes import MODELS as TRACKERS
     from tracker.selection import DEFAULT_MODEL as TRACKER
 
     wanted = {what: set(names) for what, names, *_ in modelfiles.STAGES}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.comfyserver import has_gpu
+from runner.comfy.comfyserver import has_gpu
 from runner.doctor import cards
 from runner.doctor.cards import VRAM_GB, read
 from runner.process import ROOT, stage_environment

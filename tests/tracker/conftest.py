@@ -8,7 +8,7 @@ import pytest
 
 from handoff.ingest import ingest
 from handoff.run import Run
-from tests.tracker.scenes import Scene, bouncing_board, make_scene
+from tests.tracker.helpers import Scene, bouncing_board, make_scene
 
 
 @pytest.fixture(scope="session")

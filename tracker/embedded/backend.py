@@ -1,6 +1,7 @@
-"""A stack of masks on disk, for the pass that runs backward: frames come last first and leave first first.
+"""The embedded tracker as a backend.
 
-The embedded tracker as a backend.
+The pass that runs backward from a prompt reads frames last first (`read_backward`) and hands its masks out first first,
+from a stack on disk (`MaskSpool`).
 """
 
 from __future__ import annotations
@@ -15,15 +16,86 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import UsageError, storage_errors
 from handoff.masks import Mask
 from handoff.prompts import Place
 from handoff.video import ClipInfo, read_frames
-from tracker.embedded.outline import box_of
 from tracker.embedded.tracker import EmbeddedTracker
 from tracker.interface import Found
+
+_CHUNK_BYTES = 24 << 20  # decoded frames held while reading backward
+
+
+class EmbeddedBackend:
+    """OpenCV and numpy only: no weights, no GPU. For the demo, the tests and CI; not a rival of SAM 2.1."""
+
+    name = "embedded"
+    description = f"embedded tracker (classical cues, OpenCV {cv2.__version__}, no weights)"
+    versions: tuple[str, ...] = ()
+    tracks_skater = False
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {"backend": self.name}
+
+    def check(self, places: Sequence[Place]) -> None:
+        """See `TrackerBackend.check`: it starts from boxes."""
+        for place in places:
+            if place.points or place.box is None:
+                raise UsageError(
+                    f"the embedded tracker cannot use points (given on frame {place.frame}), only boxes; "
+                    "give --bbox, or use --backend sam2."
+                )
+
+    def track(
+        self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
+    ) -> Iterator[Found]:
+        """See `TrackerBackend.track`: back from the earliest place into a spool first, then on to the end.
+
+        On a later place it starts anew from that box: a correction replaces what was learnt.
+        """
+        self.check(places)
+        boxes = {place.frame: place.box for place in places if place.box}
+        first = min(boxes)
+        with MaskSpool((info.height, info.width)) as spool:
+            if first > shot.start:
+                tracker = EmbeddedTracker()
+                before = read_backward(path, first, info, shot.start)
+                for index, frame in progress(before, total=first + 1 - shot.start, desc="back from the prompt"):
+                    spool.push(tracker.start(frame, boxes[first]) if index == first else tracker.step(frame))
+            for index in range(shot.start, first):
+                yield Found(index, spool.pop())
+        for index, frame in enumerate(read_frames(path, first, shot.stop), start=first):
+            if index in boxes:
+                tracker = EmbeddedTracker()
+                yield Found(index, tracker.start(frame, boxes[index]))
+            else:
+                yield Found(index, tracker.step(frame))
+
+    def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
+        """See `TrackerBackend.retrack`."""
+        tracker = EmbeddedTracker()
+        if start == frames.start:
+            for index, frame in enumerate(read_frames(path, start, frames.stop), start=start):
+                yield index, tracker.resume(frame, mask) if index == start else tracker.step(frame)
+            return
+        with MaskSpool((info.height, info.width)) as spool:
+            for index, frame in read_backward(path, start, info, frames.start):
+                spool.push(tracker.resume(frame, mask) if index == start else tracker.step(frame))
+            for index in frames:
+                yield index, spool.pop()
+
+
+def read_backward(path: Path, last: int, info: ClipInfo, first: int = 0) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield (index, frame) from `last` down to `first`, decoding forward in chunks of bounded size."""
+    chunk = max(4, _CHUNK_BYTES // (info.width * info.height * 3))
+    stop = last + 1
+    while stop > first:
+        start = max(first, stop - chunk)
+        frames = list(read_frames(path, start, stop))
+        for offset in range(len(frames) - 1, -1, -1):
+            yield start + offset, frames[offset]
+        stop = start
 
 
 class MaskSpool:
@@ -59,87 +131,3 @@ class MaskSpool:
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
-
-
-_CHUNK_BYTES = 24 << 20  # decoded frames held while reading backward
-
-
-class EmbeddedBackend:
-    """OpenCV and numpy only: no weights, no GPU. For the demo, the tests and CI; not a rival of SAM 2.1."""
-
-    name = "embedded"
-    description = f"embedded tracker (classical cues, OpenCV {cv2.__version__}, no weights)"
-    versions: tuple[str, ...] = ()
-    tracks_skater = False
-
-    def __init__(self) -> None:
-        self.params: dict[str, Any] = {"backend": self.name}
-
-    def check(self, places: Sequence[Place]) -> None:
-        """See `Backend.check`: it starts from boxes."""
-        for place in places:
-            if place.points or place.box is None:
-                raise UsageError(
-                    f"the embedded tracker cannot use points (given on frame {place.frame}), only boxes; "
-                    "give --bbox, or use --backend sam2."
-                )
-
-    def track(
-        self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
-    ) -> Iterator[Found]:
-        """See `Backend.track`: back from the earliest place into a spool first, then on to the end.
-
-        On a later place it starts anew from that box: a correction replaces what was learnt.
-        """
-        self.check(places)
-        boxes = {place.frame: whole_pixels(place.box, info) for place in places if place.box}
-        first = min(boxes)
-        with MaskSpool((info.height, info.width)) as spool:
-            if first > shot.start:
-                tracker = EmbeddedTracker()
-                before = read_backward(path, first, info, shot.start)
-                for index, frame in progress(before, total=first + 1 - shot.start, desc="back from the prompt"):
-                    spool.push(tracker.start(frame, boxes[first]) if index == first else tracker.step(frame))
-            for index in range(shot.start, first):
-                yield Found(index, spool.pop())
-        for index, frame in enumerate(read_frames(path, first, shot.stop), start=first):
-            if index in boxes:
-                tracker = EmbeddedTracker()
-                yield Found(index, tracker.start(frame, boxes[index]))
-            else:
-                yield Found(index, tracker.step(frame))
-
-    def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
-        """See `Backend.retrack`."""
-        tracker = EmbeddedTracker()
-        if start == frames.start:
-            for index, frame in enumerate(read_frames(path, start, frames.stop), start=start):
-                yield index, tracker.start(frame, box_of(mask), mask) if index == start else tracker.step(frame)
-            return
-        with MaskSpool((info.height, info.width)) as spool:
-            for index, frame in read_backward(path, start, info, frames.start):
-                spool.push(tracker.start(frame, box_of(mask), mask) if index == start else tracker.step(frame))
-            for index in frames:
-                yield index, spool.pop()
-
-
-def whole_pixels(box: Box, info: ClipInfo) -> tuple[int, int, int, int]:
-    """The smallest box of whole pixels around `box`, inside the frame: x1, y1, x2, y2 (exclusive)."""
-    return (
-        max(0, int(np.floor(box.x1))),
-        max(0, int(np.floor(box.y1))),
-        min(info.width, int(np.ceil(box.x2))),
-        min(info.height, int(np.ceil(box.y2))),
-    )
-
-
-def read_backward(path: Path, last: int, info: ClipInfo, first: int = 0) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (index, frame) from `last` down to `first`, decoding forward in chunks of bounded size."""
-    chunk = max(4, _CHUNK_BYTES // (info.width * info.height * 3))
-    stop = last + 1
-    while stop > first:
-        start = max(first, stop - chunk)
-        frames = list(read_frames(path, start, stop))
-        for offset in range(len(frames) - 1, -1, -1):
-            yield start + offset, frames[offset]
-        stop = start

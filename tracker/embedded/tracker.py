@@ -16,7 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.masks import Mask
+from handoff.box import Box
+from handoff.errors import UsageError
+from handoff.masks import Mask, bounds
 from handoff.threads import opencv_on_one_thread
 from handoff.video import Frame
 from tracker.embedded.cues import Background, ColourModel, shade_and_hue
@@ -24,7 +26,6 @@ from tracker.embedded.motion import Motion, best_shift
 from tracker.embedded.outline import (
     Field,
     Window,
-    box_of,
     cut_out,
     fill_holes,
     grow,
@@ -60,10 +61,17 @@ class EmbeddedTracker:
         self.lost = False
 
     @opencv_on_one_thread()  # DIS cuts its work by thread, and so its result, to the last bit
-    def start(self, frame: Frame, box: tuple[int, int, int, int], given: Mask | None = None) -> Mask:
-        """Mask (H, W) of the object in `box` (x1, y1, x2, y2 px, inside the frame), or the `given` one (not empty)."""
-        look = shade_and_hue(frame)
-        mask = cut_out(frame, box) if given is None else given.copy()
+    def start(self, frame: Frame, box: Box) -> Mask:
+        """Mask (H, W) of the object in `box`, which lies inside the frame (H, W, 3) RGB."""
+        return self.resume(frame, cut_out(frame, box))
+
+    @opencv_on_one_thread()
+    def resume(self, frame: Frame, mask: Mask) -> Mask:
+        """Begin with the object's mask (H, W) on this frame; a copy of it. UsageError when it is empty."""
+        box = bounds(mask)
+        if box is None:
+            raise UsageError("an empty mask does not say where the object is; begin on a frame where it has one.")
+        look, mask = shade_and_hue(frame), mask.copy()
         self._frame, self._look, self._mask = frame, look, mask
         self._area = max(16, int(np.count_nonzero(mask)))
         self._recent_area = float(self._area)
@@ -71,7 +79,7 @@ class EmbeddedTracker:
         self._background = Background(look, grow(mask, 4))
         self._motion = Motion(look[..., 0])
         self._rival = np.full(mask.shape, -50.0, np.float32)
-        self._speed, self._missing, self._last_box = np.zeros(2), 0, box_of(mask)
+        self._speed, self._missing, self._last_box = np.zeros(2), 0, box
         return mask.copy()
 
     @opencv_on_one_thread()  # DIS cuts its work by thread, and so its result, to the last bit
@@ -83,18 +91,19 @@ class EmbeddedTracker:
         if camera is not None:
             self._background.move(camera)
         mask = self._search() if self.lost else self._follow(flow)
-        self.lost = not mask.any() or self._is_hidden(mask)
-        if self.lost:
-            mask = np.zeros_like(mask)
+        box = bounds(mask)
+        if box is None or self._is_hidden(mask, box):
+            self.lost, mask = True, np.zeros_like(mask)
             self._miss(mask)
         else:
-            self._learn(mask, flow)
+            self.lost = False
+            self._learn(mask, box, flow)
         return mask.copy()
 
     def _follow(self, flow: NDArray[np.float32]) -> Mask:
         reach = int(16 + 1.5 * np.abs(self._speed).max())
-        expected = np.array(box_of(self._mask)) + np.tile(self._speed, 2)
-        window = window_around(tuple(expected), reach + 12, self._mask.shape)
+        expected = Box(*(np.array(self._last_box.as_list()) + np.tile(self._speed, 2)))
+        window = window_around(expected, reach + 12, self._mask.shape)
         colour, difference = self._cues(window)
         colour = np.where(difference < -2.0, np.minimum(colour, 1.0), colour)  # it was there all along
         odds = np.asarray(colour + difference - _DOUBT, np.float32)
@@ -119,12 +128,12 @@ class EmbeddedTracker:
                 return wider
         return mask
 
-    def _is_hidden(self, mask: Mask) -> bool:
+    def _is_hidden(self, mask: Mask, box: Box) -> bool:
         """Whether what was found is of foreign colours and part of something larger that hides the background.
 
         A side that turns into view has foreign colours too, but the background shows around it.
         """
-        window = window_around(box_of(mask), 10, mask.shape)
+        window = window_around(box, 10, mask.shape)
         inside, (colour, difference) = mask[window], self._cues(window)
         around = ring(inside, 2, 8)
         strange = float(np.mean(difference[around] > 0.5)) if around.any() else 0.0
@@ -160,10 +169,9 @@ class EmbeddedTracker:
         self._missing, self._mask = self._missing + 1, mask
         self._rival[:] = -50.0
 
-    def _learn(self, mask: Mask, flow: NDArray[np.float32]) -> None:
-        box = box_of(mask)
+    def _learn(self, mask: Mask, box: Box, flow: NDArray[np.float32]) -> None:
         if self._missing == 0:
-            moved = np.subtract(box, self._last_box).reshape(2, 2).mean(0)
+            moved = np.subtract(box.as_list(), self._last_box.as_list()).reshape(2, 2).mean(0)
             self._speed = 0.5 * self._speed + 0.5 * moved
         else:
             self._speed = np.zeros(2)

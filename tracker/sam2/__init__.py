@@ -1,5 +1,6 @@
 """SAM 2.1 through upstream's own predictor, in constant memory.
 
-Read in this order: `predictor` (which weights, verified), `session` (prompts in, logits out), then what keeps it small:
-`lazy_frames` (pictures in), `memory` (what the model can still look at), `spool` (the part before the prompt).
+Read in this order: `sizes` (which weights and configurations there are), `backend` (what the tracker calls),
+`predictor` (weights verified and loaded), `session` (prompts in, logits out), then what keeps it small: `frames`
+(pictures in) and `memory` (what the model can still look at, and the part before the prompt on disk).
 """

@@ -18,23 +18,10 @@ from handoff.errors import MissingError, UsageError
 from handoff.masks import Mask
 from handoff.prompts import Place
 from handoff.video import ClipInfo
-from handoff.weights import find_weight, load_registry
 from tracker.interface import Found
 
 if TYPE_CHECKING:
     from tracker.sam2.predictor import Predictor
-
-MODELS = {
-    "tiny": "sam2-1-hiera-tiny",
-    "small": "sam2-1-hiera-small",
-    "base_plus": "sam2-1-hiera-base-plus",
-    "large": "sam2-1-hiera-large",
-}
-"""The sizes, and the names of their weights in weights.toml."""
-
-DEVICES = ("auto", "cuda", "cpu")
-OVERRIDES = "TRACKER_SAM2_OVERRIDES"
-"""Environment variable: Hydra overrides of SAM 2.1's configuration, with spaces between; recorded in run.json."""
 
 _OBJECT, _SKATER = 1, 2
 _SHOWN_DIGITS = 12
@@ -48,18 +35,22 @@ class Sam2Backend:
     tracks_skater = True
 
     def __init__(
-        self, model: str = "large", device: str = "auto", compiled: bool = False, overrides: Sequence[str] = ()
+        self,
+        model: str,
+        checkpoint: Path,
+        sha256: str,
+        device: str = "auto",
+        compiled: bool = False,
+        overrides: Sequence[str] = (),
     ) -> None:
-        """Find and verify the weights, and the device. Nothing is loaded yet.
+        """Find the device. Nothing is loaded yet; the checkpoint is verified once more when it is.
 
-        Raises UsageError for a model that does not exist; MissingError for weights, packages, a GPU or, with `compiled`
-        on the CPU, a C++ compiler that are missing.
+        model: a size, see `sizes`. checkpoint: the file of its weights. sha256: of that file, in hex. overrides: Hydra
+        overrides of the configuration. Raises MissingError for packages, a GPU or, with `compiled` on the CPU, a C++
+        compiler that are missing.
         """
-        if model not in MODELS:
-            raise UsageError(f"there is no SAM 2.1 model '{model}'; there are: {', '.join(MODELS)}.")
-        self._checkpoint = find_weight(MODELS[model])
-        self._sha256 = load_registry().weight(MODELS[model]).sha256
-        self._model, self._compiled, self._overrides = model, compiled, tuple(overrides)
+        self._model, self._checkpoint, self._sha256 = model, checkpoint, sha256
+        self._compiled, self._overrides = compiled, tuple(overrides)
         self._device = choose_device(device)
         if compiled:
             from tracker.sam2.predictor import check_compiler
@@ -82,7 +73,7 @@ class Sam2Backend:
         )
 
     def check(self, places: Sequence[Place]) -> None:
-        """See `Backend.check`: points alone must say where the object is, not only where it is not."""
+        """See `TrackerBackend.check`: points alone must say where the object is, not only where it is not."""
         for place in places:
             if place.box is None and not any(point.label for point in place.points):
                 raise UsageError(
@@ -92,7 +83,7 @@ class Sam2Backend:
     def track(
         self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
     ) -> Iterator[Found]:
-        """See `Backend.track`. A pixel that object and skater both claim is given to the higher logit."""
+        """See `TrackerBackend.track`. A pixel that object and skater both claim is given to the higher logit."""
         from tracker.sam2.frames import ClipFrames
         from tracker.sam2.session import Sam2Session, exclusive_masks
 
@@ -114,7 +105,7 @@ class Sam2Backend:
                 yield Found(shot.start + index, masks.get(_OBJECT, empty), scores.get(_OBJECT), human)
 
     def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
-        """See `Backend.retrack`: the mask itself is the prompt, which upstream takes as it is; the object alone."""
+        """See `TrackerBackend.retrack`: the mask itself is the prompt, which upstream takes as it is, and no skater."""
         from tracker.sam2.frames import ClipFrames
         from tracker.sam2.session import Sam2Session
 

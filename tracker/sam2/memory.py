@@ -3,10 +3,10 @@
 From sam2 1.1.0, `SAM2Base._prepare_memory_conditioned_features`: a frame reads, besides all conditioning frames (those
 with a prompt), the memory features of the num_maskmem - 1 = 6 frames before it and the object pointers of the
 max_obj_ptrs_in_encoder - 1 = 15 frames before it, where "before" is after in a backward pass. Upstream keeps the
-outputs of every frame for ever. `tests/sam2/test_exact.py` shows that these reaches are exact: nothing changes with
-them, and one frame less changes the logits.
+outputs of every frame for ever. `tests/tracker/sam2/test_session.py` shows that these reaches are exact: nothing
+changes with them, and one frame less changes the logits.
 
-Low-resolution logits on disk, for frames that are tracked before it is their turn to be handed out.
+`LogitSpool` keeps what is tracked before it is its turn to be handed out: low-resolution logits on disk.
 """
 
 from __future__ import annotations

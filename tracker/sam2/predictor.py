@@ -1,10 +1,7 @@
 """Loading SAM 2.1: upstream's own builder, and weights that were verified first.
 
-What torch.compile needs of the machine, and what is said where it fails (`--compile`).
-
-What is said where the memory of the GPU, or of the machine, does not hold SAM 2.1.
-
-bfloat16 and TF32 on CUDA, only while the model runs; plain float32 on the CPU.
+Then what the model needs around it: a compiler (`--compile`), memory, and number formats: bfloat16 and TF32 on CUDA,
+only while the model runs; plain float32 on the CPU.
 """
 
 from __future__ import annotations
@@ -20,15 +17,9 @@ import sam2.sam2_video_predictor as upstream
 import torch
 from sam2.build_sam import build_sam2_video_predictor
 
-from handoff.errors import InputError, MissingError, UsageError
-
-CONFIGS = {
-    "tiny": "configs/sam2.1/sam2.1_hiera_t.yaml",
-    "small": "configs/sam2.1/sam2.1_hiera_s.yaml",
-    "base_plus": "configs/sam2.1/sam2.1_hiera_b+.yaml",
-    "large": "configs/sam2.1/sam2.1_hiera_l.yaml",
-}
-"""The four sizes and the configuration files that the sam2 package carries for them."""
+from handoff.errors import InputError, MissingError, MissingWeightsError, UsageError
+from handoff.files import DigestError
+from tracker.sam2.sizes import CONFIGS
 
 State = dict[str, Any]
 """Upstream's inference state: what `SAM2VideoPredictor.init_state` returns."""
@@ -69,9 +60,9 @@ def load_predictor(
     `compiled`: upstream's vos_optimized (torch.compile of everything): faster after minutes of compiling, and users
     run out of GPU memory with it (sam2 issues 501, 592). `overrides`: further Hydra overrides, for tests.
 
-    Raises UsageError for a name that is no size; MissingError for a checkpoint that is not there or has another digest
-    (both are named), and for a CUDA device that this machine does not have; InputError for a verified file that is no
-    checkpoint of this model.
+    Raises UsageError for a name that is no size, MissingWeightsError for a checkpoint that is not there, DigestError if
+    it has another digest, MissingError for a CUDA device that this machine does not have; InputError for a verified
+    file that is no checkpoint of this model.
     """
     if model not in CONFIGS:
         raise UsageError(f"there is no SAM 2.1 model '{model}'; there are: {', '.join(CONFIGS)}.")
@@ -100,28 +91,29 @@ def load_predictor(
     return predictor
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, at most 200 characters."""
-    return (str(error).strip().splitlines() or ["no message"])[0][:200]
-
-
 def open_verified(checkpoint: Path, sha256: str) -> BinaryIO:
-    """Open a file whose SHA-256 is `sha256`, at its beginning; MissingError where it is not there or differs."""
+    """Open a file whose SHA-256 is `sha256`, at its beginning.
+
+    It is read through this one handle, so that what was hashed is what is loaded. Raises MissingWeightsError where it
+    cannot be opened, DigestError where it is another file.
+    """
     try:
         file = checkpoint.open("rb")
     except OSError as error:
-        raise MissingError(
+        raise MissingWeightsError(
             f"the SAM 2.1 weights {checkpoint} cannot be read: {error.strerror}; get them first."
         ) from error
     seen = hashlib.file_digest(file, "sha256").hexdigest()
     if seen != sha256.lower():
         file.close()
-        raise MissingError(
-            f"{checkpoint} is not the file it should be and was not loaded: its SHA-256 is {seen}, "
-            f"it should be {sha256.lower()}; remove it and get it again."
-        )
+        raise DigestError(str(checkpoint), seen, sha256.lower(), "it was not loaded; remove it and get it again")
     file.seek(0)
     return file
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, at most 200 characters."""
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]
 
 
 def check_compiler(device: str) -> None:
@@ -156,14 +148,6 @@ def compile_errors() -> Iterator[None]:
         raise MissingError(f"SAM 2.1 cannot be compiled here ({first_line(error)}); leave out --compile.") from error
 
 
-def _is_exhaustion(error: Exception) -> bool:
-    """Say whether it is; the allocator of the CPU raises a plain RuntimeError with these words."""
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("not enough memory" in said or "can't allocate memory" in said)
-    )
-
-
 @contextlib.contextmanager
 def memory_errors(model: str, device: str) -> Iterator[None]:
     """Turn memory that runs out within the block into a MissingError that says what to lower."""
@@ -177,6 +161,14 @@ def memory_errors(model: str, device: str) -> Iterator[None]:
             f"SAM 2.1 {model} found no memory on {device} ({first_line(error)}); {elsewhere}, or a smaller --model "
             f"(tiny, small, base_plus), or a clip of fewer pixels."
         ) from error
+
+
+def _is_exhaustion(error: Exception) -> bool:
+    """Say whether memory ran out; the allocator of the CPU raises a plain RuntimeError with these words."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("not enough memory" in said or "can't allocate memory" in said)
+    )
 
 
 @contextlib.contextmanager
