@@ -13,7 +13,7 @@ from handoff.ingest import ingest
 from handoff.run import Run
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from runner.comfy.comfyserver import serve
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 from tests.reskin.helpers import (
     FPS,
     HEIGHT,

@@ -27,10 +27,8 @@ from reskin.regions import fit_into
 from reskin.windows import FOLDER, KeptWindows
 from reskin.workflow import Graph
 from runner.process import ROOT
-from tests.clips import square_position
-from tests.manifests import records
+from tests.helpers import records, square_position, until
 from tests.reskin.servers import history, queue
-from tests.waiting import until
 
 WIDTH, HEIGHT, SIDE = 160, 120, 32
 FPS = Fraction(30000, 1001)

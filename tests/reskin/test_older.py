@@ -13,6 +13,7 @@ from handoff.run import Run
 from reskin.comfy.errors import JobFailed, JobInterrupted, JobTimeout
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Progress
+from tests.helpers import until
 from tests.reskin.helpers import (
     OUTPUT,
     PATIENCE_S,
@@ -26,7 +27,6 @@ from tests.reskin.helpers import (
 )
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.servers import history
-from tests.waiting import until
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]

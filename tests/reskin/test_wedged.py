@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from handoff.run import Run
+from tests.helpers import until
 from tests.reskin.helpers import new_jobs, nothing_written, reskin, reskin_fails, slow_graph, whole
 from tests.reskin.proxy import Proxy, proxy_to
 from tests.reskin.servers import backstage, history, post, queue
-from tests.waiting import until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
