@@ -16,7 +16,7 @@ from typing import Any, Literal, overload
 
 import click
 
-from handoff.errors import InputError, UsageError
+from handoff.errors import InputError, MissingFileError, UsageError
 from handoff.weights import load_registry, models_dir
 from handoff.weights.registry import Weight
 from handoff.weights.store import place_of
@@ -65,7 +65,8 @@ def workflow_names() -> list[str]:
 def load_workflow(name: str) -> Workflow:
     """Read the template `name`, or the user's own when it is a path to a .json file.
 
-    Raises UsageError for an unknown name, InputError for a file that is not there or is no graph.
+    Raises UsageError for an unknown name, MissingFileError for a file that is not there, InputError for what
+    is no graph.
     """
     path = FOLDER / f"{name}.json"
     if name not in workflow_names():
@@ -75,7 +76,7 @@ def load_workflow(name: str) -> Workflow:
                 f"there is no workflow '{name}'; known: {', '.join(workflow_names())}, or give a .json file."
             )
         if not path.is_file():
-            raise InputError(f"there is no workflow file {path}; check the path.")
+            raise MissingFileError(f"there is no workflow file {path}; check the path.")
         name = path.name
     data = path.read_bytes()
     return Workflow(name, parse_graph(data, path.name), hashlib.sha256(data).hexdigest())

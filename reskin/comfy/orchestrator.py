@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from handoff.errors import InputError, PreserverError, UsageError
+from handoff.errors import MissingFileError, PreserverError, UsageError
 from handoff.files import sha256_file
 from reskin.comfy.client import ComfyServer, ServerFile
 from reskin.comfy.errors import (
@@ -127,8 +127,8 @@ class ComfyOrchestrator:
         found. output_dir: where the results go, by default beside the clip: SOURCE-v2v.mp4 as the video came, or the
         folder SOURCE-v2v of frame_00000.png and so on; further ones are SOURCE-v2v-2 and so on.
 
-        Raises UsageError for what is given and has no place in the template, InputError for a file that is not there,
-        and what `check`, `upload`, `run` and `fetch` raise.
+        Raises UsageError for what is given and has no place in the template, MissingFileError (a FileNotFoundError too)
+        for a file that is not there, and what `check`, `upload`, `run` and `fetch` raise.
         """
         source = Path(source_video_path)
         reference = None if ref_image_path is None else Path(ref_image_path)
@@ -268,11 +268,11 @@ def upload_asset(server_addr: str, path: str | Path, name: str | None = None) ->
     """Send a file to the input folder of the server at HOST:PORT; return the name by which a graph finds it.
 
     name: what to call it there (an older file of that name is written over), by default one made of its bytes. Raises
-    InputError for a file that is not there, ServerUnreachable, UploadTooLarge or BadResult.
+    MissingFileError (a FileNotFoundError too), ServerUnreachable, UploadTooLarge or BadResult.
     """
     file = Path(path)
     if not file.is_file():
-        raise InputError(f"there is no file {file}; check the path.")
+        raise MissingFileError(f"there is no file {file}; check the path.")
     server = ComfyServer(server_addr)
     try:
         return server.upload(file, name or asset_name(file))

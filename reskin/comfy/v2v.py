@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handoff.errors import InputError, UsageError
+from handoff.errors import InputError, MissingFileError, UsageError
 from reskin.workflow import (
     LORA,
     NEGATIVE,
@@ -71,7 +71,8 @@ def prepare(template: str | Path | Graph, given: V2VInputs, prefix: str) -> V2VJ
     """Fill a copy of the template; prefix: of the results' names on the server.
 
     template: a graph, a path to a .json file, or the name of a template of ours. Raises InputError for what is no graph
-    in API format or a file that is not there, UsageError for what is given and has no place, or more than one.
+    in API format, MissingFileError for a file that is not there, UsageError for what is given and has no
+    place, or more than one.
     """
     if isinstance(template, dict):
         name, graph = "given", copy.deepcopy(check_graph(template, "given"))
@@ -80,7 +81,7 @@ def prepare(template: str | Path | Graph, given: V2VInputs, prefix: str) -> V2VJ
         name, graph = workflow.name, workflow.graph
     for path, what in ((given.source, "clip"), (given.reference, "picture")):
         if path is not None and not path.is_file():
-            raise InputError(f"there is no {what} {path}; check the path.")
+            raise MissingFileError(f"there is no {what} {path}; check the path.")
     files = {_loader(graph, name, PICTURES["source"], _VIDEO, "a video"): given.source}
     if given.reference is not None:
         files[_loader(graph, name, PICTURES[REFERENCE], _IMAGE, "a picture")] = given.reference
