@@ -21,16 +21,19 @@ from tests.posegen.helpers import install_networks, scene
 from tests.reskin.servers import comfy_python, comfy_source
 from tests.tracker.helpers import write_registry
 
-FRAMES, WIDTH, HEIGHT = 9, 160, 120
+FRAMES, WIDTH, HEIGHT = 9, 160, 128
 BOXES = ("--box", "20,65,60,105", "--skater", "20,20,60,60")
 CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A ComfyUI server without a model, which is all that the draft needs."""
+    """A ComfyUI server with tiny models of random weights under the names of Wan 2.1 VACE's."""
     folder = tmp_path_factory.mktemp("comfyui")
-    with serve(comfy_python(), comfy_source(), folder / "work", folder / "comfyui.log") as address:
+    models, log = folder / "models", folder / "comfyui.log"
+    script = ROOT / "tests" / "reskin" / "tinymodels.py"
+    subprocess.run([comfy_python(), script, comfy_source(), models], check=True, timeout=300)
+    with serve(comfy_python(), comfy_source(), folder / "work", log, models=models) as address:
         yield address
 
 
@@ -56,8 +59,8 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """A skater (red) on a board (green), who ride to the right."""
-    riding = (scene([("person", 40 + 3 * index, 40), ("skateboard", 40 + 3 * index, 85)]) for index in range(FRAMES))
-    return write_clip(tmp_path / "clip.mp4", riding)
+    places = [[("person", 40 + 3 * index, 40), ("skateboard", 40 + 3 * index, 85)] for index in range(FRAMES)]
+    return write_clip(tmp_path / "clip.mp4", (scene(each, WIDTH, HEIGHT) for each in places))
 
 
 def example(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -67,12 +70,13 @@ def example(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.parametrize("template", ["draft", "wan_vace"])
 def test_a_clip_and_two_boxes_become_skeletons_masks_a_new_clip_and_a_verdict(
-    clip: Path, checkpoint: Path, server: str, tmp_path: Path
+    clip: Path, checkpoint: Path, server: str, tmp_path: Path, template: str
 ) -> None:
     out = tmp_path / "out"
     sam2 = ("--checkpoint", checkpoint, "--config", CONFIG, "--device", "cpu")
-    done = example(clip, *BOXES, *sam2, "--template", "draft", "--server", server, "--out", out)
+    done = example(clip, *BOXES, *sam2, "--template", template, "--server", server, "--out", out)
     assert done.returncode in (0, 1), done.stderr
     info = probe(clip)
     assert info == ClipInfo(WIDTH, HEIGHT, info.fps, FRAMES)
@@ -82,12 +86,16 @@ def test_a_clip_and_two_boxes_become_skeletons_masks_a_new_clip_and_a_verdict(
         assert sorted(each.name for each in (out / name).iterdir()) == [f"frame_{i:05d}.png" for i in range(FRAMES)]
     assert len(list((out / "pose_json").iterdir())) == FRAMES
     old, new = (np.array(list(read_frames(path))).astype(int) for path in (clip, out / "output.mp4"))
-    painted = np.array([read_png(path) for path in sorted((out / "clip-v2v").iterdir())])
+    painted = np.array([read_png(path) for path in sorted((out / "clip-v2v").iterdir())]).astype(int)
     thing, person = (np.array(list(read_masks(out / name))) for name in ("mask.mp4", "human_mask.mp4"))
     assert thing.any((1, 2)).all() and person.any((1, 2)).all() and not (thing & person).any()
+    assert any(skeleton.any() for skeleton in map(read_png, sorted((out / "pose_skater").iterdir())))
     inside = thing | person
-    assert np.abs(new - painted)[inside].mean() < 3 and np.abs(new - old)[~inside].mean() < 3
-    assert np.abs(old - painted)[thing].mean() > 20, "the object is painted"
+    to_old, to_painted = np.abs(new - old), np.abs(new - painted)  # 4:2:0 mixes the colours at an edge, so not exact
+    assert to_painted[inside].mean() < to_old[inside].mean() / 3
+    assert to_old[~inside].mean() < to_painted[~inside].mean() / 3
+    red, _, blue = np.median(painted[thing], axis=0)
+    assert blue - red > 60 or template != "draft", "the object has the new colour"
     *frames, verdict = done.stdout.splitlines()
     ious = [float(re.fullmatch(r"Frame \d{4}: IoU = ([01]\.\d{4})", line)[1]) for line in frames[-FRAMES:]]
     failed = sum(iou <= 0.90 for iou in ious)
