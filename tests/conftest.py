@@ -3,65 +3,27 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from runner.process import ROOT, RunnerError
-from runner.tools import STAGES, set_up
+from runner.tools import set_up
+from tests.helpers import DemoRun, Product, environments_of
 
 SHARED = ROOT.parent / "shared"
 
 # whoever has images has make's RUNNER=auto mean containers; only tests/containers asks for them, by name
 os.environ["RUNNER"] = "local"
 
+# a shell lets what it starts in the background ignore Ctrl-C, the product keeps that, and tests send it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
-@dataclass(frozen=True)
-class Product:
-    """The root commands with a data folder of their own; settings: more of their environment."""
-
-    data: Path
-    settings: Mapping[str, str] = field(default_factory=dict)
-    root: Path = ROOT
-
-    def __call__(
-        self, script: str, *arguments: object, prefix: tuple[str, ...] = (), timeout_s: float = 600
-    ) -> subprocess.CompletedProcess[str]:
-        """Run `script` (extract_physics.py, ... or a module) to its end and return what it printed."""
-        return subprocess.run(
-            [*prefix, *self.command(script, *arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self.environment,
-            cwd=self.root,
-            timeout=timeout_s,
-        )
-
-    def command(self, script: str, *arguments: object) -> list[str]:
-        target = [str(self.root / script)] if script.endswith(".py") else ["-m", script]
-        return [sys.executable, *target, *(str(each) for each in arguments)]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"DATA_DIR": str(self.data)} | dict(self.settings)
-
-    def run(self, name: str) -> Path:
-        return self.data / "runs" / name
-
-
-NEEDS = {"stage": ("posegen", "tracker", "reskin", "evaluator"), "server": ("comfyui",)}
-"""Mark: the environments that a test with it needs, unless the mark names its own: @pytest.mark.stage("posegen")."""
-
-
-def environments_of(item: pytest.Item) -> set[str]:
-    """Return the environments that a test needs, by its marks and by the fixture that is a whole demo."""
-    found = {name for mark, all_of in NEEDS.items() for each in item.iter_markers(mark) for name in each.args or all_of}
-    return found | ({*STAGES} if "demo_run" in getattr(item, "fixturenames", ()) else set())
+# an example that takes long says how busy the machine is, not that the code is wrong
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -97,22 +59,6 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("there is no folder with shared clips beside the checkout")
     return SHARED
-
-
-@dataclass(frozen=True)
-class DemoRun:
-    """One `make demo` from beginning to end."""
-
-    product: Product
-    result: subprocess.CompletedProcess[str]
-
-    @property
-    def folder(self) -> Path:
-        return self.product.run("demo")
-
-    @property
-    def reskin(self) -> Path:
-        return next((self.folder / "reskins").glob("*/output.mp4")).parent
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import socket
 import subprocess
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from runner.comfy.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir
+from tests.helpers import until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 NODE = """
@@ -82,16 +82,16 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
 
 
 def _object_info(server: subprocess.Popen[bytes], port: int, log: Path) -> dict[str, object]:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with opener.open(f"http://127.0.0.1:{port}/object_info", timeout=20) as answer:
-                found: dict[str, object] = json.load(answer)
-                return found
-        except urllib.error.URLError:
-            time.sleep(0.3)
-    raise AssertionError(log.read_text(errors="replace")[-3000:])
+    opener, found = urllib.request.build_opener(urllib.request.ProxyHandler({})), dict[str, object]()
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), opener.open(f"http://127.0.0.1:{port}/object_info", timeout=60) as answer:
+            found.update(json.load(answer))
+        return bool(found)
+
+    until("the server answers", lambda: answers() or server.poll() is not None)
+    assert found, log.read_text(errors="replace")[-3000:]
+    return found
 
 
 def test_the_packages_of_the_image_are_loaded(classes: set[str]) -> None:

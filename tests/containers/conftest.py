@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from runner.docker import engine
-from tests.clips import moving_square, write_clip
-from tests.containers.world import BOX, DRAFT, PROJECT, STAGES, TAG, Done, World, as_json, copy_checkout, lines
+from tests.containers.helpers import BOX, DRAFT, PROJECT, STAGES, TAG, Done, World, as_json, containers, copy_checkout
+from tests.helpers import moving_square, write_clip
 
 FRAMES = 24
 
@@ -46,8 +46,7 @@ def world(an_engine: None, place: Path) -> Iterator[World]:
     assert done.returncode == 0, done.stderr
     yield made
     made("runner.docker", "down")
-    left = lines("ps", "--all", "--quiet", "--filter", f"name={PROJECT}")
-    assert not left, "a test left a container behind"
+    assert not containers(PROJECT), "a test left a container behind"
 
 
 @pytest.fixture
@@ -96,7 +95,10 @@ def docker_demo(world: World, demo_clip: Path, place: Path) -> tuple[World, list
 
 @pytest.fixture(scope="session")
 def inside(world: World) -> dict[str, dict[str, object]]:
-    """What a program finds in the container of each service, by name; see inside.py."""
+    """What a program finds in the container of each service, by name; see inside.py.
+
+    Typed as a user types it: what confines a container is Compose's reading of compose.yaml.
+    """
     script = Path(__file__).with_name("inside.py").read_text()
     return {
         stage: as_json(

@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testcontainers.compose import DockerCompose
 
-from tests.containers.world import STAGES, World, as_json
+from tests.containers.helpers import COMPOSE_READS, STAGES, World
 
 pytestmark = pytest.mark.container
 WITH_A_GPU = {"posegen", "tracker", "evaluator", "comfyui"}
 
 
 def services(world: World, *files: str, **variables: str) -> dict[str, dict[str, Any]]:
-    named = [part for name in files for part in ("-f", world.root / name)]
-    done = world.compose(*named, "--profile", "*", "config", "--format", "json", **variables)
-    return dict(as_json(done)["services"])
+    """What Compose makes of these files, or of those that .env names where none is named."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in COMPOSE_READS:
+            patch.delenv(name, raising=False)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        return dict(DockerCompose(world.root, list(files) or None, profiles=["*"]).get_config()["services"])
 
 
 def asks_for_a_gpu(service: dict[str, Any]) -> bool:

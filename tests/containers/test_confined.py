@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.containers.world import STAGES
+from tests.containers.helpers import STAGES
 
 pytestmark = pytest.mark.container
 Inside = dict[str, dict[str, Any]]

@@ -12,7 +12,7 @@ import pytest
 from handoff.masks import read_masks
 from handoff.run import Run
 from handoff.video import VideoWriter
-from tests.containers.world import Done, World
+from tests.containers.helpers import Done, World
 
 pytestmark = pytest.mark.container
 ORIGINAL = ("-original", "runs/clip/mask.mp4")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.docker import engine
-from tests.containers.world import BOX, World
-from tests.manifests import outputs
+from tests.containers.helpers import BOX, World
+from tests.helpers import outputs
 
 pytestmark = pytest.mark.container
 CALLER, OTHER = 12345, 54321

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ import pytest
 from runner.docker import images
 from runner.locks import SHARED, pins, shared_lock
 from runner.process import ROOT
-from tests.containers.world import STAGES, TAG, World, docker
+from tests.containers.helpers import STAGES, TAG, World, engine, image, image_of
 
 pytestmark = pytest.mark.container
 Inside = dict[str, dict[str, Any]]
@@ -39,22 +38,27 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def inspected(image: str) -> dict[str, Any]:
-    [found] = json.loads(docker("image", "inspect", image).stdout)
-    return dict(found)
+def inspected(name: str) -> dict[str, Any]:
+    return dict(engine().images.get(name).attrs)
 
 
 @pytest.fixture(scope="module")
 def base() -> str:
     """Python's own image, which a builder may keep for itself: then the engine's own images need not hold it."""
-    if docker("image", "inspect", BASE).returncode != 0:
-        done = docker("pull", "--quiet", BASE, timeout_s=600)
-        assert done.returncode == 0, done.stderr
+    if not engine().images.list(BASE):
+        engine().images.pull(BASE)
     return BASE
 
 
-def layers(image: str) -> list[str]:
-    return list(inspected(image)["RootFS"]["Layers"])
+def layers(name: str) -> list[str]:
+    return list(inspected(name)["RootFS"]["Layers"])
+
+
+def built(folder: Path, recipe: str, to: Path) -> None:
+    """Build with BuildKit, and write the files to a folder; testcontainers builds images, and without BuildKit."""
+    command = ["docker", "build", "--quiet", "--file", "-", "--output", f"type=local,dest={to}", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, input=recipe)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -80,11 +84,11 @@ def test_our_code_is_the_stages_own_and_that_of_this_checkout(inside: Inside, st
     assert all((ROOT / name).is_file() for name in code)
     compiled = {re.sub(r"__pycache__/(\w+)\.cpython-311\.pyc", r"\1.py", name) for name in names}
     assert compiled == set(code), "a compiled file without its source, or the other way round"
-    assert inspected(f"skate-physics-{stage}:{TAG}")["Config"]["Labels"][images.LABEL] == images.code(stage)
+    assert inspected(image(stage))["Config"]["Labels"][images.LABEL] == images.code(stage)
 
 
 def test_big_layers_are_there_once(base: str) -> None:
-    have = {stage: layers(f"skate-physics-{stage}:{TAG}") for stage in STAGES}
+    have = {stage: layers(image(stage)) for stage in STAGES}
     first = len(layers(base))
     cuda, torch, own = first + 1, first + 2, first + 3  # how many layers there are up to these
     assert all(each[:first] == layers(base) for each in have.values())
@@ -105,11 +109,8 @@ def test_the_shared_locks_are_what_the_stages_pin_now(which: str) -> None:
 
 def test_little_is_sent_to_the_engine(world: World, place: Path) -> None:
     """Unpacked into an image of nothing else, the context is what .dockerignore lets through."""
-    recipe = place / "context.Dockerfile"
-    recipe.write_text("FROM scratch\nCOPY . /\n")
     out = place / "context"
-    done = docker("build", "--quiet", "--file", recipe, "--output", f"type=local,dest={out}", world.root)
-    assert done.returncode == 0, done.stderr
+    built(world.root, "FROM scratch\nCOPY . /\n", out)
     sent = [path for path in out.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in sent)
     print(f"the build context: {len(sent)} files, {size / 1e6:.2f} MB")
@@ -126,10 +127,8 @@ def test_a_linters_cache_is_no_part_of_what_an_image_is_made_from(world: World) 
     cache.write_text("{}")
     try:
         assert subprocess.run(digest, cwd=world.root, capture_output=True, text=True, check=True).stdout == before
-        recipe = "FROM scratch\nCOPY handoff /\n"
         out = cache.parent.parent / "sent"
-        done = docker("build", "--file", "-", "--output", f"type=local,dest={out}", world.root, text=recipe)
-        assert done.returncode == 0, done.stderr
+        built(world.root, "FROM scratch\nCOPY handoff /\n", out)
         assert (out / "files.py").exists() and not (out / ".mypy_cache").exists()
     finally:
         shutil.rmtree(world.root / "handoff" / ".mypy_cache")
@@ -139,11 +138,9 @@ def test_a_linters_cache_is_no_part_of_what_an_image_is_made_from(world: World) 
 def built_with_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An image of the comfyui stage that says that it was built with a package of nodes."""
     monkeypatch.setenv("SKATE_TAG", f"{TAG}-nodes")
-    name = images.image("comfyui")
-    recipe = f"FROM skate-physics-reskin:{TAG}\nLABEL {images.NODES_LABEL}=ComfyUI-GGUF\n"
-    assert docker("build", "--quiet", "--tag", name, "-", text=recipe).returncode == 0
-    yield name
-    docker("image", "rm", name)
+    recipe = f"FROM {image('reskin')}\nLABEL {images.NODES_LABEL}=ComfyUI-GGUF\n"
+    with image_of(recipe, images.image("comfyui")) as name:
+        yield name
 
 
 def test_a_build_keeps_the_nodes_of_the_image_that_is_there_and_says_so(
@@ -159,14 +156,14 @@ def test_a_build_keeps_the_nodes_of_the_image_that_is_there_and_says_so(
 
 
 def test_an_image_says_which_nodes_it_was_built_with() -> None:
-    labels = inspected(f"skate-physics-comfyui:{TAG}")["Config"]["Labels"]
+    labels = inspected(image("comfyui"))["Config"]["Labels"]
     assert labels[images.NODES_LABEL] == ""
 
 
 def test_no_image_has_settings_but_the_bases_and_ours(base: str) -> None:
     known = {each.partition("=")[0] for each in inspected(base)["Config"]["Env"]}
     for stage in STAGES:
-        names = {each.partition("=")[0] for each in inspected(f"skate-physics-{stage}:{TAG}")["Config"]["Env"]}
+        names = {each.partition("=")[0] for each in inspected(image(stage))["Config"]["Env"]}
         assert names - known <= {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "HOME", "USER"}
 
 

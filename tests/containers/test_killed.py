@@ -11,19 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import moving_square, write_clip
-from tests.containers.world import (
+from tests.containers.helpers import (
     BOX,
     DRAFT,
     World,
+    containers,
     containers_of,
     copy_without,
-    docker,
-    lines,
+    engine,
     networks_of,
 )
-from tests.manifests import outputs, records
-from tests.waiting import until
+from tests.helpers import HANG_S, moving_square, outputs, records, until, write_clip
 
 pytestmark = pytest.mark.container
 PARTIAL = ".mask_skateboard.*.partial"
@@ -44,7 +42,7 @@ def long_run(world: World, long_clip: Path) -> Path:
 
 
 def running(command: subprocess.Popen[str]) -> list[str]:
-    found = lines("ps", "--filter", f"name=skate-physics-run-{os.getuid()}-{command.pid}-", "--format", "{{.Names}}")
+    found = containers(f"skate-physics-run-{os.getuid()}-{command.pid}-", running=True)
     assert found or command.poll() is None, command.stdout and command.stdout.read()
     return found
 
@@ -72,8 +70,8 @@ def test_a_container_killed_at_work_is_said_to_be_and_the_same_command_goes_on(
     again: World, long_clip: Path, long_run: Path
 ) -> None:
     command, name = start_and_wait(again, long_clip, long_run)
-    assert docker("kill", name).returncode == 0
-    said, _ = command.communicate(timeout=60)
+    engine().containers.get(name).kill()
+    said, _ = command.communicate(timeout=HANG_S)
     assert command.returncode == 137
     last = said.strip().splitlines()[-1]
     assert last == "error: the container was killed from outside; run the same command to go on"
@@ -87,7 +85,7 @@ def test_a_container_killed_at_work_is_said_to_be_and_the_same_command_goes_on(
 def test_ctrl_c_ends_the_container_and_the_command_with_130(again: World, long_clip: Path, long_run: Path) -> None:
     command, _ = start_and_wait(again, long_clip, long_run)
     os.killpg(command.pid, signal.SIGINT)  # what a terminal does
-    said, _ = command.communicate(timeout=60)
+    said, _ = command.communicate(timeout=HANG_S)
     assert command.returncode == 130, said
     assert said.strip().splitlines()[-1] == "error: interrupted; run the same command to go on"
     assert not containers_of(command.pid) and not networks_of(command.pid)
@@ -97,8 +95,8 @@ def test_ctrl_c_ends_the_container_and_the_command_with_130(again: World, long_c
 
 def test_a_container_stopped_from_outside_was_interrupted(again: World, long_clip: Path, long_run: Path) -> None:
     command, name = start_and_wait(again, long_clip, long_run)
-    assert docker("stop", name).returncode == 0
-    said, _ = command.communicate(timeout=60)
+    engine().containers.get(name).stop()
+    said, _ = command.communicate(timeout=HANG_S)
     assert command.returncode == 130, said
     assert said.strip().splitlines()[-1] == "error: interrupted; run the same command to go on"
     assert not list(again.data.rglob("*.partial")), "an interrupted stage clears up after itself"
@@ -108,7 +106,7 @@ def test_a_command_killed_outright_takes_its_container_with_it(again: World, lon
     command, name = start_and_wait(again, long_clip, long_run)
     command.kill()
     command.wait()
-    until("the container ends", lambda: name not in containers_of(command.pid), 30)
+    until("the container ends", lambda: name not in containers_of(command.pid))
     assert not list(again.data.rglob("*.partial"))
     finish(again, long_clip, long_run)
     assert not containers_of(command.pid) and not networks_of(command.pid)
@@ -118,14 +116,14 @@ def test_a_painting_that_is_ended_leaves_no_server(again: World, undisturbed: Pa
     shutil.copytree(undisturbed, again.run("clip"))
     command = start_and_wait_for_painting(again)
     os.killpg(command.pid, signal.SIGINT)
-    said, _ = command.communicate(timeout=60)
+    said, _ = command.communicate(timeout=HANG_S)
     assert command.returncode == 130, said
     assert nothing_left(again, command.pid)
     assert not list(again.data.rglob("*.partial"))
     killed = start_and_wait_for_painting(again)
     killed.kill()
     killed.wait()
-    until("its containers end", lambda: not lines("ps", "--quiet", "--filter", f"name=-{killed.pid}-"), 60)
+    until("its containers end", lambda: not containers(f"-{killed.pid}-", running=True))
     assert not list(again.data.rglob("output.mp4"))
     done = again("generate_reskin.py", "--run", "clip", *DRAFT)
     assert done.returncode == 0, done.stderr
@@ -144,8 +142,8 @@ def test_a_painting_whose_containers_are_killed_says_so_and_the_same_command_goe
     ):
         command = start_and_wait_for_painting(again)
         [name] = [each for each in containers_of(command.pid) if which in each]
-        assert docker("kill", name).returncode == 0
-        said, _ = command.communicate(timeout=120)
+        engine().containers.get(name).kill()
+        said, _ = command.communicate(timeout=HANG_S)
         assert command.returncode == code and sentence in said.strip().splitlines()[-1], said
         assert nothing_left(again, command.pid)
         assert not list(again.data.rglob("output.mp4"))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.containers.world import PROJECT, World, docker, lines
+from tests.containers.helpers import PROJECT, World, engine, networks
 
 pytestmark = pytest.mark.container
 
@@ -37,10 +37,6 @@ def test_make_down_removes_what_servers_wrote_but_a_running_commands(
     assert (alive / "window.png").exists()
 
 
-def networks() -> list[str]:
-    return lines("network", "ls", "--filter", f"name=^{PROJECT}-", "--format", "{{.Name}}")
-
-
 def test_make_weights_does_its_work_in_the_models_folder_and_leaves_no_network(again: World) -> None:
     content = b"not really a model"
     entry = f'file = "some/model.bin"\nurl = "https://192.0.2.1/model.bin"\nbytes = {len(content)}\n'
@@ -59,7 +55,7 @@ def test_make_weights_does_its_work_in_the_models_folder_and_leaves_no_network(a
     done = weights("runner.tools", "weights")
     assert done.returncode == 0, done.stderr
     assert (models / "some" / "model.bin").read_bytes() == content and not (models / "model.bin").exists()
-    assert networks() == []
+    assert networks(f"^{PROJECT}-") == []
 
 
 @pytest.fixture
@@ -69,14 +65,14 @@ def left_network(alive_and_gone: tuple[str, str]) -> Iterator[list[str]]:
     for mark in alive_and_gone:
         project = f"{PROJECT}-{mark}"
         names.append(f"{project}_default")
-        docker("network", "create", "--label", f"com.docker.compose.project={project}", names[-1])
+        engine().networks.create(names[-1], labels={"com.docker.compose.project": project})
     yield names
-    for name in names:
-        docker("network", "rm", name)
+    for network in engine().networks.list(names=names):
+        network.remove()
 
 
 def test_the_next_command_removes_the_network_of_one_that_was_killed(again: World, left_network: list[str]) -> None:
-    assert sorted(networks()) == sorted(left_network)
+    assert sorted(networks(f"^{PROJECT}-")) == sorted(left_network)
     done = again("runner.tools", "weights", "--list")
     assert done.returncode == 0, done.stderr
-    assert networks() == left_network[:1]
+    assert networks(f"^{PROJECT}-") == left_network[:1]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.world import BOX, DRAFT, World
-from tests.manifests import outputs, records
+from tests.containers.helpers import BOX, DRAFT, World
+from tests.helpers import outputs, records
 
 pytestmark = pytest.mark.container
 

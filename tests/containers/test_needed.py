@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from runner.docker import images
+from tests.containers.helpers import output_of, python_in
 
 pytestmark = pytest.mark.container
 SCRIPT = Path(__file__).with_name("needed.py")
@@ -16,12 +16,8 @@ CODE = {"comfyui": ["/app", "/opt/ComfyUI"]}
 
 
 def unneeded(stage: str, folders: list[str]) -> list[str]:
-    shown = f"{SCRIPT}:/needed.py:ro"
-    command = ["docker", "run", "--rm", "--network", "none", "--volume", shown, "--entrypoint", "python"]
-    done = subprocess.run(
-        [*command, images.image(stage), "/needed.py", *folders], capture_output=True, text=True, check=True
-    )
-    return list(json.loads(done.stdout)["unneeded"])
+    container = python_in(images.image(stage), "/needed.py", *folders, network_mode="none")
+    return list(json.loads(output_of(container.with_volume_mapping(SCRIPT, "/needed.py")))["unneeded"])
 
 
 @pytest.mark.parametrize("stage", images.STAGES)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.world import BOX, World
-from tests.manifests import outputs
+from tests.containers.helpers import BOX, World
+from tests.helpers import outputs
 
 pytestmark = pytest.mark.container
 CALLER = 12345

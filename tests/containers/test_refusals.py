@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.docker import gpu
-from tests.containers.world import BOX, TAG, Done, World, docker
+from tests.containers.helpers import BOX, TAG, Done, World, image, image_of
 
 pytestmark = pytest.mark.container
 
@@ -67,12 +67,8 @@ def test_without_an_image_the_command_that_makes_it_is_named(again: World, clip:
 def other_code(world: World) -> Iterator[str]:
     """The tag of an image of the tracker that says that it was made from other code."""
     tag = f"{TAG}-other"
-    image = f"skate-physics-tracker:{tag}"
-    recipe = f"FROM skate-physics-tracker:{TAG}\nLABEL skate-physics.code=other\n"
-    done = docker("build", "--quiet", "--tag", image, "-", text=recipe)
-    assert done.returncode == 0, done.stderr
-    yield tag
-    docker("image", "rm", image)
+    with image_of(f"FROM {image('tracker')}\nLABEL skate-physics.code=other\n", f"skate-physics-tracker:{tag}"):
+        yield tag
 
 
 def test_an_image_of_other_code_is_not_used(again: World, clip: Path, other_code: str) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from handoff.files import sha256_file
-from tests.conftest import DemoRun, Product
-from tests.containers.world import DRAFT, Done, World, files
-from tests.manifests import outputs
+from tests.containers.helpers import DRAFT, Done, World, files
+from tests.helpers import DemoRun, Product, outputs
 
 pytestmark = [pytest.mark.container, pytest.mark.stage, pytest.mark.server, pytest.mark.slow]
 DemoInDocker = tuple[World, list[Done]]

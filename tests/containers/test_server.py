@@ -12,8 +12,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from testcontainers.core.container import DockerContainer
 
-from tests.containers.world import DRAFT, PROJECT, TAG, World, as_json, containers_of, docker, lines, networks_of
+from tests.containers.helpers import (
+    DRAFT,
+    PROJECT,
+    World,
+    as_json,
+    containers,
+    containers_of,
+    engine,
+    image,
+    networks,
+    networks_of,
+    output_of,
+    python_in,
+)
+from tests.helpers import HANG_S
 
 pytestmark = pytest.mark.container
 SERVER = f"{PROJECT}-comfyui-1"
@@ -25,7 +40,8 @@ found = {}
 for address in sys.argv[1:]:
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        found[address] = opener.open(f"http://{address}/system_stats", timeout=4).read().decode()
+        limit_s = 60 if address == "comfyui:8188" else 4  # the others are to be refused, or to say nothing
+        found[address] = opener.open(f"http://{address}/system_stats", timeout=limit_s).read().decode()
     except OSError as error:
         found[address] = f"refused: {error}"
 print(json.dumps(found))
@@ -45,9 +61,9 @@ for address in sys.argv[1:]:
 """
 
 
-def is_comfyui(host: str, port: int) -> bool:
+def is_comfyui(host: str, port: int, within_s: float = 4) -> bool:
     """Ask for ComfyUI's own page. A connection alone says nothing: some networks accept every one."""
-    connection = http.client.HTTPConnection(host, port, timeout=4)
+    connection = http.client.HTTPConnection(host, port, timeout=within_s)
     try:
         connection.request("GET", "/system_stats")
         return "comfyui_version" in connection.getresponse().read().decode()
@@ -69,10 +85,9 @@ def own_address() -> str:
 
 def network() -> dict[str, str]:
     """The server's network as the engine knows it: its gateway, and the server's address."""
-    [found] = json.loads(docker("network", "inspect", f"{PROJECT}_server").stdout)
-    [container] = json.loads(docker("container", "inspect", SERVER).stdout)
-    address = container["NetworkSettings"]["Networks"][f"{PROJECT}_server"]["IPAddress"]
-    return {"gateway": found["IPAM"]["Config"][0]["Gateway"], "server": address}
+    own, container = engine().networks.get(f"{PROJECT}_server"), engine().containers.get(SERVER)
+    address = container.attrs["NetworkSettings"]["Networks"][own.name]["IPAddress"]
+    return {"gateway": own.attrs["IPAM"]["Config"][0]["Gateway"], "server": address}
 
 
 @pytest.fixture(scope="module")
@@ -106,21 +121,16 @@ def listener() -> Iterator[int]:
 
 
 @pytest.fixture
-def stranger() -> Iterator[str]:
-    """The name of a container on the engine's ordinary network, which serves a page on port 8000."""
-    name = f"{PROJECT}-stranger"
-    serve = ("-m", "http.server", "8000", "--directory", "/app")
-    image = f"skate-physics-reskin:{TAG}"
-    done = docker("run", "--rm", "--detach", "--name", name, "--entrypoint", "python", image, *serve)
-    assert done.returncode == 0, done.stderr
-    yield name
-    docker("rm", "--force", name)
+def stranger() -> Iterator[DockerContainer]:
+    """A container on the engine's ordinary network, which serves a page on port 8000."""
+    with python_in(image("reskin"), "-m", "http.server", "8000", "--directory", "/app") as container:
+        yield container
 
 
 def test_the_painting_stage_reaches_comfyui_and_neither_this_machine_nor_the_world_nor_other_containers(
-    up: World, listener: int, stranger: str
+    up: World, listener: int, stranger: DockerContainer
 ) -> None:
-    other = docker("inspect", stranger, "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}").stdout.strip()
+    other = stranger.get_docker_client().bridge_ip(stranger.get_container_id())
     assert other
     refused = [f"{network()['gateway']}:{listener}", f"{own_address()}:{listener}", f"{other}:8000"]
     refused += ["192.0.2.1:80", "example.org:80", f"host.docker.internal:{listener}"]
@@ -132,14 +142,14 @@ def test_the_painting_stage_reaches_comfyui_and_neither_this_machine_nor_the_wor
         assert answer.startswith("refused: "), f"{address}: {answer}"
 
 
-def test_nobody_else_reaches_comfyui(up: World, stranger: str) -> None:
+def test_nobody_else_reaches_comfyui(up: World, stranger: DockerContainer) -> None:
     server = network()["server"]
     for host in ("127.0.0.1", own_address(), server):
         assert not is_comfyui(host, 8188), host
-    [container] = json.loads(docker("container", "inspect", SERVER).stdout)
-    assert not any(container["NetworkSettings"]["Ports"].values())
-    done = docker("exec", stranger, "python", "-c", ASK, f"{server}:8188", "comfyui:8188", f"{SERVER}:8188")
-    found = as_json(done)
+    assert not any(engine().containers.get(SERVER).attrs["NetworkSettings"]["Ports"].values())
+    done = stranger.exec(["python", "-c", ASK, f"{server}:8188", "comfyui:8188", f"{SERVER}:8188"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
     assert all("comfyui_version" not in answer for answer in found.values()), found
 
 
@@ -148,19 +158,17 @@ def test_a_command_uses_the_server_that_make_up_started_and_leaves_it_running(
 ) -> None:
     shutil.copytree(undisturbed, again.run("clip"))
     with again.start("generate_reskin.py", "--run", "clip", *DRAFT) as command:
-        said, _ = command.communicate(timeout=300)
+        said, _ = command.communicate(timeout=HANG_S)
     assert command.returncode == 0, said
     assert "comfyui: using the server that make up started" in said
     assert not containers_of(command.pid) and not networks_of(command.pid)
-    assert docker("inspect", SERVER, "--format", "{{.State.Health.Status}}").stdout.strip() == "healthy"
+    assert engine().containers.get(SERVER).health == "healthy"
 
 
 @pytest.fixture
 def way_out() -> None:
     """An ordinary container reaches the world from here."""
-    image = f"skate-physics-reskin:{TAG}"
-    done = docker("run", "--rm", "--entrypoint", "python", image, "-c", CONNECT, *OUTSIDE)
-    if "answers" not in done.stdout.split():
+    if "answers" not in output_of(python_in(image("reskin"), "-c", CONNECT, *OUTSIDE)).split():
         pytest.skip("this machine has no way out to the world for any container")
 
 
@@ -174,15 +182,14 @@ def test_published_it_answers_on_the_loopback_only_and_has_no_way_out_and_down_l
     done = published("runner.docker", "up", "--publish")
     assert done.returncode == 0, done.stderr
     assert f"http://127.0.0.1:{port}" in done.stdout
-    assert is_comfyui("127.0.0.1", port)
+    assert is_comfyui("127.0.0.1", port, HANG_S)
     assert not is_comfyui(own_address(), port)
     assert list((up.data / "comfyui").iterdir()), "the server writes nothing there?"
-    answers = docker("exec", SERVER, "python", "-c", CONNECT, *OUTSIDE).stdout.split()
+    answers = engine().containers.get(SERVER).exec_run(["python", "-c", CONNECT, *OUTSIDE]).output.decode().split()
     assert answers == ["refused"] * len(OUTSIDE), "published, it reaches the world"
     done = published("runner.docker", "down")
     assert done.returncode == 0, done.stderr
     assert not is_comfyui("127.0.0.1", port)
     assert not list((up.data / "comfyui").iterdir())
-    assert not lines("ps", "--all", "--quiet", "--filter", f"name={PROJECT}")
-    assert not lines("network", "ls", "--quiet", "--filter", f"name={PROJECT}")
-    assert not lines("volume", "ls", "--quiet", "--filter", f"name={PROJECT}")
+    assert not containers(PROJECT) and not networks(PROJECT)
+    assert not engine().volumes.list(filters={"name": PROJECT})

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from handoff.masks import read_masks
-from tests.clips import write_clip
-from tests.containers.world import BOX, World
+from tests.containers.helpers import BOX, World
+from tests.helpers import write_clip
 from tests.posegen.helpers import install_rtmw, scene, write_models
 
 pytestmark = pytest.mark.container

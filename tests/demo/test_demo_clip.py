@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from demo.__main__ import write_clip
 from demo.board import Mesh, build_board
+from demo.choreography import Choreography
 from demo.clip import SLIVER_PX, composite, make_clip
-from demo.motion import Choreography
 from demo.person import person_cover
 from demo.render import FULL_COVERAGE, Layer, render
 from demo.source import FRAME_COUNT, HEIGHT, WIDTH, Footage, load_footage
 from handoff.errors import InputError
 from handoff.masks import bounds, check_mask_sequence, read_masks
 from handoff.video import probe, read_frames
+from runner.process import ROOT
 
-CACHE = Path(__file__).resolve().parent.parent.parent / "data" / "cache"
+CACHE = ROOT / "data" / "cache"
 NO_SHADE = np.zeros((HEIGHT, WIDTH), np.float32)
 
 

@@ -19,8 +19,7 @@ from click.testing import CliRunner
 from evaluator.cli import command
 from handoff.masks import MaskSequenceWriter
 from runner.process import ROOT
-from tests.clips import moving_square, square_position, write_clip
-from tests.conftest import DemoRun, Product
+from tests.helpers import DemoRun, Product, moving_square, square_position, write_clip
 
 
 def test_help_shows_every_option_with_an_example() -> None:

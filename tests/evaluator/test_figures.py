@@ -37,9 +37,9 @@ from evaluator.figures import (
 )
 from handoff.errors import InputError
 from handoff.masks import Mask, overlap, read_masks
-from tests.clips import textured
 from tests.evaluator import helpers as naive
 from tests.evaluator.helpers import stick_figure
+from tests.helpers import textured
 
 sizes = st.tuples(st.integers(1, 24), st.integers(1, 24))
 

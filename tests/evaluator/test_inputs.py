@@ -23,9 +23,8 @@ from handoff.files import sha256_file
 from handoff.masks import read_masks, write_png
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter
-from tests.clips import moving_square, write_clip
-from tests.conftest import Product
 from tests.evaluator.helpers import FRAMES, stick_figure, write_poses
+from tests.helpers import Product, moving_square, write_clip
 
 DISK = cv2.circle(np.zeros((48, 64), np.uint8), (30, 20), 12, (255,), -1)
 

@@ -31,7 +31,7 @@ from runner.main import FAULT as RUNNER_FAULT
 from runner.main import run as run_command
 from runner.process import ROOT, stage_environment
 from tests.evaluator.helpers import FRAMES, read_report, stick_figure, write_poses
-from tests.manifests import records
+from tests.helpers import HANG_S, records
 from tracker.embedded.backend import EmbeddedBackend
 from tracker.interface import Found
 
@@ -197,6 +197,7 @@ def test_cut_short_the_report_is_of_what_was_scored_and_says_so(
         return feed(self, *sight)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Gate, "feed_frame", counting)
+    monkeypatch.setattr("handoff.command.GRACE_S", 86400.0)  # on a busy machine the second signal may come late
     assert end_of(run) == INTERRUPTED
     result = read_json(report / "iou.json")
     assert 5 <= len(result.scores) < FRAMES and result.expected == FRAMES
@@ -245,4 +246,4 @@ def test_a_reader_that_goes_away_is_no_failing_gate(run: Run) -> None:
     child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=stage_environment())
     assert child.stdout is not None
     child.stdout.close()
-    assert child.wait(120) == FAULT
+    assert child.wait(HANG_S) == FAULT

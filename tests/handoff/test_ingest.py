@@ -15,7 +15,7 @@ from handoff.files import sha256_file
 from handoff.ingest import ingest
 from handoff.run import Run
 from handoff.video import missing_bytes, probe, read_frames
-from tests.clips import moving_square, set_rotation, write_clip
+from tests.helpers import moving_square, set_rotation, write_clip
 
 
 def first_frame(run: Run) -> np.ndarray:

@@ -16,7 +16,7 @@ from handoff.errors import BusyError, StorageError
 from handoff.ingest import ingest
 from handoff.run import Run
 from runner.process import ROOT
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 
 HOLDING = """
 import sys, pathlib

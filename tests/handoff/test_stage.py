@@ -12,7 +12,7 @@ from handoff.errors import InputError
 from handoff.files import sha256_file, sha256_tree
 from handoff.ingest import ingest
 from handoff.run import SCHEMA, Run, run_stage
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 
 
 @pytest.fixture

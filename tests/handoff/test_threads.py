@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from handoff.threads import Ahead, Behind
+from tests.helpers import HANG_S, until
 
 DEPTH = 16
 
@@ -42,18 +43,17 @@ def test_an_error_comes_back_once_and_nothing_is_done_after_it(items: int) -> No
 
 
 def test_when_the_block_fails_what_waits_is_dropped() -> None:
-    begun, go, done = threading.Event(), threading.Event(), list[int]()
+    begun, done = threading.Event(), list[int]()
 
     def work(number: int) -> None:
         begun.set()
-        go.wait(10)
+        until("the block has failed and is being left", lambda: behind._dropping)
         done.append(number)
 
     with pytest.raises(KeyError, match="ours"), Behind(work, DEPTH) as behind:
         for number in range(5):
             behind.put(number)
-        begun.wait(10)
-        threading.Timer(0.1, go.set).start()
+        assert begun.wait(HANG_S)
         raise KeyError("ours")
     assert done == [0]
 

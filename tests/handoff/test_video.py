@@ -18,7 +18,7 @@ import pytest
 from handoff.errors import InputError, StorageError, UsageError
 from handoff.video import VideoWriter, probe, read_frames, read_gray
 from runner.process import ROOT
-from tests.clips import moving_square, textured, write_clip
+from tests.helpers import moving_square, textured, write_clip
 
 
 def test_rate_is_an_exact_fraction_and_frames_are_counted_by_decoding(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ import hashlib, sys
 from fractions import Fraction
 from pathlib import Path
 from handoff.video import VideoWriter
-from tests.clips import textured
+from tests.helpers import textured
 path = Path(sys.argv[1])
 ground, patch = textured(64, 144, 1), 255 - textured(24, 24, 2)
 with VideoWriter(path, Fraction(25), 64, 64, crf=10) as writer:

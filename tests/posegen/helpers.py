@@ -20,7 +20,7 @@ from handoff.video import Frame
 from posegen.detect.coco import CLASSES
 from posegen.keypoints import COCO_OF_BODY
 from posegen.rtmw_backend import MEAN, STD
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 
 
 def person(points: dict[int, tuple[float, float]], score: float = 0.9) -> Person:

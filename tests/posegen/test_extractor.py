@@ -22,7 +22,7 @@ from posegen.cli import command
 from posegen.extractor import PoseCounts
 from posegen.onnx_session import gpu_problem
 from runner.process import ROOT
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 from tests.posegen.helpers import install_networks, standing, two_people
 
 FRAMES = 12

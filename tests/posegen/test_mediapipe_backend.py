@@ -19,7 +19,7 @@ from handoff.run import Run
 from handoff.video import read_frames, read_gray
 from posegen.keypoints import KPT_THR
 from posegen.mediapipe_backend import ROOM, NativeLog, only, without_chatter
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 16

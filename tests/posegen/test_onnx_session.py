@@ -12,6 +12,7 @@ import pytest
 
 from handoff.errors import InputError, MissingError, UsageError
 from posegen.onnx_session import gpu_problem, open_session
+from tests.helpers import HANG_S
 from tests.posegen.helpers import write_network
 
 no_gpu = pytest.mark.skipif(gpu_problem() is None, reason="there is a GPU here")
@@ -80,7 +81,7 @@ for name in ("shared", "cuda"):
 @pytest.mark.skipif(sys.platform != "linux", reason="the library's name is Linux's")
 def test_the_pinned_cuda_packages_have_all_that_the_cuda_provider_links_against() -> None:
     python = os.environ.get("POSEGEN_PYTHON", sys.executable)
-    done = subprocess.run([python, "-c", _LOAD], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([python, "-c", _LOAD], capture_output=True, text=True, check=False, timeout=HANG_S)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -21,7 +21,7 @@ from posegen.cli import command
 from posegen.keypoints import box_around
 from posegen.rtmw_backend import RtmwBackend
 from posegen.stage import choose_backend
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 from tests.posegen.helpers import install_rtmw, line_of, person
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 5

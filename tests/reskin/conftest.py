@@ -22,7 +22,7 @@ from runner.comfy.comfysource import ensure_source
 from runner.envs import ensure_env
 from runner.process import ROOT
 from runner.runs import cache_dir
-from tests.clips import moving_square, square_position, write_clip
+from tests.helpers import moving_square, square_position, write_clip
 from tests.reskin.proxy import Proxy, proxy_to
 
 WIDTH, HEIGHT, SIDE = 160, 120, 32

@@ -17,10 +17,8 @@ from evaluator import cli as evaluator
 from handoff.ingest import ingest
 from reskin import cli as reskin
 from runner.process import ROOT, stage_environment
-from tests.clips import moving_square, write_clip
-from tests.manifests import outputs, records
+from tests.helpers import moving_square, outputs, records, until, write_clip
 from tests.reskin.conftest import FPS, HEIGHT, SIDE, WIDTH, disc_mask, square_mask, write_masks
-from tests.waiting import until
 
 pytestmark = pytest.mark.server
 FRAMES, SEEDS = 32, range(4)

@@ -19,7 +19,7 @@ from reskin.cli import command
 from reskin.comfy.client import TRIES
 from reskin.comfy.errors import ServerUnreachable
 from runner.process import ROOT
-from tests.manifests import records
+from tests.helpers import records
 from tests.reskin.backstage import history, output_folder, processes_of
 from tests.reskin.proxy import Fault, Proxy
 

@@ -15,11 +15,10 @@ from handoff.files import sha256_file
 from handoff.run import Run
 from reskin.cli import command
 from runner.process import ROOT
-from tests.manifests import records
+from tests.helpers import records, until
 from tests.reskin.backstage import BackstageServer, backstage, history, post, queue
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.test_faults import arguments, nothing_written, reskin_fails
-from tests.waiting import until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]

@@ -23,9 +23,9 @@ from reskin.comfy.progress import Progress
 from reskin.stage import error_log
 from reskin.workflow import Graph
 from runner.process import ROOT
+from tests.helpers import until
 from tests.reskin.backstage import queue
 from tests.reskin.proxy import proxy_to
-from tests.waiting import until
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]

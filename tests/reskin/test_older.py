@@ -13,12 +13,12 @@ from handoff.run import Run
 from reskin.comfy.errors import JobFailed, JobInterrupted, JobTimeout
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Progress
+from tests.helpers import until
 from tests.reskin.backstage import history
 from tests.reskin.conftest import wait_long
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.test_faults import new_jobs, reskin, whole
 from tests.reskin.test_jobs import OUTPUT, PATIENCE_S, queue_of, slow_graph, wait_until_idle
-from tests.waiting import until
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]

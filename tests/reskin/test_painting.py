@@ -21,7 +21,7 @@ from reskin.nouns import parse_prompt
 from reskin.painting import Clip, read_windows
 from reskin.windows import plan_windows
 from reskin.workflow import load_workflow
-from tests.manifests import records
+from tests.helpers import records
 from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask
 
 pytestmark = pytest.mark.server

@@ -14,8 +14,8 @@ import pytest
 
 from reskin.comfy.client import ComfyServer
 from reskin.comfy.progress import Progress, ProgressSocket, listen
+from tests.helpers import until
 from tests.reskin.answering import BINARY, CLOSE, PING, Asked, Say, answering, frame, says, socket_server
-from tests.waiting import until
 
 GRAPH = {"7": {"class_type": "KSampler", "inputs": {}, "_meta": {"title": "paint"}}}
 Talk = Callable[[socket.socket, int], None]

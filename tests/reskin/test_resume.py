@@ -11,7 +11,7 @@ from handoff.errors import StorageError
 from handoff.masks import frame_name
 from handoff.run import Run, StageFolder
 from reskin.windows import FOLDER
-from tests.manifests import records
+from tests.helpers import records
 from tests.reskin.backstage import history
 from tests.reskin.vacerun import NAME, reskin
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from runner import envs
 from runner.process import ROOT, RunnerError
+from tests.helpers import HANG_S, until
 
 LOCK = re.search(r"^ijson==.*?(?=^\S)", (ROOT / "tests" / "requirements.lock").read_text(), re.M | re.S)
 
@@ -86,7 +86,7 @@ def test_one_that_was_left_half_made_is_made_again(project: Path) -> None:
 
 def test_two_at_once_make_one_environment_and_both_can_use_it(project: Path) -> None:
     both = [ensure_elsewhere(project) for _ in range(2)]
-    outputs = [process.communicate(timeout=120) for process in both]
+    outputs = [process.communicate(timeout=HANG_S) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert outputs[0][0] == outputs[1][0]
     assert imports(Path(outputs[0][0].strip()))
@@ -101,12 +101,18 @@ def test_a_wrong_hash_is_refused_and_nothing_counts_as_made(project: Path) -> No
     assert not list((project / ".envs").glob("tracker-*/.complete"))
 
 
+def waits_for_a_lock(process: int) -> bool:
+    """As the kernel lists it: an arrow before who waits."""
+    rows = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    return any(row[1] == "->" and row[5] == str(process) for row in rows)
+
+
 def test_a_second_process_waits_for_the_first(project: Path) -> None:
     with envs.locked(project / ".envs" / "tracker.lock"):
         other = ensure_elsewhere(project)
-        time.sleep(1.5)
+        until("it waits for the lock", lambda: waits_for_a_lock(other.pid) or other.poll() is not None)
         assert other.poll() is None
-    assert imports(Path(other.communicate(timeout=120)[0].strip()))
+    assert imports(Path(other.communicate(timeout=HANG_S)[0].strip()))
 
 
 def test_source_archives_are_built_with_what_the_lock_says_and_sam2_without_cuda(

@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from runner.process import ROOT
+from tests.helpers import HANG_S, until
 
 STAGE = """
 import pathlib, signal, sys, time
@@ -19,7 +19,7 @@ def end(*_):
     sys.exit(130)
 signal.signal(signal.SIGTERM, end)
 pathlib.Path("at-work").touch()
-time.sleep(60)
+time.sleep(3600)
 """
 COMMAND = """
 import sys
@@ -34,9 +34,10 @@ def test_sigterm_to_a_command_lets_the_stage_write_its_report_before_the_command
     (tmp_path / "stage.py").write_text(STAGE)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", COMMAND], cwd=tmp_path, env=environment) as root:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "at-work").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        root.send_signal(signal.SIGTERM)
-        assert root.wait(30) == 130
-        assert (tmp_path / "report").read_text() == "cut short"
+        try:
+            until("the stage is at work", (tmp_path / "at-work").exists)
+            root.send_signal(signal.SIGTERM)
+            assert root.wait(HANG_S) == 130
+            assert (tmp_path / "report").read_text() == "cut short"
+        finally:
+            root.kill()

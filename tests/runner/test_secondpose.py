@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from handoff.poses import read_header, read_poses
-from tests.conftest import Product
+from tests.helpers import Product
 from tests.posegen.helpers import install_networks, two_people
 
 

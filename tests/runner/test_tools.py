@@ -9,7 +9,7 @@ import pytest
 
 from runner import tools
 from runner.process import ROOT
-from tests.conftest import environments_of
+from tests.helpers import environments_of
 
 
 class Item:

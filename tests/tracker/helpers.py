@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from handoff.masks import read_masks
 from handoff.run import Run
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 from tracker.cli import command
 
 Frame = NDArray[np.uint8]

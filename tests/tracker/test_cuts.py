@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from handoff.errors import InputError, UsageError
 from handoff.video import read_frames
-from tests.clips import textured
+from tests.helpers import textured
 from tracker.cuts import CutFinder, find_cuts, parse_cuts, shots_of
 
 Frame = NDArray[np.uint8]

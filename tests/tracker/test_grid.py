@@ -16,7 +16,7 @@ from handoff.errors import InputError, MissingError, UsageError
 from handoff.ingest import ingest
 from handoff.prompts import read_prompts
 from handoff.run import Run
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 from tests.tracker.helpers import Scene, invoke, text
 from tracker.cli import command as tracker_command
 from tracker.grid import SELECTOR, command, draw_grid, frame_at, select_box

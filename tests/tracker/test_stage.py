@@ -26,7 +26,7 @@ from handoff.masks import MaskSequenceWriter, read_masks
 from handoff.prompts import Prompt, read_prompts, write_prompt
 from handoff.run import Run
 from runner.process import ROOT
-from tests.clips import textured, write_clip
+from tests.helpers import textured, write_clip
 from tests.tracker.helpers import HEIGHT, WIDTH, Mask, Scene, bouncing_board, invoke, make_scene, masks_of, notes, text
 from tracker import cli, stage
 from tracker import tracker as tracker_module

@@ -12,7 +12,7 @@ from handoff.box import Box
 from handoff.errors import InputError, MissingFileError, UsageError
 from handoff.masks import read_masks
 from handoff.prompts import Place, Point
-from tests.clips import write_clip
+from tests.helpers import write_clip
 from tests.tracker.helpers import HEIGHT, WIDTH, Mask, Scene, board, iou, make_scene, repaint
 from tracker import SkateboardTracker
 from tracker.embedded.backend import read_backward

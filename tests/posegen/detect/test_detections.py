@@ -18,7 +18,7 @@ from handoff.run import Run
 from handoff.video import Frame, read_frames
 from posegen.cli import command
 from posegen.stage import find
-from tests.clips import write_clip
+from tests.helpers import write_clip
 
 WIDTH, HEIGHT = 640, 360
 FRAMES = 96
@@ -162,6 +162,7 @@ def meeting(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return clips[0], clips[1], list(boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "doubtful"), [(2, 0), (4, 7)])
 def test_of_two_people_who_cross_twice_one_is_kept_throughout(
     meeting: tuple[Path, Path, list[Box]], detect: Detect, every: int, doubtful: int

@@ -23,7 +23,7 @@ from posegen.detect.detections import DetectionWriter, Header, Sample, read_dete
 from posegen.detect.object import choose_thing, outward
 from posegen.detect.yolox import Detection
 from posegen.stage import find
-from tests.clips import write_clip
+from tests.helpers import write_clip
 from tests.posegen.helpers import scene, write_models
 
 FRAMES = 24

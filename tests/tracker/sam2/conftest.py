@@ -54,7 +54,7 @@ def scene_folder(scene: list[Frame], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short clip for the command."""
-    from tests.clips import write_clip
+    from tests.helpers import write_clip
     from tests.tracker.sam2.helpers import CLIP_FRAMES, moving_scene
 
     return write_clip(tmp_path_factory.mktemp("command") / "clip.mp4", moving_scene(CLIP_FRAMES))

@@ -16,7 +16,7 @@ from sam2.utils.misc import load_video_frames_from_jpg_images
 
 from handoff.errors import InputError
 from handoff.video import Frame, probe, read_frames
-from tests.clips import moving_square, write_clip
+from tests.helpers import moving_square, write_clip
 from tests.tracker.sam2.helpers import ArrayFrames, write_frame_folder
 from tracker.sam2 import frames as lazy_frames
 from tracker.sam2.frames import ClipFrames, LazyFrames

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from handoff.ingest import ingest
 from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run
 from runner.process import ROOT
-from tests.clips import write_clip
+from tests.helpers import until, write_clip
 from tests.tracker.sam2.helpers import BOX, OTHER, environment, moving_scene
 
 FILES = ("mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human", "prompts.json")
@@ -39,14 +38,13 @@ def start(run: Run, surroundings: dict[str, str]) -> subprocess.Popen[str]:
 
 def wait_for_frames(run: Run, process: subprocess.Popen[str], count: int) -> None:
     """Wait until the process has begun a folder of masks and written that many."""
-    deadline = time.monotonic() + 240
-    while True:
+
+    def has_written() -> bool:
         folders = list(run.dir.glob(".mask_skateboard.*.partial"))
-        if folders and len(list(folders[0].glob("*.png"))) >= count:
-            return
-        assert process.poll() is None, process.stdout and process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+        return bool(folders) and len(list(folders[0].glob("*.png"))) >= count
+
+    until("masks are written", lambda: has_written() or process.poll() is not None)
+    assert process.poll() is None, process.stdout and process.stdout.read()
 
 
 def make_run(folder: Path, checkpoint: tuple[Path, str]) -> tuple[Run, dict[str, str]]:

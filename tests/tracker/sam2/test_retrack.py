@@ -22,7 +22,7 @@ from handoff.errors import InputError, MissingError
 from handoff.ingest import ingest
 from handoff.masks import Mask, read_masks
 from handoff.run import Run
-from tests.clips import write_clip
+from tests.helpers import write_clip
 from tests.tracker.helpers import invoke, masks_of
 from tests.tracker.sam2.helpers import BOX, OTHER, TINY, environment, moving_scene, write_pose
 from tracker.sam2.session import Sam2Session, TrackedFrame

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="needs the tracker's environment: torch is n
 pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not installed here")
 
 from handoff.run import Run
-from tests.conftest import Product
+from tests.helpers import Product
 from tests.tracker.helpers import masks_of, stage_of
 from tests.tracker.sam2.helpers import BOXED, CLIP_FRAMES, TINY, environment
 

@@ -14,8 +14,7 @@ import pytest
 from handoff.errors import InputError
 from handoff.run import Run
 from handoff.video import probe
-from tests.clips import encode_silence, moving_square, set_rotation, write_clip
-from tests.conftest import Product
+from tests.helpers import Product, encode_silence, moving_square, set_rotation, write_clip
 
 BOX = ("--bbox", "20,40,52,72", "--frame", "0")
 
@@ -160,6 +159,7 @@ def test_a_read_only_output_folder(product: Product, clip: Path) -> None:
     refused(done, 3, "cannot write", str(product.data), "read-only")
 
 
+@pytest.mark.slow
 @pytest.mark.stage
 def test_a_full_disk_is_said_in_one_sentence_and_leaves_no_half_file(product: Product, clip: Path) -> None:
     """A tmpfs that is too small at first lets ingest pass or fail, then each stage in turn."""

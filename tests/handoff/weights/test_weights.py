@@ -14,8 +14,8 @@ import pytest
 from handoff.errors import MissingError
 from handoff.weights import DigestError, find_weight, find_with_digest, models_dir
 from runner.process import ROOT
-from tests.weights.conftest import CONTENT
-from tests.weights.server import Fault, FileServer
+from tests.handoff.weights.helpers import CONTENT, Fault, FileServer
+from tests.helpers import HANG_S
 
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -53,7 +53,7 @@ def place(server: FileServer, models: Path, tmp_path: Path, monkeypatch: pytest.
 def weights() -> Command:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "handoff.weights", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=HANG_S)
 
     return run
 

@@ -16,8 +16,7 @@ import pytest
 from handoff.errors import MissingError
 from handoff.weights.download import download
 from runner.process import ROOT
-from tests.weights.conftest import CONTENT, QUICK, Get, left
-from tests.weights.server import Fault, FileServer
+from tests.handoff.weights.helpers import CONTENT, PATIENT, Fault, FileServer, Get, left
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 ELSEWHERE = "https://models.example.invalid/model.bin"
@@ -70,7 +69,7 @@ def test_a_proxy_is_passed_by_where_the_environment_says_so(
         monkeypatch.setenv(name, value)
         monkeypatch.setenv(name.upper(), value)
     with pytest.raises(MissingError, match=r"the connection failed \(\[Errno"):
-        download(ELSEWHERE, target, sha256="0" * 64, patience=QUICK)
+        download(ELSEWHERE, target, sha256="0" * 64, patience=PATIENT)
     assert proxy == []
 
 
@@ -103,10 +102,10 @@ def test_a_certificate_counts_where_python_trusts_it(
 ) -> None:
     url, certificate = secure
     with pytest.raises(MissingError, match=r"certificate is not trusted here \(self.signed.*\).*SSL_CERT_FILE"):
-        download(url, target, sha256=server.sha256, patience=QUICK)
+        download(url, target, sha256=server.sha256, patience=PATIENT)
     assert server.requests == [] and left(target) == []
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    download(url, target, sha256=server.sha256, patience=QUICK)
+    download(url, target, sha256=server.sha256, patience=PATIENT)
     assert target.read_bytes() == CONTENT
 
 

@@ -1,19 +1,30 @@
-"""What the tests of containers are made of: a checkout to run from, its commands, and the engine as it is."""
+"""What the tests of containers are made of: a checkout to run from, its commands, and the engine as it is.
+
+testcontainers drives what is a test's own: containers and images that it starts and removes, and questions to the
+engine. The commands that a user types are what is tested, so they are typed here too, as processes: the product's with
+RUNNER=docker, and `docker compose run`, for which testcontainers has no call.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.docker_client import DockerClient
+from testcontainers.core.image import DockerImage
+
 from runner.process import ROOT
-from tests.conftest import Product
-from tests.manifests import take_out
+from tests.helpers import Product, take_out
 
 TAG = os.environ.get("SKATE_TAG") or "test"
 PROJECT = f"skate-test-{os.getpid()}"
@@ -21,17 +32,46 @@ STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 BOX = ("--bbox", "20,40,52,72", "--backend", "embedded")
 PROMPT = "cyberpunk drone, samurai"
 DRAFT = ("--prompt", PROMPT, "--workflow", "draft")
+COMPOSE_READS = ("HOST_UID", "HOST_GID", "SKATE_TAG", "DATA_DIR", "MODELS_DIR", "COMPOSE_FILE")
+"""What Compose takes from .env, where the environment does not say otherwise."""
 Done = subprocess.CompletedProcess[str]
 
 
-def docker(*arguments: object, text: str | None = None, timeout_s: float = 60) -> Done:
-    """Run `docker ARGUMENTS`."""
-    command = ["docker", *(str(each) for each in arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, input=text, timeout=timeout_s)
+# its helper that removes what a killed test leaves is one more image to pull, which an engine without a registry cannot
+os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
 
 
-def lines(*arguments: object) -> list[str]:
-    return docker(*arguments).stdout.split()
+@functools.cache
+def engine() -> Any:
+    """The engine's own client, of the SDK on which testcontainers is built."""
+    return DockerClient().client
+
+
+def image(stage: str) -> str:
+    return f"skate-physics-{stage}:{TAG}"
+
+
+def python_in(name: str, *arguments: str, **settings: object) -> DockerContainer:
+    """A container of that image, not yet started, that runs `python ARGUMENTS`; settings: as of the engine's SDK."""
+    return DockerContainer(name, command=list(arguments), entrypoint="python", **settings)
+
+
+def output_of(container: DockerContainer) -> str:
+    """Run a container to its end and return what it printed; it must end well."""
+    with container:
+        code = container.wait()
+        said, errors = (each.decode() for each in container.get_logs())
+    assert code == 0, errors
+    return said
+
+
+@contextlib.contextmanager
+def image_of(recipe: str, tag: str) -> Iterator[str]:
+    """An image made by these lines of a Dockerfile, in a folder of nothing else; gone with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "Dockerfile").write_text(recipe)
+        with DockerImage(folder, tag=tag) as made:
+            yield str(made)
 
 
 @dataclass(frozen=True)
@@ -40,8 +80,7 @@ class World(Product):
 
     def compose(self, *arguments: object, timeout_s: float = 300, **extra: str) -> Done:
         """Type `docker compose ARGUMENTS` in the checkout, where .env says all the rest."""
-        known = ("HOST_UID", "HOST_GID", "SKATE_TAG", "DATA_DIR", "MODELS_DIR", "COMPOSE_FILE")
-        environment = {name: value for name, value in self.environment.items() if name not in known}
+        environment = {name: value for name, value in self.environment.items() if name not in COMPOSE_READS}
         return subprocess.run(
             ["docker", "compose", *(str(each) for each in arguments)],
             capture_output=True,
@@ -94,13 +133,23 @@ def copy_checkout(to: Path) -> Path:
     return to
 
 
+def containers(mark: str, *, running: bool = False) -> list[str]:
+    """The names of the containers, or of those that run, that have `mark` in their names."""
+    found = engine().containers.list(all=not running, ignore_removed=True, filters={"name": mark})
+    return [each.name for each in found]
+
+
+def networks(mark: str) -> list[str]:
+    return [each.name for each in engine().networks.list(filters={"name": mark})]
+
+
 def containers_of(process: int) -> list[str]:
     """The names of the containers, running or not, that a root command started."""
-    return lines("ps", "--all", "--filter", f"name=-{process}-", "--format", "{{.Names}}")
+    return containers(f"-{process}-")
 
 
 def networks_of(process: int) -> list[str]:
-    return lines("network", "ls", "--filter", f"name=-{process}_", "--format", "{{.Name}}")
+    return networks(f"-{process}_")
 
 
 def copy_without(run: Path, to: Path, stage: str) -> Path:

@@ -10,8 +10,7 @@ import pytest
 from handoff.errors import MissingError, StorageError
 from handoff.files import DigestError
 from handoff.weights.download import Patience, download
-from tests.weights.conftest import CONTENT, QUICK, Get, left
-from tests.weights.server import Fault, FileServer
+from tests.handoff.weights.helpers import CONTENT, PATIENT, Fault, FileServer, Get, left
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -51,7 +50,7 @@ def test_a_server_that_is_not_there_is_given_up_after_all_tries(
 ) -> None:
     url = "http://127.0.0.1:9/model.bin"
     with pytest.raises(MissingError, match=r"in 4 tries: the connection failed .*refused.* 0 bytes are kept"):
-        download(url, target, sha256="0" * 64, patience=QUICK)
+        download(url, target, sha256="0" * 64, patience=PATIENT)
     assert capsys.readouterr().err.count("trying again") == 3
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from handoff.masks import read_masks
-from tests.clips import write_clip
-from tests.conftest import Product
+from tests.helpers import Product, write_clip
 from tests.posegen.helpers import scene, write_models
 
 FRAMES = 12

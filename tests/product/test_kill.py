@@ -7,16 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from handoff.run import Run
-from tests.conftest import DemoRun, Product
-from tests.manifests import records, take_out
+from tests.helpers import HANG_S, DemoRun, Product, moving_square, records, take_out, until, write_clip
 
-pytestmark = [pytest.mark.stage, pytest.mark.server]
+pytestmark = [pytest.mark.stage, pytest.mark.server, pytest.mark.slow]
 
 
 def processes(module: str, data: Path) -> list[int]:
@@ -37,26 +35,19 @@ def kill_while_writing(product: Product, module: str, command: list[str], partia
     with subprocess.Popen(
         command, env=product.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as root:
-        deadline = time.monotonic() + 180
-        while time.monotonic() < deadline:
-            running = processes(module, product.data)
-            if running and list(product.data.rglob(partial)):
-                break
-            assert root.poll() is None, f"ended before {module} wrote {partial}"
-            time.sleep(0.02)
-        else:
-            pytest.fail(f"{module} did not write {partial} in time")
-        time.sleep(0.3)
+
+        def is_writing() -> bool:
+            return bool(processes(module, product.data)) and bool(list(product.data.rglob(partial)))
+
+        until(f"{module} writes {partial}", lambda: is_writing() or root.poll() is not None)
+        assert root.poll() is None, f"ended before {module} was seen to write {partial}"
         if who == "root":
             root.kill()
         else:
-            for pid in running:
+            for pid in processes(module, product.data):
                 os.kill(pid, signal.SIGKILL)
-        assert root.wait(timeout=60) != 0
-    deadline = time.monotonic() + 20
-    while processes(module, product.data):
-        assert time.monotonic() < deadline, f"{module} outlived the command that was killed"
-        time.sleep(0.1)
+        assert root.wait(HANG_S) != 0
+    until(f"{module} ends with the command that was killed", lambda: not processes(module, product.data))
 
 
 def digests(folder: Path, stage: str) -> dict[str, str]:
@@ -125,8 +116,6 @@ def test_evaluate_killed(demo_run: DemoRun, product: Product) -> None:
 
 def test_ingest_killed(product: Product, demo_clip: Path, tmp_path: Path) -> None:
     """A clip that must be encoded again, killed while it is."""
-    from tests.clips import moving_square, write_clip
-
     clip = write_clip(
         tmp_path / "long.mp4", moving_square(200, width=641, height=361), pix_fmt="yuv444p", options={"crf": "30"}
     )

@@ -15,8 +15,7 @@ from handoff.masks import read_masks
 from handoff.poses import read_poses
 from handoff.run import Run
 from handoff.video import probe, read_frames
-from tests.conftest import DemoRun
-from tests.manifests import outputs, records
+from tests.helpers import DemoRun, outputs, records
 
 pytestmark = [pytest.mark.stage, pytest.mark.server]
 

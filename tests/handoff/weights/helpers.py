@@ -1,16 +1,32 @@
-"""A real HTTP server on the loopback that serves one file, with the faults of real servers on demand."""
+"""A real HTTP server on the loopback that serves one model file, with the faults of real servers on demand."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from handoff.weights.download import Patience
+
+CONTENT = random.Random(7).randbytes(3_000_000)
+PATIENT = Patience(stall_s=60.0, tries=4, pause_s=0.01)
+"""Tries again at once, but never takes a machine that is busy for a server that is silent."""
+HASTY = Patience(stall_s=2.0, tries=4, pause_s=0.01)
+"""For servers that are silent on purpose."""
+Get = Callable[[], None]
+
+
+def left(target: Path) -> list[str]:
+    """The names beside the target, without the lock file."""
+    return sorted(path.name for path in target.parent.iterdir() if not path.name.startswith("."))
 
 
 @dataclass(frozen=True)
