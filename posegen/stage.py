@@ -221,8 +221,9 @@ def choose_backend(asked: PoseChoice, *, detector: bool) -> PoseBackend:
     if asked.needs_rtmw or (asked.backend == "auto" and detector and has_weights(model)):
         return open_backend("rtmw", asked.device, model)
     if asked.backend == "auto":
-        gone = f"{load_registry().weight(MODELS[model]).file} is not in {models_dir()}"
-        what = gone if detector else "the detector's weights are not there"
+        what = "the detector's weights are not there"
+        if detector:
+            what = f"{load_registry().weight(MODELS[model]).file} is not in {models_dir()}"
         click.echo(
             f"posegen: {what}, so MediaPipe, the embedded backend, does the work; "
             'make weights PROFILE="pose detect" gets RTMW'

@@ -112,5 +112,5 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run folder"):
         as_another(tmp_path)
     (tmp_path / "run.json").write_text('{"schema": 1, "stages"')
-    with pytest.raises(InputError, match="cannot be read as a run manifest"):
+    with pytest.raises(InputError, match="cannot be read as a"):
         as_another(tmp_path)

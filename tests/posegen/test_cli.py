@@ -43,8 +43,15 @@ def test_the_command_loads_nothing_heavy() -> None:
     ],
 )
 def test_help_and_refusals_need_no_opencv(arguments: list[str], said: str, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['cv2'] = sys.modules['numpy'] = None; import runpy; runpy.run_module('posegen')"
-    line = [sys.executable, "-c", code, "--run", str(tmp_path / "run"), *arguments]
+    without = "import runpy, sys; sys.modules['cv2'] = sys.modules['numpy'] = None; "
+    line = [
+        sys.executable,
+        "-c",
+        without + "runpy.run_module('posegen', run_name='__main__')",
+        "--run",
+        str(tmp_path / "run"),
+        *arguments,
+    ]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert said in done.stdout + done.stderr and done.returncode == (0 if arguments == ["--help"] else 2)
     assert not (tmp_path / "run").exists()
