@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.board import build_board
-from demo.motion import Choreography
+from demo.choreography import Choreography
 from demo.person import person_cover
 from demo.render import FULL_COVERAGE, Layer, render, shadow
 from demo.source import Footage

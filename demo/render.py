@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from demo.board import Mesh
 from demo.camera import DEPRESSION_RAD, DISTANCE_M, project
-from demo.motion import Choreography, Pose
+from demo.choreography import BoardPose, Choreography
 
 SUPERSAMPLING = 3
 MOMENTS = 8
@@ -85,7 +85,7 @@ def shadow(mesh: Mesh, motion: Choreography, frame_index: int, width: int, heigh
     return soft.astype(np.float32) * np.float32(strength / 255.0)
 
 
-def _visible_faces(mesh: Mesh, pose: Pose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _visible_faces(mesh: Mesh, pose: BoardPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Faces turned to the camera, far ones first: corners (F, 4, 2) in px, colours (F, 4) RGB and 255."""
     quads = pose.apply(mesh.quads)
     # Diagonals, not edges: a face may have two corners in one place.

@@ -9,6 +9,7 @@ passes), then inputs.py (what is read), retrack.py (P), figures.py (what is meas
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +24,5 @@ THRESHOLD = 0.90
 def __getattr__(name: str) -> object:
     """Import OpenCV only where it is needed: the command's options name the threshold."""
     if name == "calculate_iou":
-        from evaluator.gate import calculate_iou
-
-        return calculate_iou
+        return import_module("evaluator.gate").calculate_iou
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

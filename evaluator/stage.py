@@ -93,7 +93,7 @@ class Evaluation:
         return self.material.source
 
     def check(self) -> None:
-        """Raise UsageError, MissingError or StorageError now, not after an hour of tracking."""
+        """Raise UsageError (BusyError too), MissingError or StorageError now, not after an hour of tracking."""
         if self.wishes.calibrate:
             self.source_clip()
             output_crf(self.material.generated)

@@ -32,8 +32,7 @@ from handoff.files import is_open_at, remove_partials, sha256_path, write_text
 from handoff.video import ClipInfo
 
 SCHEMA = 2
-OLD_SCHEMA = 1
-"""In manifests of this schema a run's own run.json has the records of its reskins too, as "reskin/NAME"."""
+"""In a manifest of schema 1, which is read too, a run's own run.json has its reskins' records, as "reskin/NAME"."""
 MANIFEST = "run.json"
 SOURCE = "source.mp4"
 RESKINS = "reskins"

@@ -1,14 +1,12 @@
-"""The draft's colours and texture: the same nouns, seed and clip give the same look, in every window.
+"""The draft: paint the object and tint the skater on a real ComfyUI server, window by window, without weights.
 
-Fix the texture to the object, not to the screen.
+`decide_look` looks through the clip once, `DraftPainter` paints each window. Then what a look is made of: the palette
+(the same nouns, seed and clip give the same colours, and the object one that its surroundings have least of), the
+texture's tile, and the texture's pose.
 
-A texture that stands still inside a moving outline looks like a pattern seen through a moving hole, and tells
-every motion estimate a lie. So each frame gets a pose from its mask (the centre of area and the angle of the
-longer axis, both from the mask's moments) and the texture moves and turns with it.
-
-Which hues surround the object, so that the draft can paint it in one that does not.
-
-The draft: paint the object and tint the skater on a real ComfyUI server, window by window, without weights.
+The texture is fixed to the object, not to the screen. A texture that stands still inside a moving outline looks like a
+pattern seen through a moving hole, and tells every motion estimate a lie. So each frame gets a pose from its mask (the
+centre of area and the angle of the longer axis, both from the mask's moments) and the texture moves and turns with it.
 """
 
 from __future__ import annotations
@@ -36,18 +34,94 @@ from reskin.nouns import Nouns
 from reskin.painting import Clip, Layers, WindowFrames, input_path, to_gray, write_pictures
 from reskin.workflow import Graph, Slot, Workflow, fill
 
-Gray = NDArray[np.uint8]
+_LOADERS = {
+    title: Slot(title, ("file",), "LoadVideo", needed=True)
+    for title in ("source", "object mask", "skater mask", "texture")
+}
+_FRAMES = Slot("canvas", ("batch_size",), "EmptyImage", needed=True)
+_OUTPUT = Slot("output", ("filename_prefix",), "SaveImage", needed=True)
 
-TILE_PX = 128
-"""Side of the texture's period, in px; the texture repeats seamlessly."""
+
+@dataclass(frozen=True)
+class DraftLook:
+    """What is decided once for the whole clip, so that every window looks alike."""
+
+    palette: Palette
+    tile: NDArray[np.uint8]
+    poses: list[Pose]  # one a frame: where the texture lies
+
+
+def decide_look(clip: Clip, prompt: Nouns, seed: int) -> DraftLook:
+    """Look through the clip once."""
+    poses = locate(read_masks(clip.object_mask))
+    surroundings = surrounding_hues(read_frames(clip.source), read_masks(clip.object_mask))
+    return DraftLook(choose_palette(prompt, seed, surroundings), make_tile(prompt.object, seed), poses)
+
+
+def fill_look(workflow: Workflow, look: DraftLook, info: ClipInfo) -> Graph:
+    """Return the template with all that is the same in every window (and is hashed into output.json)."""
+    # the canvas is black: what lies outside the regions is not used, and black PNGs are small and quick
+    colours = {"object colour": look.palette.object, "skater colour": look.palette.skater, "canvas": 0}
+    values = {
+        Slot(title, (name,), "EmptyImage", needed=True): value
+        for title, colour in colours.items()
+        for name, value in (("color", colour), ("width", info.width), ("height", info.height))
+    }
+    return fill(workflow.graph, values, name=workflow.name)
+
+
+@dataclass(frozen=True)
+class DraftPainter:
+    """Paints with the draft's graph: a `Painter`. graph: from `fill_look`. scratch: an empty folder."""
+
+    comfy: ComfyOrchestrator
+    graph: Graph
+    look: DraftLook
+    info: ClipInfo
+    scratch: Path
+    listener: Listener
+    job: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
+        """Paint one window in one job, object and skater in one picture."""
+        self._write_inputs(cut)
+        for picture in self._run(len(cut.frames)):
+            yield Layers(picture, picture)
+
+    def _write_inputs(self, cut: WindowFrames) -> None:
+        """Write the window's four inputs as lossless videos."""
+        info, poses = self.info, self.look.poses[cut.window.start : cut.window.stop]
+        inputs: dict[str, Iterable[Frame]] = {
+            "source": cut.frames,
+            "object mask": map(to_gray, cut.objects),
+            "skater mask": map(to_gray, cut.skaters),
+            "texture": (lay_texture(self.look.tile, pose, info.width, info.height) for pose in poses),
+        }
+
+        def write(title: str) -> None:
+            write_pictures(input_path(self.scratch, title), inputs[title], info.fps, info.width, info.height)
+
+        with ThreadPoolExecutor(len(inputs)) as pool:
+            list(pool.map(write, inputs))  # raises what one of them raised
+
+    def _run(self, count: int) -> Iterator[Frame]:
+        """Run one window of `count` frames on the server and yield its pictures, (H, W, 3) uint8 RGB."""
+        # the job id makes every run's results new files; a cached rerun would write none
+        values: dict[Slot, Any] = {_FRAMES: count, _OUTPUT: f"preserver/{self.job}"}
+        for title, slot in _LOADERS.items():
+            path = input_path(self.scratch, title)
+            # one set of names for all windows: the server's input folder does not grow with the clip
+            values[slot] = self.comfy.upload(path, f"preserver_{self.job}_{path.name}")
+        output, size = (_OUTPUT.title, "SaveImage"), (self.info.width, self.info.height)
+        files = self.comfy.run(fill(self.graph, values), output, self.listener)
+        pictures = keep_pictures(self.comfy.fetch, output, files, count, range(count), size, self.scratch)
+        for index, picture in enumerate(pictures):
+            yield picture
+            (self.scratch / frame_name(index)).unlink()
+
 
 CANDIDATES = 6
 """Hues a noun may choose from, evenly spread from the noun's own."""
-
-_CELLS = 16
-_LEVELS = 4
-_SEAM = 40
-_DARKEST, _BRIGHTEST = 70, 225
 
 
 @dataclass(frozen=True)
@@ -76,7 +150,66 @@ def choose_palette(prompt: Nouns, seed: int, surroundings: NDArray[np.float64]) 
     return Palette(_colour(hue, 0.95, 0.95), _colour(opposite, 0.75, 0.85))
 
 
-def make_tile(noun: str, seed: int) -> Gray:
+def _unit(noun: str, seed: int, purpose: str) -> float:
+    """Return a number in 0..1, 1 not included, that the noun and the seed alone decide."""
+    return int.from_bytes(_digest(noun, seed, purpose)[:4], "big") / 2**32
+
+
+def _digest(noun: str, seed: int, purpose: str) -> bytes:
+    return hashlib.sha256(f"{purpose}\n{noun.casefold()}\n{seed}".encode()).digest()
+
+
+def _colour(hue: float, saturation: float, value: float) -> int:
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
+    return red << 16 | green << 8 | blue
+
+
+BINS = 36
+RING_PX = 64
+"""How far around the object its surroundings reach, in px."""
+
+SAMPLE_EVERY = 4
+"""Frames from one look to the next; colours change slowly."""
+
+_OPENCV_HUES = 180
+_SMOOTHING_BINS = 2
+
+
+def surrounding_hues(frames: Iterable[Frame], masks: Iterable[Mask]) -> NDArray[np.float64]:
+    """Return (BINS,) weights that sum to 1 (or are all 0): how much of each hue lies around the object.
+
+    frames: (H, W, 3) uint8 RGB. A pixel counts by its chroma (saturation times value), so that gray has no say. The
+    circle of hues is smoothed over neighbouring bins.
+    """
+    weights = np.zeros(BINS)
+    for index, (frame, mask) in enumerate(zip(frames, masks, strict=False)):
+        if index % SAMPLE_EVERY == 0 and mask.any():
+            weights += _around(frame, mask)
+    shifts = range(-_SMOOTHING_BINS, _SMOOTHING_BINS + 1)
+    smooth = np.sum([np.roll(weights, shift) for shift in shifts], axis=0)
+    total = smooth.sum()
+    return smooth / total if total > 0 else weights
+
+
+def _around(frame: Frame, mask: Mask) -> NDArray[np.float64]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = max(rows[0] - RING_PX, 0), max(columns[0] - RING_PX, 0)
+    window = (slice(top, rows[-1] + RING_PX + 1), slice(left, columns[-1] + RING_PX + 1))
+    hsv = cv2.cvtColor(frame[window], cv2.COLOR_RGB2HSV)[~mask[window]].astype(np.float64)
+    bins = (hsv[:, 0] * BINS / _OPENCV_HUES).astype(np.intp)
+    return np.bincount(bins, weights=hsv[:, 1] * hsv[:, 2] / 255**2, minlength=BINS)[:BINS].astype(np.float64)
+
+
+TILE_PX = 128
+"""Side of the texture's period, in px; the texture repeats seamlessly."""
+
+_CELLS = 16
+_LEVELS = 4
+_SEAM = 40
+_DARKEST, _BRIGHTEST = 70, 225
+
+
+def make_tile(noun: str, seed: int) -> NDArray[np.uint8]:
     """Return a seamless (TILE_PX, TILE_PX) uint8 gray texture of flat panels with dark seams."""
     rng = np.random.default_rng(int.from_bytes(_digest(noun, seed, "texture")[:8], "big"))
     cells = rng.random((_CELLS, _CELLS)).astype(np.float32)
@@ -87,20 +220,6 @@ def make_tile(noun: str, seed: int) -> Gray:
     seams = (levels != np.roll(levels, 1, axis=0)) | (levels != np.roll(levels, 1, axis=1))
     panels = _DARKEST + levels * (_BRIGHTEST - _DARKEST) / (_LEVELS - 1)
     return np.where(seams, _SEAM, panels).astype(np.uint8)
-
-
-def _digest(noun: str, seed: int, purpose: str) -> bytes:
-    return hashlib.sha256(f"{purpose}\n{noun.casefold()}\n{seed}".encode()).digest()
-
-
-def _unit(noun: str, seed: int, purpose: str) -> float:
-    """Return a number in 0..1, 1 not included, that the noun and the seed alone decide."""
-    return int.from_bytes(_digest(noun, seed, purpose)[:4], "big") / 2**32
-
-
-def _colour(hue: float, saturation: float, value: float) -> int:
-    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
-    return red << 16 | green << 8 | blue
 
 
 MIN_ELONGATION = 1.3
@@ -142,7 +261,7 @@ def _pose(mask: Mask, last: Pose) -> Pose:
     return Pose(moments["m10"] / area, moments["m01"] / area, angle)
 
 
-def lay_texture(tile: Gray, pose: Pose, width: int, height: int) -> NDArray[np.uint8]:
+def lay_texture(tile: NDArray[np.uint8], pose: Pose, width: int, height: int) -> NDArray[np.uint8]:
     """Return (height, width) uint8: the tile repeated over the frame, its origin and its turn at `pose`."""
     cosine, sine = math.cos(pose.angle), math.sin(pose.angle)
     x = np.arange(width, dtype=np.float32)[None, :] - np.float32(pose.x)
@@ -151,132 +270,3 @@ def lay_texture(tile: Gray, pose: Pose, width: int, height: int) -> NDArray[np.u
     u = np.mod(cosine * x + sine * y, side).astype(np.float32)
     v = np.mod(cosine * y - sine * x, side).astype(np.float32)
     return cv2.remap(tile, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).astype(np.uint8, copy=False)
-
-
-BINS = 36
-RING_PX = 64
-"""How far around the object its surroundings reach, in px."""
-
-SAMPLE_EVERY = 4
-"""Frames from one look to the next; colours change slowly."""
-
-_OPENCV_HUES = 180
-_SMOOTHING_BINS = 2
-
-
-def surrounding_hues(frames: Iterable[Frame], masks: Iterable[Mask]) -> NDArray[np.float64]:
-    """Return (BINS,) weights that sum to 1 (or are all 0): how much of each hue lies around the object.
-
-    frames: (H, W, 3) uint8 RGB. A pixel counts by its chroma (saturation times value), so that gray has no say. The
-    circle of hues is smoothed over neighbouring bins.
-    """
-    weights = np.zeros(BINS)
-    for index, (frame, mask) in enumerate(zip(frames, masks, strict=False)):
-        if index % SAMPLE_EVERY == 0 and mask.any():
-            weights += _around(frame, mask)
-    shifts = range(-_SMOOTHING_BINS, _SMOOTHING_BINS + 1)
-    smooth = np.sum([np.roll(weights, shift) for shift in shifts], axis=0)
-    total = smooth.sum()
-    return smooth / total if total > 0 else weights
-
-
-def _around(frame: Frame, mask: Mask) -> NDArray[np.float64]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = max(rows[0] - RING_PX, 0), max(columns[0] - RING_PX, 0)
-    window = (slice(top, rows[-1] + RING_PX + 1), slice(left, columns[-1] + RING_PX + 1))
-    hsv = cv2.cvtColor(frame[window], cv2.COLOR_RGB2HSV)[~mask[window]].astype(np.float64)
-    bins = (hsv[:, 0] * BINS / _OPENCV_HUES).astype(np.intp)
-    return np.bincount(bins, weights=hsv[:, 1] * hsv[:, 2] / 255**2, minlength=BINS)[:BINS].astype(np.float64)
-
-
-_OUTPUT = ("output", "SaveImage")
-_INPUTS = ("source", "object mask", "skater mask", "texture")
-
-
-@dataclass(frozen=True)
-class DraftLook:
-    """What is decided once for the whole clip, so that every window looks alike."""
-
-    palette: Palette
-    tile: Gray
-    poses: list[Pose]  # one a frame: where the texture lies
-
-
-def decide_look(clip: Clip, prompt: Nouns, seed: int) -> DraftLook:
-    """Look through the clip once."""
-    poses = locate(read_masks(clip.object_mask))
-    surroundings = surrounding_hues(read_frames(clip.source), read_masks(clip.object_mask))
-    return DraftLook(choose_palette(prompt, seed, surroundings), make_tile(prompt.object, seed), poses)
-
-
-def fill_look(workflow: Workflow, look: DraftLook, info: ClipInfo) -> Graph:
-    """Return the template with all that is the same in every window (and is hashed into output.json)."""
-    values: dict[Slot, Any] = {}
-    # the canvas is black: what lies outside the regions is not used, and black PNGs are small and quick
-    colours = {"object colour": look.palette.object, "skater colour": look.palette.skater, "canvas": 0}
-    for title, colour in colours.items():
-        values[Slot(title, "EmptyImage", "color")] = colour
-        values[Slot(title, "EmptyImage", "width")] = info.width
-        values[Slot(title, "EmptyImage", "height")] = info.height
-    return fill(workflow.graph, values)
-
-
-@dataclass(frozen=True)
-class DraftPainter:
-    """Paints with the draft's graph: a `Painter`. graph: from `fill_look`. scratch: an empty folder."""
-
-    comfy: ComfyOrchestrator
-    graph: Graph
-    look: DraftLook
-    info: ClipInfo
-    scratch: Path
-    listener: Listener
-    job: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
-        """Paint one window in one job, object and skater in one picture."""
-        _write_inputs(cut, self.look, self.info, self.scratch)
-        for picture in _generate(self.comfy, self.graph, cut, self.info, self.scratch, self.job, self.listener):
-            yield Layers(picture, picture)
-
-
-def _write_inputs(cut: WindowFrames, look: DraftLook, info: ClipInfo, scratch: Path) -> None:
-    """Write the window's four inputs as lossless videos."""
-    poses = look.poses[cut.window.start : cut.window.stop]
-    inputs: dict[str, Iterable[Frame]] = {
-        "source": cut.frames,
-        "object mask": map(to_gray, cut.objects),
-        "skater mask": map(to_gray, cut.skaters),
-        "texture": (lay_texture(look.tile, pose, info.width, info.height) for pose in poses),
-    }
-
-    def write(title: str) -> None:
-        write_pictures(input_path(scratch, title), inputs[title], info.fps, info.width, info.height)
-
-    with ThreadPoolExecutor(len(inputs)) as pool:
-        list(pool.map(write, inputs))  # raises what one of them raised
-
-
-def _generate(
-    comfy: ComfyOrchestrator,
-    graph: Graph,
-    cut: WindowFrames,
-    info: ClipInfo,
-    scratch: Path,
-    job: str,
-    listener: Listener,
-) -> Iterator[Frame]:
-    """Run one window on the server and yield its frames, (H, W, 3) uint8 RGB."""
-    values: dict[Slot, Any] = {}
-    for title in _INPUTS:
-        path = input_path(scratch, title)
-        # one set of names for all windows: the server's input folder does not grow with the clip
-        values[Slot(title, "LoadVideo", "file")] = comfy.upload(path, f"preserver_{job}_{path.name}")
-    values[Slot("canvas", "EmptyImage", "batch_size")] = len(cut.frames)
-    # the job id makes every run's results new files; a cached rerun would write none
-    values[Slot(*_OUTPUT, "filename_prefix")] = f"preserver/{job}"
-    files = comfy.run(fill(graph, values), _OUTPUT, listener)
-    count, size = len(cut.frames), (info.width, info.height)
-    for index, picture in enumerate(keep_pictures(comfy.fetch, _OUTPUT, files, count, range(count), size, scratch)):
-        yield picture
-        (scratch / frame_name(index)).unlink()

@@ -1,4 +1,7 @@
-"""Several jobs on one or more ComfyUI servers: each job done once, a dead server's job given to another."""
+"""Several jobs on one or more ComfyUI servers: each job done once, a dead server's job given to another.
+
+First which jobs there are (`plan_jobs`: prompts times seeds), then how they are shared out (`run_queue`).
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,13 @@ class Job:
 
 Work = Callable[[Job, str, threading.Event], None]
 """Do a job on the server at an address; stop soon, with any PreserverError, when the event is set."""
+
+
+def read_prompts(prompt: str | None, file: Path | None) -> list[Nouns]:
+    """Return what --prompt says, or --prompts-file; raise UsageError unless it is one of the two."""
+    if (prompt is None) == (file is None):
+        raise UsageError('give --prompt "object, skater", or --prompts-file FILE with one a line.')
+    return [parse_prompt(prompt)] if prompt is not None else read_prompts_file(file or Path())
 
 
 def read_prompts_file(path: Path) -> list[Nouns]:

@@ -19,17 +19,17 @@ from reskin.comfy.results import find_output, keep_pictures
 from reskin.painting import Layers, WindowFrames, input_path, to_gray, write_pictures
 from reskin.regions import BLACK, WHITE, Fit, fit_into, object_regions, skater_regions
 from reskin.windows import KeptWindows, padded_length
-from reskin.workflow import Graph, fill_window, graph_sha256, has_two_passes, nodes_of
+from reskin.workflow import REFERENCE, Graph, fill, graph_sha256, has_two_passes, nodes_of, window_slots
 
 _ANY, _HALF = 0.0, 0.5
-REFERENCE = "reference image"
+"""How much of a px of the model's picture must be in a mask: any of it, or half."""
 
 
 @dataclass
 class VacePainter:
-    """A `Painter` for templates with a model.
+    """A `Painter` for templates with a model: a window is uploaded, painted in one job, kept, and read.
 
-    graph: from `settle`. grow_px: px of the source. scratch: an empty folder.
+    graph: filled but for `window_slots`. grow_px: px of the source. scratch: an empty folder.
     `resumed` counts the windows that were found finished.
     """
 
@@ -59,24 +59,6 @@ class VacePainter:
         for index in range(count):
             first = self._read(folder, index)
             yield Layers(self._read(folder, count + index), first) if self._two_passes else Layers(first, first)
-
-    @property
-    def _two_passes(self) -> bool:
-        return has_two_passes(self.graph)
-
-    def _is_whole(self, folder: Path, count: int) -> bool:
-        """Say whether a window was left finished and is still to be read: what a crash has spoilt is painted again."""
-        if not folder.is_dir():
-            return False
-        try:
-            for index in range(count * (2 if self._two_passes else 1)):
-                read_png(folder / frame_name(index))
-        except InputError:
-            return False
-        return True
-
-    def _read(self, folder: Path, index: int) -> Frame:
-        return self.fit.to_source(read_png(folder / frame_name(index)))
 
     def _write_inputs(self, cut: WindowFrames) -> dict[str, Path]:
         """Write what the template has a slot for, at the model's size and 4n+1 frames long; return title -> file."""
@@ -110,7 +92,7 @@ class VacePainter:
     def _key(self, inputs: dict[str, Path], count: int) -> str:
         """Return the SHA-256 of all that the server is given for a window, and that only."""
         files = {title: sha256_file(path) for title, path in inputs.items()}
-        return graph_sha256(fill_window(self.graph, files, padded_length(count), ""))
+        return graph_sha256(fill(self.graph, window_slots(files, padded_length(count), "")))
 
     def _run(self, inputs: dict[str, Path], count: int, folder: Path) -> None:
         """Run one window on the server and put its pictures into `folder`: first the one pass, then the other."""
@@ -121,13 +103,31 @@ class VacePainter:
             for title, path in inputs.items()
         }
         # the job id makes every run's results new files; a cached rerun would write none
-        graph = fill_window(self.graph, files, length, f"preserver/{self.job}")
+        graph = fill(self.graph, window_slots(files, length, f"preserver/{self.job}"))
         output = find_output(graph)
         results = self.comfy.run(graph, output, self.listener)
         wanted = [one * length + index for one in range(passes) for index in range(count)]
         fetch, size = self.comfy.fetch, self.fit.model
         for _ in keep_pictures(fetch, output, results, passes * length, wanted, size, folder):
             pass  # read again when all of them are there
+
+    def _is_whole(self, folder: Path, count: int) -> bool:
+        """Say whether a window was left finished and is still to be read: what a crash has spoilt is painted again."""
+        if not folder.is_dir():
+            return False
+        try:
+            for index in range(count * (2 if self._two_passes else 1)):
+                read_png(folder / frame_name(index))
+        except InputError:
+            return False
+        return True
+
+    def _read(self, folder: Path, index: int) -> Frame:
+        return self.fit.to_source(read_png(folder / frame_name(index)))
+
+    @property
+    def _two_passes(self) -> bool:
+        return has_two_passes(self.graph)
 
 
 def _pad(pictures: Iterable[Frame], count: int) -> Iterator[Frame]:

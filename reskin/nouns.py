@@ -1,6 +1,7 @@
 """The prompt: "cyberpunk drone, samurai" is the object's new look, then the skater's.
 
-From two nouns to what the model is told: full sentences, and a negative prompt that names what is replaced.
+First from the text to two nouns and to a folder's name; then from nouns to what the model is told: full sentences, and
+a negative prompt that names what is replaced.
 """
 
 from __future__ import annotations

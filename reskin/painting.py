@@ -1,12 +1,10 @@
-"""What is painted on, read one window at a time.
+"""The one painting loop: a clip's windows in, output.mp4 out, whoever paints.
 
-Put what was generated into the source: inside the regions only, to the pixel. This is the lock.
-
-Pictures on their way to the server: lossless videos.
-
-What a painter is: it gets a window and makes pictures of it; the loop (reskin/painting.py) does all the rest.
-
-The one painting loop: windows in, output.mp4 out, whoever paints.
+First what goes through it: the `Clip`, its `WindowFrames`, a painter's `Layers`. Then what a `Painter` is (it gets a
+window and makes pictures of it; the loop does all the rest), and the loop, `paint_clip`. Then its steps: `compose` puts
+what was generated into the source inside the regions only, to the pixel (this is the lock); `fade` joins windows;
+`Changes` counts; `read_windows` reads the clip one window at a time; and, for painters, `write_pictures` makes the
+lossless videos that go to the server.
 """
 
 from __future__ import annotations
@@ -64,47 +62,6 @@ class WindowFrames:
         return not any(mask.any() for mask in (*self.objects, *self.skaters))
 
 
-_Moment = tuple[Frame, Mask, Mask, Frame]
-
-
-def read_windows(clip: Clip, windows: Iterable[Window]) -> Iterator[WindowFrames]:
-    """Yield the clip's windows in order; raise InputError when the clip, a mask or the skeleton ends early.
-
-    Everything is decoded once; one window is in memory, with the frames that it shares with the next.
-    """
-    moments, held, start = _read_moments(clip), list[_Moment](), 0
-    for window in windows:
-        held = held[window.start - start :]
-        start = window.start
-        held.extend(islice(moments, len(window) - len(held)))
-        if len(held) != len(window):
-            raise InputError(
-                f"the clip, a mask or the skeleton ends between frames {window.start} and {window.stop - 1}; "
-                "extract the clip again."
-            )
-        frames, objects, skaters, skeletons = (list(each) for each in zip(*held, strict=True))
-        yield WindowFrames(window, frames, objects, skaters, skeletons)
-
-
-def _read_moments(clip: Clip) -> Iterator[_Moment]:
-    info = clip.info
-    frames, objects = read_frames(clip.source), read_masks(clip.object_mask)
-    nobody, black = np.zeros((info.height, info.width), bool), np.zeros((info.height, info.width, 3), np.uint8)
-    skaters = read_masks(clip.skater_mask) if clip.skater_mask else (nobody for _ in range(info.frames))
-    skeletons = read_pictures(clip.skeleton) if clip.skeleton else (black for _ in range(info.frames))
-    for frame, thing, person, skeleton in zip(frames, objects, skaters, skeletons, strict=False):
-        yield frame, thing, person & ~thing, skeleton
-
-
-def read_pictures(path: Path) -> Iterator[Frame]:
-    """Yield the pictures, (H, W, 3) uint8 RGB, of a video or of a folder of frame_00000.png."""
-    if not path.is_dir():
-        yield from read_frames(path)
-        return
-    for index in range(len(list(path.glob("frame_*.png")))):
-        yield read_png(path / frame_name(index))
-
-
 @dataclass(frozen=True)
 class Layers:
     """What a painter made of one frame, two pictures (H, W, 3) uint8 RGB: where the object and the skater come from.
@@ -115,6 +72,91 @@ class Layers:
 
     object: Frame
     skater: Frame
+
+
+class Painter(Protocol):
+    """Makes the pictures of one window. It knows nothing of output files, of other windows, or of the composite."""
+
+    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
+        """Yield one `Layers` for each of the window's frames, in order, of the frames' own size.
+
+        What it paints outside the masks is not used. Raises BadResult for another number or size of pictures, and
+        whatever the server's job raises.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How windows become one clip.
+
+    anchored: a shared frame is the earlier window's, and the later window gets it as known pixels; else the two are
+    cross-faded. locked: the source's own pixels outside the masks; else the last pass's whole pictures.
+    """
+
+    anchored: bool = False
+    locked: bool = True
+
+
+OUTPUT_CRF = 12
+_WAITING = 16
+"""Most frames that wait: not many, and enough that encoding goes on while the server paints the next ones."""
+
+
+def paint_clip(
+    clip: Clip,
+    painter: Painter,
+    windows: Sequence[Window],
+    output: Path,
+    joining: Joining,
+    window_done: Callable[[Window], None],
+) -> Changes:
+    """Write `output`, which appears when it is complete, and return the counts of changed pixels.
+
+    windows: in order, covering every frame, as `plan_overlapping` makes them. One window is in memory at a time, and
+    the frames that it shares with the next. `window_done` is called after each window. Raises what the painter raises.
+    """
+    info, changes = clip.info, Changes()
+    shared: list[Layers] = []  # what the window before made of this window's first frames
+    later_starts = [*(window.start for window in windows[1:]), info.frames]
+
+    def write(frames: tuple[Frame, Frame, Mask, Mask]) -> None:
+        changes.feed(*frames)
+        writer.write(frames[1])
+
+    # counting and encoding go on while the server paints the next window
+    with (
+        VideoWriter(output, info.fps, info.width, info.height, crf=OUTPUT_CRF) as writer,
+        Behind(write, _WAITING) as behind,
+    ):
+        for cut, later_start in zip(read_windows(clip, windows), later_starts, strict=True):
+            moments = list(zip(cut.frames, cut.objects, cut.skaters, strict=True))
+            if joining.anchored:
+                finished = zip(moments, shared, strict=False)
+                cut = replace(cut, known=[compose(frame, done, *masks) for (frame, *masks), done in finished])
+            keep: list[Layers] = []
+            joined = enumerate(_join(painter, cut, shared, joining.anchored), cut.window.start)
+            for (source, thing, person), (index, layers) in zip(moments, joined, strict=True):
+                if index >= later_start:
+                    keep.append(layers)
+                    continue
+                painted = compose(source, layers, thing, person) if joining.locked else layers.object
+                behind.put((source, painted, thing, person))
+            shared = keep
+            window_done(cut.window)
+    return changes
+
+
+def _join(painter: Painter, cut: WindowFrames, shared: list[Layers], anchored: bool) -> Iterator[Layers]:
+    """Yield the window's layers, its first ones joined with those of the window before."""
+    untouched = (Layers(frame, frame) for frame in cut.frames)
+    for offset, layers in enumerate(untouched if cut.is_empty() else painter.generate(cut)):
+        if offset >= len(shared):
+            yield layers
+        elif anchored:
+            yield shared[offset]
+        else:
+            yield fade(shared[offset], layers, later_weight(offset, len(shared)))
 
 
 def compose(source: Frame, layers: Layers, object_mask: Mask, skater_mask: Mask) -> Frame:
@@ -182,6 +224,47 @@ class Changes:
         }
 
 
+_Moment = tuple[Frame, Mask, Mask, Frame]
+
+
+def read_windows(clip: Clip, windows: Iterable[Window]) -> Iterator[WindowFrames]:
+    """Yield the clip's windows in order; raise InputError when the clip, a mask or the skeleton ends early.
+
+    Everything is decoded once; one window is in memory, with the frames that it shares with the next.
+    """
+    moments, held, start = _read_moments(clip), list[_Moment](), 0
+    for window in windows:
+        held = held[window.start - start :]
+        start = window.start
+        held.extend(islice(moments, len(window) - len(held)))
+        if len(held) != len(window):
+            raise InputError(
+                f"the clip, a mask or the skeleton ends between frames {window.start} and {window.stop - 1}; "
+                "extract the clip again."
+            )
+        frames, objects, skaters, skeletons = (list(each) for each in zip(*held, strict=True))
+        yield WindowFrames(window, frames, objects, skaters, skeletons)
+
+
+def _read_moments(clip: Clip) -> Iterator[_Moment]:
+    info = clip.info
+    frames, objects = read_frames(clip.source), read_masks(clip.object_mask)
+    nobody, black = np.zeros((info.height, info.width), bool), np.zeros((info.height, info.width, 3), np.uint8)
+    skaters = read_masks(clip.skater_mask) if clip.skater_mask else (nobody for _ in range(info.frames))
+    skeletons = read_pictures(clip.skeleton) if clip.skeleton else (black for _ in range(info.frames))
+    for frame, thing, person, skeleton in zip(frames, objects, skaters, skeletons, strict=False):
+        yield frame, thing, person & ~thing, skeleton
+
+
+def read_pictures(path: Path) -> Iterator[Frame]:
+    """Yield the pictures, (H, W, 3) uint8 RGB, of a video or of a folder of frame_00000.png."""
+    if not path.is_dir():
+        yield from read_frames(path)
+        return
+    for index in range(len(list(path.glob("frame_*.png")))):
+        yield read_png(path / frame_name(index))
+
+
 _LOSSLESS_CRF = 0
 
 
@@ -205,88 +288,3 @@ def write_pictures(path: Path, pictures: Iterable[Frame], fps: Fraction, width: 
 def to_gray(mask: Mask) -> Frame:
     """Return a mask as 0 and 255."""
     return mask.astype(np.uint8) * np.uint8(255)
-
-
-class Painter(Protocol):
-    """Makes the pictures of one window. It knows nothing of output files, of other windows, or of the composite."""
-
-    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
-        """Yield one `Layers` for each of the window's frames, in order, of the frames' own size.
-
-        What it paints outside the masks is not used. Raises BadResult for another number or size of pictures, and
-        whatever the server's job raises.
-        """
-        ...
-
-
-OUTPUT_CRF = 12
-_WAITING = 16
-"""Most frames that wait: not many, and enough that encoding goes on while the server paints the next ones."""
-
-
-@dataclass(frozen=True)
-class Joining:
-    """How windows become one clip.
-
-    anchored: a shared frame is the earlier window's, and the later window gets it as known pixels; else the two are
-    cross-faded. locked: the source's own pixels outside the masks; else the last pass's whole pictures.
-    """
-
-    anchored: bool = False
-    locked: bool = True
-
-
-def paint_clip(
-    clip: Clip,
-    painter: Painter,
-    windows: Sequence[Window],
-    output: Path,
-    joining: Joining,
-    window_done: Callable[[Window], None],
-) -> Changes:
-    """Write `output`, which appears when it is complete, and return the counts of changed pixels.
-
-    windows: in order, covering every frame, as `plan_overlapping` makes them. One window is in memory at a time, and
-    the frames that it shares with the next. `window_done` is called after each window. Raises what the painter raises.
-    """
-    info, changes = clip.info, Changes()
-    shared: list[Layers] = []  # what the window before made of this window's first frames
-    later_starts = [*(window.start for window in windows[1:]), info.frames]
-
-    def write(frames: tuple[Frame, Frame, Mask, Mask]) -> None:
-        changes.feed(*frames)
-        writer.write(frames[1])
-
-    # counting and encoding go on while the server paints the next window
-    with (
-        VideoWriter(output, info.fps, info.width, info.height, crf=OUTPUT_CRF) as writer,
-        Behind(write, _WAITING) as behind,
-    ):
-        for cut, later_start in zip(read_windows(clip, windows), later_starts, strict=True):
-            moments = list(zip(cut.frames, cut.objects, cut.skaters, strict=True))
-            if joining.anchored:
-                finished = zip(moments, shared, strict=False)
-                cut = replace(cut, known=[compose(frame, done, *masks) for (frame, *masks), done in finished])
-            keep: list[Layers] = []
-            joined = enumerate(_join(painter, cut, shared, joining.anchored), cut.window.start)
-            for (source, thing, person), (index, layers) in zip(moments, joined, strict=True):
-                if index >= later_start:
-                    keep.append(layers)
-                    continue
-                painted = compose(source, layers, thing, person) if joining.locked else layers.object
-                behind.put((source, painted, thing, person))
-            shared = keep
-            window_done(cut.window)
-    return changes
-
-
-def _join(painter: Painter, cut: WindowFrames, shared: list[Layers], anchored: bool) -> Iterator[Layers]:
-    """Yield the window's layers, its first ones joined with those of the window before."""
-    untouched = (Layers(frame, frame) for frame in cut.frames)
-    for offset, layers in enumerate(untouched if cut.is_empty() else painter.generate(cut)):
-        if offset >= len(shared):
-            yield layers
-        elif anchored:
-            yield shared[offset]
-        else:
-            yield fade(shared[offset], layers, later_weight(offset, len(shared)))

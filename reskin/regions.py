@@ -1,15 +1,14 @@
-"""From the clip's size to one that the model likes, and back: scaled with its own aspect, padded, never cropped.
+"""Where in which picture the model may paint: the regions, and the clip at the model's size.
 
-Where the model may paint: the masks grown, and joined over the neighbouring frames.
-
-The model needs room around the old outline, and its latent time joins four frames to one, of which it reads one mask:
-a fast board would leave that mask. The composite (reskin/painting.py) uses the exact masks all the same.
+`Fit` goes from the clip's size to one that the model likes, and back: scaled with its own aspect, padded, never
+cropped. The regions are the masks grown, and joined over the neighbouring frames. The model needs room around the old
+outline, and its latent time joins four frames to one, of which it reads one mask: a fast board would leave that mask.
+The composite (reskin/painting.py) uses the exact masks all the same.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,22 +17,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.errors import UsageError
 from handoff.masks import Mask
 from handoff.video import Frame
+from reskin.settings import MULTIPLE
 from reskin.windows import LATENT_FRAMES
 
-MULTIPLE = 16
-"""Both sides, px: the VAE takes 8 px to one and the transformer two of those to one."""
-
-AREA_SMALL = 832 * 480
-"""px of a frame that Wan 2.1 VACE 1.3B was made for."""
-
-AREA_LARGE = 1280 * 720
-"""px of a frame that Wan 2.1 VACE 14B was made for."""
+AREA = 832 * 480
+"""px of a frame that Wan 2.1 VACE 1.3B was made for; the 14B model also likes 1280x720."""
 
 BLACK, WHITE = 0, 255
-_LARGEST = 4096
 
 
 @dataclass(frozen=True)
@@ -91,29 +83,11 @@ def fit_into(width: int, height: int, model_width: int, model_height: int) -> Fi
     return Fit((width, height), (model_width, model_height), (inner_width, inner_height), offset)
 
 
-def fit_to_area(width: int, height: int, area: int = AREA_SMALL) -> Fit:
-    """Return the clip's own aspect at about `area` px, each side the nearest multiple of 16."""
-    scale = math.sqrt(area / (width * height))
+def fit_to_area(width: int, height: int) -> Fit:
+    """Return the clip's own aspect at about `AREA` px, each side the nearest multiple of 16."""
+    scale = math.sqrt(AREA / (width * height))
     sides = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height))
     return fit_into(width, height, *sides)
-
-
-def parse_size(text: str) -> tuple[int, int] | None:
-    """Return (width, height) of "832x480", None for "auto"; raise UsageError for what no model takes."""
-    if text == "auto":
-        return None
-    found = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
-    sides = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
-    if not all(MULTIPLE <= side <= _LARGEST and side % MULTIPLE == 0 for side in sides):
-        raise UsageError(
-            f"--size {text} is not auto and not WIDTHxHEIGHT in multiples of {MULTIPLE} px up to {_LARGEST}; "
-            "give 832x480, for example."
-        )
-    return sides
-
-
-GROW_PX = 8
-"""Growth, px of the source, where the user names none."""
 
 
 def grow_region(mask: Mask, px: int) -> Mask:

@@ -1,25 +1,32 @@
-"""What a user may say about generating: read from the command line, checked, and part of the stage's parameters."""
+"""What a user may say about generating: checked, filled into a template, and part of the stage's parameters."""
 
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import click
-
 from handoff.errors import UsageError
-from handoff.masks import read_png
-from reskin.regions import GROW_PX, parse_size
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP, check_model_windows, fitting_overlap
-from reskin.workflow import FILE_INPUTS, Choice
+from reskin.workflow import FILE_INPUTS, LORA, REFERENCE, Slot
+
+DEFAULT_TIMEOUT_S = 3600.0
+"""Seconds for one window on the server."""
+DEFAULT_RETRIES = 2
+"""How often a job is submitted again that a server lost."""
 
 OVERLAP_MODES = ("fade", "anchor")
+GROW_PX, MAX_GROW_PX = 8, 256
+"""Growth of the regions, px of the source: where the user names none, and at most."""
+
+MULTIPLE = 16
+"""Both sides of the model's picture, px: the VAE takes 8 px to one and the transformer two of those to one."""
+
+_LARGEST = 4096
 _MAX_TEXT = 2000
-_MAX_GROW_PX = 256
 
 
 @dataclass(frozen=True)
@@ -63,21 +70,21 @@ class Settings:
         check_model_windows(length, overlap)
         return length, overlap
 
-    def choices(self) -> list[Choice]:
-        """Return what was asked for and goes straight into a template's nodes."""
+    def slots(self) -> dict[Slot, Any]:
+        """Return what was asked for and goes straight into a template's nodes; a template must have all of them."""
         lora, strength = self.lora or (None, None)
-        choices = [
-            Choice("sampler", ("steps",), self.steps, "--steps"),
-            Choice("sampler", ("cfg",), self.cfg, "--cfg"),
-            Choice("sampler", ("sampler_name",), self.sampler, "--sampler"),
-            Choice("shift", ("shift",), self.shift, "--shift"),
-            Choice("model", ("unet_name", "ckpt_name", "model"), self.model, "--model"),
-            Choice("LoRA", ("lora_name",), lora, "--lora"),
-            Choice("LoRA", ("strength_model",), strength, "--lora"),
+        values: dict[Slot, Any] = {
+            Slot("sampler", ("steps",), option="--steps"): self.steps,
+            Slot("sampler", ("cfg",), option="--cfg"): self.cfg,
+            Slot("sampler", ("sampler_name",), option="--sampler"): self.sampler,
+            Slot("shift", ("shift",), option="--shift"): self.shift,
+            Slot("model", ("unet_name", "ckpt_name", "model"), option="--model"): self.model,
+            Slot(LORA, ("lora_name",), option="--lora"): lora,
+            Slot(LORA, ("strength_model",), option="--lora"): strength,
             # its name on the server comes with each window
-            Choice("reference image", FILE_INPUTS, None if self.reference is None else "", "--reference"),
-        ]
-        return [choice for choice in choices if choice.value is not None]
+            Slot(REFERENCE, FILE_INPUTS, option="--reference"): None if self.reference is None else "",
+        }
+        return {slot: value for slot, value in values.items() if value is not None}
 
     def asked(self) -> dict[str, Any]:
         """Return the options that were given, by their names on the command line, as JSON: the stage's parameters."""
@@ -87,33 +94,6 @@ class Settings:
         return {
             name.replace("_", "-"): str(value) if isinstance(value, Path) else value for name, value in given.items()
         }
-
-
-def painting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options; the command gets them as keywords, for `read_settings`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-_OPTIONS = (
-    click.option("--object-prompt", metavar="TEXT", help="What the model is told of the object, in place of ours."),
-    click.option("--human-prompt", metavar="TEXT", help="What the model is told of the skater, in place of ours."),
-    click.option("--replaces", metavar="NOUN", help="What the object was (default: what the detector called it)."),
-    click.option("--steps", type=click.IntRange(1, 200), help="Sampling steps (default: the workflow's)."),
-    click.option("--cfg", type=click.FloatRange(0, 30), help="How closely the prompt is followed."),
-    click.option("--shift", type=click.FloatRange(0, 100), help="The sampling's shift towards noise."),
-    click.option("--sampler", metavar="NAME", help="The sampler, as ComfyUI names it."),
-    click.option("--model", metavar="FILE", help="The diffusion model, as the server lists it."),
-    click.option("--lora", metavar="FILE[:STRENGTH]", help="A LoRA of the server's, and how strong (default 1)."),
-    click.option("--reference", type=click.Path(path_type=Path), help="A picture of the new object."),
-    click.option("--size", metavar="WxH|auto", help="The model's picture; auto: the clip's aspect, about 832x480."),
-    click.option("--grow", type=click.IntRange(0, _MAX_GROW_PX), help=f"Room around the masks (default {GROW_PX} px)."),
-    click.option("--window", type=int, metavar="N", help=f"Frames in one job, 4n+1 (mostly {MODEL_FRAMES})."),
-    click.option("--overlap", type=int, metavar="N", help=f"Frames that windows share, 4n+1 (mostly {MODEL_OVERLAP})."),
-    click.option("--overlap-mode", type=click.Choice(OVERLAP_MODES), help="Cross-fade them, or keep the first ones."),
-    click.option("--no-lock", is_flag=True, help="Show all that the model painted: nothing is put back."),
-)
 
 
 def read_settings(given: dict[str, Any]) -> Settings:
@@ -130,11 +110,27 @@ def read_settings(given: dict[str, Any]) -> Settings:
     if values["reference"] is not None and not values["reference"].is_file():
         raise UsageError(f"there is no picture {values['reference']}; check --reference.")
     if values["reference"] is not None:
+        from handoff.masks import read_png  # loads cv2
+
         read_png(values["reference"])  # what is none is said now
     settings = Settings(**values)
     if settings.window is not None or settings.overlap is not None:
         settings.windows(None)
     return settings
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """Return (width, height) of "832x480", None for "auto"; raise UsageError for what no model takes."""
+    if text == "auto":
+        return None
+    found = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+    sides = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+    if not all(MULTIPLE <= side <= _LARGEST and side % MULTIPLE == 0 for side in sides):
+        raise UsageError(
+            f"--size {text} is not auto and not WIDTHxHEIGHT in multiples of {MULTIPLE} px up to {_LARGEST}; "
+            "give 832x480, for example."
+        )
+    return sides
 
 
 def _read_lora(text: str) -> tuple[str, float]:

@@ -1,14 +1,15 @@
-"""What of a run is painted on, checked before any work.
+"""What one run of the stage does, top to bottom: `reskin_run`.
 
-The server's traceback of a job that failed, kept beside where the result would be.
-
-Paint one reskin of a run on a server: output.mp4, and output.json that says how.
+It finds what of the run is painted on, asks which jobs have work to do, and hands those to the servers. A job is
+`paint_run`: it plans who paints which windows, paints them, and writes output.mp4, and output.json that says how. The
+server's traceback of a job that failed is kept beside where the result would be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +22,14 @@ from handoff.errors import InputError, storage_errors
 from handoff.files import scratch_dir, write_text
 from handoff.masks import check_mask_sequence, read_masks
 from handoff.poses import check_poses
-from handoff.run import Run, Stage
+from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from reskin.comfy.errors import JobFailed
-from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Listener, Progress
 from reskin.draft_painter import DraftPainter, decide_look, fill_look
-from reskin.model_painter import REFERENCE, VacePainter
-from reskin.nouns import Nouns, write_texts
+from reskin.jobs import Job, run_queue
+from reskin.model_painter import VacePainter
+from reskin.nouns import Nouns, old_object, write_texts
 from reskin.painting import OUTPUT_CRF, Clip, Joining, Painter, paint_clip
 from reskin.regions import fit_into, fit_to_area
 from reskin.settings import Settings
@@ -35,23 +37,95 @@ from reskin.windows import KeptWindows, Window, plan_overlapping, plan_windows
 from reskin.workflow import (
     DRAFT,
     LOCKED,
+    LORA,
+    NEGATIVE,
     ONE_PASS,
-    SEEDS,
-    TEXTS,
-    Choice,
+    PROMPT,
+    REFERENCE,
+    SEED,
     Graph,
+    Slot,
     Workflow,
     check_slots,
     drop,
+    fill,
     graph_sha256,
     load_workflow,
     nodes_of,
-    settle,
+    size_slots,
     unfilled,
     value_of,
     where_from,
     window_frames,
 )
+
+_TOOLS = ("av", "numpy", "opencv-python-headless", "requests", "websocket-client")
+
+
+@dataclass(frozen=True)
+class ReskinOrder:
+    """What one command asks for. mask, pose: in place of the run's own. check: only ask whether there is work."""
+
+    run_dir: Path
+    jobs: list[Job]
+    servers: list[str]
+    limits: JobLimits
+    workflow: Workflow
+    settings: Settings
+    mask: Path | None = None
+    pose: Path | None = None
+    force: bool = False
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class PaintRequest:
+    """What to paint: reskins/NAME of a run. replaces: what the object was, where that is known. pose: the user's."""
+
+    job: Job
+    workflow: Workflow
+    clip: Clip
+    settings: Settings
+    replaces: str | None = None
+    pose: Path | None = None
+    force: bool = False
+
+
+def reskin_run(order: ReskinOrder) -> bool:
+    """Paint all jobs that have work to do; return False when there is some that nobody may do now, having said so."""
+    run, workflow = Run.open(order.run_dir), order.workflow
+    replaces = old_object(run, order.mask, order.settings.replaces) if workflow.name != DRAFT else None
+    prompts = dict.fromkeys(job.prompt for job in order.jobs)
+    clips = {each: find_inputs(run, each, order.mask, order.pose, workflow) for each in prompts}
+    requests = {
+        job: PaintRequest(job, workflow, clips[job.prompt], order.settings, replaces, order.pose, order.force)
+        for job in order.jobs
+    }
+    left = [job for job in order.jobs if _has_work(run.reskin(job.name), requests[job])]
+    if left and (order.check or not order.servers):
+        for job in left:
+            click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
+        return False
+    if left and replaces is None and workflow.name != DRAFT:
+        click.echo(
+            "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
+            "name it; --replaces NOUN does"
+        )
+
+    def paint_job(job: Job, server: str, stop: threading.Event) -> None:
+        own = Run.open(order.run_dir).reskin(job.name)
+        with own.lock(), error_log(own.dir):
+            with _stage_of(own, requests[job]) as stage:
+                if not stage.unchanged:  # as another process may have left it meanwhile
+                    with ComfyOrchestrator(server, limits=order.limits, stop=stop, say=click.echo) as comfy:
+                        comfy.server.version()  # nobody there is said before the clip is looked through
+                        paint_run(own, stage, comfy, requests[job])
+            KeptWindows(own.dir).clear()  # only now does run.json have the reskin
+
+    run_queue(left, order.servers, paint_job, click.echo)
+    _mark_newest(run, order.jobs[-1].name)
+    return True
+
 
 _SKELETONS, _SKELETON_VIDEO = "pose_skater", "pose.mp4"
 
@@ -92,6 +166,48 @@ def _find_skeleton(folder: Path) -> Path:
     )
 
 
+class _Planned(Exception):
+    """Leaves a stage that has work to do without doing it."""
+
+
+def _has_work(own: Reskin, request: PaintRequest) -> bool:
+    """Ask a job's stage whether something has changed, without doing its work."""
+    with own.lock():
+        if request.force:
+            return True
+        try:
+            with _stage_of(own, request) as stage:
+                if not stage.unchanged:
+                    raise _Planned
+        except _Planned:
+            return True
+        KeptWindows(own.dir).clear()  # of a command that was killed before it had done so
+        return False
+
+
+def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextManager[Stage]:
+    """Return the stage of one job: what it reads, and all that changes its result."""
+    clip, job, workflow, settings = request.clip, request.job, request.workflow, request.settings
+    files = (clip.source, clip.object_mask, clip.skater_mask, request.pose, clip.skeleton, settings.reference)
+    params = {
+        "prompt": str(job.prompt),
+        "seed": job.seed,
+        "workflow": workflow.name,
+        "sha256": workflow.sha256,
+    } | settings.asked()
+    if request.replaces is not None:
+        params["replaces"] = request.replaces
+    inputs = [path for path in files if path is not None]
+    return run_stage(own, "reskin", params=params, inputs=inputs, tools=tool_versions(*_TOOLS), force=request.force)
+
+
+def _mark_newest(run: Run, name: str) -> None:
+    """Note which reskin a command means that names none: reskins/.latest."""
+    pointer = run.path(RESKINS) / ".latest"
+    if not pointer.exists() or pointer.read_text(encoding="utf-8").strip() != name:
+        write_text(pointer, name + "\n")
+
+
 ERROR_LOG = "error.log"
 
 
@@ -110,20 +226,6 @@ def error_log(folder: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class PaintRequest:
-    """What to paint: reskins/NAME of a run. replaces: what the object was, where that is known."""
-
-    name: str
-    workflow: Workflow
-    clip: Clip
-    prompt: Nouns
-    seed: int
-    settings: Settings
-    replaces: str | None = None
-    force: bool = False
-
-
-@dataclass(frozen=True)
 class _Plan:
     """Who paints which windows, and what output.json says of it."""
 
@@ -135,9 +237,9 @@ class _Plan:
     record: dict[str, Any]
 
 
-def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: PaintRequest) -> None:
+def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: PaintRequest) -> None:
     """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie."""
-    folder = run.path("reskins") / request.name
+    folder = own.dir
     info, output, kept = request.clip.info, folder / "output.mp4", KeptWindows(folder)
     if request.force:
         kept.clear()
@@ -157,14 +259,14 @@ def paint_run(run: Run, stage: Stage, comfy: ComfyOrchestrator, request: PaintRe
             make = _plan_draft if request.workflow.name == DRAFT else _plan_model
             plan = make(request, comfy, scratch, kept, show)
             version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
-            click.echo(f"reskin/{request.name}: workflow {plan.backend}, ComfyUI {version}")
+            click.echo(f"reskin/{request.job.name}: workflow {plan.backend}, ComfyUI {version}")
             changes = paint_clip(request.clip, plan.painter, plan.windows, output, plan.joining, window_done)
     figures = changes.as_dict()
-    prompt, workflow = request.prompt, request.workflow
+    prompt, workflow = request.job.prompt, request.workflow
     record = {
         "schema": 1,
         "prompt": {"object": prompt.object, "skater": prompt.skater if request.clip.skater_mask else None},
-        "seed": request.seed,
+        "seed": request.job.seed,
         **plan.record,
         "backend": plan.backend,
         "workflow": {"name": workflow.name, "sha256": workflow.sha256, "graph_sha256": graph_sha256(plan.graph)},
@@ -190,7 +292,7 @@ def _plan_draft(
     request: PaintRequest, comfy: ComfyOrchestrator, scratch: Path, kept: KeptWindows, show: Listener
 ) -> _Plan:
     info = request.clip.info
-    look = decide_look(request.clip, request.prompt, request.seed)
+    look = decide_look(request.clip, request.job.prompt, request.job.seed)
     graph = fill_look(request.workflow, look, info)
     return _Plan(
         DraftPainter(comfy, graph, look, info, scratch, show),
@@ -210,20 +312,16 @@ def _plan_model(
         workflow = load_workflow(ONE_PASS)  # the object's pass alone, on the source
     length, overlap = settings.windows(window_frames(workflow.graph))
     fit = fit_into(info.width, info.height, *settings.size) if settings.size else fit_to_area(info.width, info.height)
-    skater = request.prompt.skater if request.clip.skater_mask else None
-    prompt = replace(request.prompt, skater=skater)
+    skater = request.job.prompt.skater if request.clip.skater_mask else None
+    prompt = replace(request.job.prompt, skater=skater)
     texts = write_texts(prompt, request.replaces, settings.object_prompt, settings.human_prompt)
-    choices = [
-        Choice("prompt", TEXTS, texts.positive_of()),
-        Choice("negative prompt", TEXTS, texts.negative_of()),
-        Choice("sampler", SEEDS, request.seed),
-        *settings.choices(),
-    ]
-    graph = settle(workflow, choices, fit.model)
-    for title, used in ((REFERENCE, settings.reference), ("LoRA", settings.lora)):
+    values: dict[Slot, Any] = {PROMPT: texts.positive_of(), NEGATIVE: texts.negative_of(), SEED: request.job.seed}
+    graph = fill(workflow.graph, values | settings.slots() | size_slots(*fit.model), name=workflow.name)
+    for title, used in ((REFERENCE, settings.reference), (LORA, settings.lora)):
         if used is None:
-            drop(graph, title)
-    model = value_of(graph, "model", "unet_name") or "the workflow's own model"
+            for node_id in nodes_of(graph, title).values():
+                drop(graph, node_id)
+    model = value_of(graph, Slot("model", ("unet_name",))) or "the workflow's own model"
     return _Plan(
         VacePainter(comfy, graph, info, fit, settings.grow_px, settings.reference, kept, scratch, show),
         graph,

@@ -1,10 +1,10 @@
-"""Cut a clip into windows, so that the server's memory does not grow with the clip.
+"""A clip in windows, so that the server's memory does not grow with the clip: planned, joined, kept.
 
-Finished windows of a reskin that is not finished: a killed command goes on with the next window.
-
-The pictures lie as the server gave them in reskins/NAME/.windows/0003-KEY/, where KEY is the SHA-256 of all that the
-server was given for that window, and are removed when run.json has the reskin. At most 3 bytes a px of the model's
-picture, for each frame of each window and each pass: 1.2 MB a picture of 832x480.
+First the plan, for the draft by pixels and for a model by its own length. Then `KeptWindows`, the finished windows of a
+reskin that is not finished: a killed command goes on with the next one. Their pictures lie as the server gave them in
+reskins/NAME/.windows/0003-KEY/, where KEY is the SHA-256 of all that the server was given for that window, and are
+removed when run.json has the reskin. At most 3 bytes a px of the model's picture, for each frame of each window and
+each pass: 1.2 MB a picture of 832x480.
 """
 
 from __future__ import annotations
@@ -17,16 +17,6 @@ from pathlib import Path
 
 from handoff.errors import UsageError
 from handoff.files import atomic_dir
-
-MAX_FRAMES = 32
-PIXEL_BUDGET = MAX_FRAMES * 640 * 360
-"""Pixels in a window over all its frames. The server holds a window as float32 RGB several times over."""
-
-MODEL_FRAMES, MODEL_OVERLAP = 81, 21
-"""Wan's own clip length, and how many of its frames the next window paints again."""
-
-LATENT_FRAMES = 4
-"""Frames in one step of Wan's latent time; the first frame is a step by itself, hence lengths of 4n+1."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +31,26 @@ class Window:
         return self.stop - self.start
 
 
-def frames_per_window(width: int, height: int) -> int:
-    """Return how many frames of width x height px go into one window, at least 1."""
-    return max(1, min(MAX_FRAMES, PIXEL_BUDGET // (width * height)))
+MAX_FRAMES = 32
+PIXEL_BUDGET = MAX_FRAMES * 640 * 360
+"""Pixels in a window over all its frames. The server holds a window as float32 RGB several times over."""
 
 
 def plan_windows(frames: int, width: int, height: int) -> list[Window]:
     """Return windows that cover frames 0..frames-1, each frame once, in order."""
     return plan_overlapping(frames, frames_per_window(width, height), 0)
+
+
+def frames_per_window(width: int, height: int) -> int:
+    """Return how many frames of width x height px go into one window, at least 1."""
+    return max(1, min(MAX_FRAMES, PIXEL_BUDGET // (width * height)))
+
+
+MODEL_FRAMES, MODEL_OVERLAP = 81, 21
+"""Wan's own clip length, and how many of its frames the next window paints again."""
+
+LATENT_FRAMES = 4
+"""Frames in one step of Wan's latent time; the first frame is a step by itself, hence lengths of 4n+1."""
 
 
 def plan_overlapping(frames: int, length: int, overlap: int) -> list[Window]:

@@ -141,8 +141,8 @@ class Http:
         """Send one request; yield the answer with its body still to come, in `pieces`.
 
         timeout_s: instead of CONNECT_S and READ_S. content: as for requests. Status codes below 500 are the caller's to
-        judge. Raises ServerAbsent where nobody listens, ServerFails for a 5xx, ServerUnreachable for no answer or one
-        that does not say where it ends, BadResult for one that is packed.
+        judge. Raises ServerAbsent where nobody listens, ServerFails for a 5xx, ServerUnreachable for no answer,
+        BadResult for one that is packed.
         """
         timeout = (CONNECT_S, READ_S) if timeout_s is None else (timeout_s, timeout_s)
         how: dict[str, Any] = {"timeout": timeout, "stream": True, "allow_redirects": False, **content}
@@ -153,9 +153,6 @@ class Http:
         with response:
             if response.status_code >= 500:
                 raise self._fails(response, f"{method} {path}")
-            if response.raw.length_remaining is None and not response.raw.chunked:
-                # http.client takes an answer that breaks off in its headers for a whole one with nothing in it
-                raise self.unreachable(f"the answer to {method} {path} broke off in its headers, or has no length")
             packed = response.headers.get("Content-Encoding", "identity")
             if packed != "identity":
                 raise BadResult(f"{self.address} packs its answer to {method} {path} ({packed}), unasked.")
@@ -216,6 +213,9 @@ def pieces(response: requests.Response, most_bytes: int, what: str) -> Iterator[
         if received > most_bytes:
             raise BadResult(f"{what} is larger than {most_bytes} bytes.")
         yield piece
+    if not received and response.raw.length_remaining is None and not response.raw.chunked:
+        # http.client takes an answer that breaks off in its headers for a whole one with nothing in it
+        raise requests.ConnectionError("it broke off in its headers")
 
 
 def name_of(error: Exception) -> str:

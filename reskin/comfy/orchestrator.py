@@ -1,4 +1,8 @@
-"""`ComfyOrchestrator`: hand a graph to a ComfyUI server and bring its results back, or say why not."""
+"""`ComfyOrchestrator`: hand a graph to a ComfyUI server and bring its results back, or say why not.
+
+`execute_v2v` does all of it for any template. The stage does it in steps, a window at a time: `check`, `upload`, `run`,
+`fetch`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from handoff.errors import PreserverError, UsageError
+from handoff.errors import InputError, PreserverError, UsageError
+from handoff.files import sha256_file
 from reskin.comfy.client import ComfyServer, ServerFile
 from reskin.comfy.errors import (
     BadResult,
@@ -25,10 +30,10 @@ from reskin.comfy.errors import (
 )
 from reskin.comfy.graph_check import Describe, find_problems
 from reskin.comfy.progress import Follower, Limits, Listener, Progress, ProgressSocket
-from reskin.workflow import Graph, find_node
+from reskin.comfy.v2v import V2VInputs, prepare
+from reskin.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S
+from reskin.workflow import Graph, find_node, title_of, where_from
 
-DEFAULT_TIMEOUT_S = 3600.0
-DEFAULT_RETRIES = 2
 PATIENCE_S = 120.0
 PATIENCE_WITH_OTHERS_S = 10.0
 """How long to wait for a server that went away: it may be starting again, or another one may take the job."""
@@ -66,21 +71,21 @@ def _quiet(notice: str) -> None:
 
 
 class ComfyOrchestrator:
-    """One ComfyUI server, driven from the upload of the inputs to the renamed result.
+    """One ComfyUI server at HOST:PORT, driven from the upload of the inputs to the renamed result.
 
-    Use it as a context manager. `stop`, set by another thread, ends a wait soon. `say` gets a line when a job has to be
-    submitted again.
+    Use it as a context manager, or `close` it. `stop`, set by another thread, ends a wait soon. `say` gets a line when
+    a job has to be submitted again.
     """
 
     def __init__(
         self,
-        server: str,
+        server_addr: str = "127.0.0.1:8188",
         *,
         limits: JobLimits | None = None,
         stop: threading.Event | None = None,
         say: Callable[[str], None] = _quiet,
     ) -> None:
-        self.server = ComfyServer(server)
+        self.server = ComfyServer(server_addr)
         self.limits = limits or JobLimits(DEFAULT_TIMEOUT_S, PATIENCE_S)
         self.client_id = uuid.uuid4().hex
         self._stop = stop or threading.Event()
@@ -95,16 +100,50 @@ class ComfyOrchestrator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
         self._socket.close()
         self.server.close()
 
-    def _follower(self) -> Follower:
-        return Follower(self.server, self._socket, self.limits, self._stop)
+    def execute_v2v(
+        self,
+        workflow_template: str | Path | Graph,
+        source_video_path: str | Path,
+        ref_image_path: str | Path | None = None,
+        positive_prompt: str | None = None,
+        negative_prompt: str | None = None,
+        mask_text_prompt: str | None = None,
+        *,
+        seed: int | None = None,
+        output_dir: str | Path | None = None,
+        listener: Listener = _ignore,
+    ) -> list[Path]:
+        """Run any template in API format on a clip; return what its save nodes made, in the template's order.
 
-    def _describe(self, class_type: str) -> dict[str, Any] | None:
-        if class_type not in self._infos:
-            self._infos[class_type] = self.server.node_info(class_type)
-        return self._infos[class_type]
+        workflow_template: a graph as a dict, a path to a .json file, or the name of a template of ours. What is None is
+        left as the template has it, but for the seed, which is then drawn. reskin/comfy/v2v.py says how the places are
+        found. output_dir: where the results go, by default beside the clip: SOURCE-v2v.mp4 as the video came, or the
+        folder SOURCE-v2v of frame_00000.png and so on; further ones are SOURCE-v2v-2 and so on.
+
+        Raises UsageError for what is given and has no place in the template, InputError for a file that is not there,
+        and what `check`, `upload`, `run` and `fetch` raise.
+        """
+        source = Path(source_video_path)
+        reference = None if ref_image_path is None else Path(ref_image_path)
+        given = V2VInputs(source, reference, positive_prompt, negative_prompt, mask_text_prompt, seed)
+        # a name of its own makes every job's results new files; a cached rerun would write none
+        job = prepare(workflow_template, given, f"preserver/{uuid.uuid4().hex}")
+        self.check(job.graph, where_from, job.files.keys())
+        for (node_id, name), path in job.files.items():
+            job.graph[node_id]["inputs"][name] = self.upload(path, asset_name(path))
+        record = self._finish(job.graph, listener)
+        results = [_files(record, each, title_of(job.graph, each)) for each in job.outputs]
+        from reskin.comfy.results import keep_files  # loads cv2
+
+        folder = source.parent if output_dir is None else Path(output_dir)
+        return keep_files(self.fetch, results, folder, f"{source.stem}-v2v")
 
     def check(self, graph: Graph, where_from: Describe | None = None, later: Collection[tuple[str, str]] = ()) -> str:
         """Return the server's version; raise ServerUnreachable, or ServerLacks with all that `graph` asks in vain.
@@ -137,6 +176,22 @@ class ComfyOrchestrator:
         first. After a restart of the server it is submitted again, `limits.retries` times.
         """
         output_id = find_node(graph, *output)
+        return _files(self._finish(graph, listener), output_id, output[0])
+
+    def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
+        """Bring one result to `target`, which appears when it is complete."""
+        self._follower().patiently(lambda: self.server.fetch(file, target, max_bytes))
+
+    def _follower(self) -> Follower:
+        return Follower(self.server, self._socket, self.limits, self._stop)
+
+    def _describe(self, class_type: str) -> dict[str, Any] | None:
+        if class_type not in self._infos:
+            self._infos[class_type] = self.server.node_info(class_type)
+        return self._infos[class_type]
+
+    def _finish(self, graph: Graph, listener: Listener) -> dict[str, Any]:
+        """Run a graph to a good end, and again when a server lost it; return its record."""
         follower = self._follower()
         left = self.limits.retries
         while True:
@@ -150,11 +205,7 @@ class ComfyOrchestrator:
                 self._say(f"reskin: {error} It is submitted again ({left} tries left after this).")
                 self._upload_again(follower, graph)
         _check_status(graph, record.get("status") or {})
-        return _files(record, output_id, output[0])
-
-    def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
-        """Bring one result to `target`, which appears when it is complete."""
-        self._follower().patiently(lambda: self.server.fetch(file, target, max_bytes))
+        return record
 
     def _run_once(self, follower: Follower, graph: Graph, prompt_id: str, listener: Listener) -> dict[str, Any]:
         self._socket.open()
@@ -206,3 +257,24 @@ def _files(record: dict[str, Any], output_id: str, title: str) -> list[ServerFil
         if outputs.get(key):
             return [ServerFile.from_json(entry) for entry in outputs[key]]
     raise BadResult(f"the job succeeded, but its node '{title}' gave no file (cached or bypassed).")
+
+
+def asset_name(path: Path) -> str:
+    """Return a file's name on a server: the same for the same bytes, and nobody else's."""
+    return f"preserver_{sha256_file(path)[:32]}{path.suffix}"
+
+
+def upload_asset(server_addr: str, path: str | Path, name: str | None = None) -> str:
+    """Send a file to the input folder of the server at HOST:PORT; return the name by which a graph finds it.
+
+    name: what to call it there (an older file of that name is written over), by default one made of its bytes. Raises
+    InputError for a file that is not there, ServerUnreachable, UploadTooLarge or BadResult.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"there is no file {file}; check the path.")
+    server = ComfyServer(server_addr)
+    try:
+        return server.upload(file, name or asset_name(file))
+    finally:
+        server.close()

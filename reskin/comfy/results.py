@@ -1,13 +1,17 @@
-"""A window's pictures as the server gives them: SaveImage's PNG files, or VideoHelperSuite's one lossless video."""
+"""What the server made, brought here: a window's pictures, or the files of any template.
+
+A window's pictures are SaveImage's PNG files, or VideoHelperSuite's one lossless video.
+"""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from handoff.errors import InputError
-from handoff.files import fsync
+from handoff.files import atomic_dir, fsync
 from handoff.masks import frame_name, read_png, write_png
 from handoff.video import Frame, read_frames
 from reskin.comfy.client import ServerFile
@@ -93,6 +97,44 @@ def _keep_from_video(
         raise BadResult(f"the server's video cannot be read ({error}); nothing of it was kept.") from error
     _check_count(count, total)
     path.unlink()
+
+
+_MOST_BYTES = 2**33
+"""Of one file of a template that is not ours, whose size nobody knows."""
+
+
+def keep_files(fetch: Fetch, results: Sequence[Sequence[ServerFile]], folder: Path, name: str) -> list[Path]:
+    """Bring the files of each node that saves; return a path for each video, and one for each node's pictures.
+
+    A video is `folder`/NAME.mp4, as it came, with the ending that it has on the server; pictures are the folder NAME of
+    frame_00000.png and so on. Further ones are NAME-2 and so on. Raises BadResult for an ending that is none or a
+    picture that is none, and what `fetch` raises.
+    """
+    kept: list[Path] = []
+    for files in results:
+        endings = [_ending(file) for file in files]
+        pictures = set(endings) == {".png"}
+        for index in range(1 if pictures else len(files)):
+            path = folder / (name if not kept else f"{name}-{len(kept) + 1}")
+            if pictures:
+                with atomic_dir(path) as partial:
+                    for number, file in enumerate(files):
+                        fetch(file, partial / frame_name(number), _MOST_BYTES)
+                        if png_size(partial / frame_name(number)) is None:
+                            raise BadResult(f"the server gave {file.filename!r}, which is no PNG; nothing was kept.")
+            else:
+                path = path.with_name(path.name + endings[index])
+                fetch(files[index], path, _MOST_BYTES)
+            kept.append(path)
+    return kept
+
+
+def _ending(file: ServerFile) -> str:
+    """Return the ending of the server's name for a file: nothing else of that name is used here."""
+    found = re.search(r"\.[A-Za-z0-9]{1,8}$", file.filename)
+    if found is None:
+        raise BadResult(f"the server gave a file {file.filename!r} without an ending; nothing was kept.")
+    return found.group().lower()
 
 
 def _most_bytes(size: tuple[int, int]) -> int:

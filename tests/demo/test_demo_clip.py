@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from demo.__main__ import write_clip
 from demo.board import Mesh, build_board
+from demo.choreography import Choreography
 from demo.clip import SLIVER_PX, composite, make_clip
-from demo.motion import Choreography
 from demo.person import person_cover
 from demo.render import FULL_COVERAGE, Layer, render
 from demo.source import FRAME_COUNT, HEIGHT, WIDTH, Footage, load_footage

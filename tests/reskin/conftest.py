@@ -5,40 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from handoff.ingest import ingest
-from handoff.masks import FrameFolderWriter, Mask
 from handoff.run import Run
-from handoff.video import VideoWriter
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from runner.comfy.comfyserver import serve
-from runner.comfy.comfysource import ensure_source
-from runner.envs import ensure_env
-from runner.process import ROOT
-from runner.runs import cache_dir
-from tests.helpers import moving_square, square_position, write_clip
+from tests.helpers import moving_square, write_clip
+from tests.reskin.helpers import (
+    FPS,
+    HEIGHT,
+    SIDE,
+    WIDTH,
+    disc_mask,
+    square_mask,
+    wait_long,
+    write_masks,
+    write_skeletons,
+)
 from tests.reskin.proxy import Proxy, proxy_to
-
-WIDTH, HEIGHT, SIDE = 160, 120, 32
-FPS = Fraction(30000, 1001)
-
-
-def comfy_python() -> Path:
-    """The interpreter of ComfyUI's environment: $COMFY_PYTHON, or the runner's."""
-    python = os.environ.get("COMFY_PYTHON")
-    return Path(python) if python else ensure_env("comfyui")
-
-
-def comfy_source() -> Path:
-    """ComfyUI's tree: $COMFY_SOURCE, or the runner's."""
-    source = os.environ.get("COMFY_SOURCE")
-    return Path(source) if source else ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir())
+from tests.reskin.servers import comfy_python, comfy_source
 
 
 @pytest.fixture(scope="session")
@@ -72,12 +60,6 @@ def comfy_server(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) ->
         yield started
 
 
-def wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have our side wait longer than a user's does for a socket and for a job's end, on a machine that is busy."""
-    monkeypatch.setattr("reskin.comfy.progress._OPEN_S", 60.0)
-    monkeypatch.setattr("reskin.comfy.client._CANCEL_S", 60.0)
-
-
 @pytest.fixture
 def comfy(comfy_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComfyOrchestrator]:
     wait_long(monkeypatch)
@@ -90,35 +72,6 @@ def proxy(comfy_server: str) -> Iterator[Proxy]:
     """A proxy before the real server, which loses and breaks what it is told to."""
     with proxy_to(comfy_server) as made:
         yield made
-
-
-def square_mask(index: int) -> Mask:
-    """The moving square's own pixels: the object."""
-    x, y = square_position(index)
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[y : y + SIDE, x : x + SIDE] = True
-    return mask
-
-
-def disc_mask(index: int) -> Mask:
-    """A disc that overlaps the square: the skater."""
-    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
-    return np.asarray((rows - 60) ** 2 + (columns - 70) ** 2 < 30**2)
-
-
-def write_masks(path: Path, frames: int, mask: Callable[[int], Mask]) -> Path:
-    with VideoWriter(path, FPS, WIDTH, HEIGHT, mode="mask") as writer:
-        for index in range(frames):
-            writer.write(mask(index).astype(np.uint8) * np.uint8(255))
-    return path
-
-
-def write_skeletons(folder: Path, frames: int) -> None:
-    """A body of one limb, which swings inside the disc."""
-    with FrameFolderWriter(folder) as writer:
-        for index in range(frames):
-            picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-            writer.write(cv2.line(picture, (70, 40), (65 + 2 * (index % 6), 85), (255, 85, 0), 4))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from handoff.ingest import ingest
 from reskin import cli as reskin
 from runner.process import ROOT, stage_environment
 from tests.helpers import moving_square, outputs, records, until, write_clip
-from tests.reskin.conftest import FPS, HEIGHT, SIDE, WIDTH, disc_mask, square_mask, write_masks
+from tests.reskin.helpers import FPS, HEIGHT, SIDE, WIDTH, disc_mask, square_mask, write_masks
 
 pytestmark = pytest.mark.server
 FRAMES, SEEDS = 32, range(4)

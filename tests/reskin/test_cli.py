@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from click.testing import CliRunner
 
 from handoff.errors import InputError, PreserverError, UsageError
 from handoff.run import Run
-from reskin.cli import WORK_TO_DO, command
+from reskin.cli import OPTIONS, WORK_TO_DO, command
 from reskin.comfy.errors import ServerUnreachable
-from tests.reskin.conftest import HEIGHT, WIDTH, square_mask, write_masks
+from runner.process import ROOT
+from tests.reskin.helpers import HEIGHT, WIDTH, square_mask, write_masks
 
 MakeRun = Callable[..., Run]
 NOBODY = "127.0.0.1:9"
@@ -47,7 +50,7 @@ def test_a_mask_of_another_length(make_run: MakeRun, tmp_path: Path) -> None:
 
 def test_a_mask_of_another_size(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(4)
-    monkeypatch.setattr("tests.reskin.conftest.WIDTH", WIDTH + 2)
+    monkeypatch.setattr("tests.reskin.helpers.WIDTH", WIDTH + 2)
     mask = write_masks(tmp_path / "wide.mp4", 4, lambda index: np.ones((HEIGHT, WIDTH + 2), bool))
     refused(InputError, f"is {WIDTH + 2}x{HEIGHT} px, the clip is {WIDTH}x{HEIGHT} px", run.dir, "--mask", str(mask))
 
@@ -107,3 +110,32 @@ def test_without_check_a_server_must_be_named(make_run: MakeRun) -> None:
             catch_exceptions=False,
             standalone_mode=False,
         )
+
+
+def test_every_options_help_has_an_example_and_the_prompt_comes_first() -> None:
+    for names, _, text in OPTIONS:
+        assert "e.g. " in text and any(name in text.split("e.g. ")[1] for name in names), names
+    result = CliRunner().invoke(command, ["--help"])
+    places = [result.output.index(words) for words in ("--prompt TEXT", "--run PATH", "--server HOST")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--help",), 0),
+        (("--run", "nowhere"), 2),
+        (("--run", "nowhere", "--prompt", "a, b, c"), 2),
+        (("--run", "nowhere", "--prompt", "drone", "--server", "nobody"), 2),
+        (("--run", "nowhere", "--prompt", "drone", "--server", NOBODY, "--size", "1x1"), 2),
+        (("--run", "nowhere", "--prompt", "drone", "--server", NOBODY, "--workflow", "none"), 2),
+    ],
+)
+def test_help_and_what_cannot_be_asked_for_need_no_opencv(words: tuple[str, ...], code: int) -> None:
+    program = (
+        "import sys; sys.modules['cv2'] = None; from handoff.command import main; from reskin.cli import command; "
+        f"main(command, {list(words)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.startswith("Usage:") if code == 0 else "error: " in done.stderr.casefold()

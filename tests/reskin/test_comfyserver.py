@@ -168,7 +168,7 @@ def test_a_server_that_never_answers_is_stopped_at_the_deadline(
         return started[-1]
 
     popen = subprocess.Popen
-    monkeypatch.setattr("runner.comfyserver.subprocess.Popen", noted)
+    monkeypatch.setattr("runner.comfy.comfyserver.subprocess.Popen", noted)
     with pytest.raises(RunnerError, match="did not answer within 2 s"):
         start(tmp_path, "import time\ntime.sleep(3600)", timeout_s=2).__enter__()
     assert gone(started[0].pid)

@@ -18,8 +18,8 @@ from reskin.model_painter import VacePainter
 from reskin.painting import Clip, read_windows
 from reskin.regions import fit_into
 from reskin.windows import KeptWindows, plan_overlapping
-from reskin.workflow import Graph, fill_window, find_node, load_workflow, settle
-from tests.reskin.conftest import HEIGHT, WIDTH
+from reskin.workflow import Graph, fill, find_node, load_workflow, size_slots, window_slots
+from tests.reskin.helpers import HEIGHT, WIDTH
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
@@ -33,13 +33,13 @@ class Window:
     def __init__(self, run: Run, comfy: ComfyOrchestrator, folder: Path, workflow: str) -> None:
         self.comfy, self.folder = comfy, folder
         clip = Clip(run.info, run.source, run.path("mask.mp4"), run.path("human_mask.mp4"), run.path("pose_skater"))
-        graph, fit = settle(load_workflow(workflow), [], MODEL), fit_into(WIDTH, HEIGHT, *MODEL)
+        graph, fit = fill(load_workflow(workflow).graph, size_slots(*MODEL)), fit_into(WIDTH, HEIGHT, *MODEL)
         kept = KeptWindows(folder)
         painter = VacePainter(comfy, graph, run.info, fit, 8, None, kept, folder, lambda progress: None)
         (cut,) = read_windows(clip, plan_overlapping(FRAMES, 17, 5))
         self.inputs = painter._write_inputs(cut)
         files = {title: comfy.upload(path, f"control_{path.name}") for title, path in self.inputs.items()}
-        self.graph = fill_window(graph, files, FRAMES, "preserver/control")
+        self.graph = fill(graph, window_slots(files, FRAMES, "preserver/control"))
 
     def link(self, title: str, class_type: str) -> list[object]:
         return [find_node(self.graph, title, class_type), 0]

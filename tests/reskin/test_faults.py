@@ -11,70 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from handoff.files import sha256_file
 from handoff.run import Run
-from reskin.cli import command
 from reskin.comfy.client import TRIES
 from reskin.comfy.errors import ServerUnreachable
 from runner.process import ROOT
-from tests.helpers import records
-from tests.reskin.backstage import history, output_folder, processes_of
+from tests.reskin.helpers import arguments, new_jobs, nothing_written, reskin, reskin_fails, whole
 from tests.reskin.proxy import Fault, Proxy
+from tests.reskin.servers import history, output_folder, processes_of
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
 
 
-def arguments(run: Run, *options: str, name: str) -> list[str]:
-    return ["--run", str(run.dir), "--prompt", "drone, samurai", "--name", name, *options]
-
-
-def reskin(run: Run, *options: str, name: str = "drone") -> int:
-    """The command in this process: the exit code of one that succeeds; an error is raised."""
-    given = arguments(run, *options, name=name)
-    return CliRunner().invoke(command, given, catch_exceptions=False, standalone_mode=False).return_value
-
-
-def reskin_fails(run: Run, *options: str) -> tuple[int, str]:
-    """The command as it is typed: its exit code, and the last line that it prints."""
-    given = [sys.executable, "-m", "reskin", *arguments(run, *options, name="drone")]
-    done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stderr.strip().splitlines()[-1]
-
-
 def send(processes: list[int], number: signal.Signals) -> None:
     for pid in processes:
         os.kill(pid, number)
-
-
-def output(run: Run, name: str = "drone") -> Path:
-    return run.path(f"reskins/{name}/output.mp4")
-
-
-def new_jobs(address: str, before: set[str]) -> int:
-    """How many jobs the server has ended since, by its own history."""
-    return len(history(address).keys() - before)
-
-
-_UNDISTURBED: dict[int, str] = {}
-
-
-def whole(run: Run, address: str, name: str = "drone") -> bool:
-    """Whether a result is to the byte what an undisturbed command makes, with nothing half-written about."""
-    frames = run.info.frames
-    if frames not in _UNDISTURBED:
-        assert reskin(run, "--server", address, name="undisturbed") == 0
-        _UNDISTURBED[frames] = sha256_file(output(run, "undisturbed"))
-    same = sha256_file(output(run, name)) == _UNDISTURBED[frames]
-    return same and not list(run.dir.rglob("*.partial")) and f"reskin/{name}" in records(run.dir)
-
-
-def nothing_written(run: Run, name: str = "drone") -> bool:
-    folder = run.path(f"reskins/{name}")
-    return not folder.exists() and not list(run.dir.rglob("*.partial")) and "reskin/drone" not in records(run.dir)
 
 
 ONCE = (("POST", "/prompt"), ("POST", "/upload"), ("GET", "/view"), ("GET", "/history"), ("GET", "/api/jobs"))

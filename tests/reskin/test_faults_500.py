@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from handoff.run import Run
+from tests.reskin.helpers import nothing_written, reskin, reskin_fails, whole
 from tests.reskin.proxy import Fault, Proxy
-from tests.reskin.test_faults import nothing_written, reskin, reskin_fails, whole
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]

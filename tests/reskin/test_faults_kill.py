@@ -16,9 +16,9 @@ from handoff.run import Run
 from reskin.cli import command
 from runner.process import ROOT
 from tests.helpers import records, until
-from tests.reskin.backstage import BackstageServer, backstage, history, post, queue
+from tests.reskin.helpers import arguments, nothing_written, reskin_fails
 from tests.reskin.proxy import Fault, Proxy, proxy_to
-from tests.reskin.test_faults import arguments, nothing_written, reskin_fails
+from tests.reskin.servers import BackstageServer, backstage, history, post, queue
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]

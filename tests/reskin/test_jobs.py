@@ -24,37 +24,11 @@ from reskin.stage import error_log
 from reskin.workflow import Graph
 from runner.process import ROOT
 from tests.helpers import until
-from tests.reskin.backstage import queue
+from tests.reskin.helpers import OUTPUT, PATIENCE_S, queue_of, slow_graph, wait_until_idle
 from tests.reskin.proxy import proxy_to
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
-OUTPUT = ("output", "SaveImage")
-PATIENCE_S = 300
-"""For what always comes, late on a machine that has much else to do."""
-
-
-def slow_graph(steps: int = 400) -> Graph:
-    """A chain of blurs: each takes a moment, and between two of them the server looks whether to stop."""
-    # a colour of its own for each graph, or the server would have its nodes in its cache
-    colour = uuid.uuid4().int % 2**24
-    size: dict[str, Any] = {"width": 192, "height": 192, "batch_size": 4, "color": colour}
-    graph: Graph = {"0": {"class_type": "EmptyImage", "inputs": size}}
-    for step in range(1, steps + 1):
-        # a strength of its own for each, or the server would see equal nodes
-        inputs = {"image": [str(step - 1), 0], "blur_radius": 31, "sigma": 1.0 + step / 100}
-        graph[str(step)] = {"class_type": "ImageBlur", "inputs": inputs}
-    save = {"images": [str(steps), 0], "filename_prefix": uuid.uuid4().hex}
-    graph["save"] = {"class_type": "SaveImage", "inputs": save, "_meta": {"title": "output"}}
-    return graph
-
-
-def queue_of(comfy: ComfyOrchestrator) -> dict[str, list[Any]]:
-    return queue(comfy.server.address)
-
-
-def wait_until_idle(comfy: ComfyOrchestrator) -> None:
-    until("the server has no job left", lambda: not any(queue_of(comfy).values()), PATIENCE_S)
 
 
 def until_running(process: subprocess.Popen[bytes], holds: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ from handoff.run import Run
 from handoff.video import Frame, VideoWriter, probe, read_frames
 from reskin.painting import Changes, Clip, Joining, Layers, WindowFrames, compose, paint_clip, read_windows
 from reskin.windows import Window, later_weight, plan_overlapping
-from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask, write_masks
+from tests.reskin.helpers import FPS, HEIGHT, WIDTH, disc_mask, square_mask, write_masks
 
 MakeRun = Callable[..., Run]
 

@@ -14,11 +14,19 @@ from reskin.comfy.errors import JobFailed, JobInterrupted, JobTimeout
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Progress
 from tests.helpers import until
-from tests.reskin.backstage import history
-from tests.reskin.conftest import wait_long
+from tests.reskin.helpers import (
+    OUTPUT,
+    PATIENCE_S,
+    new_jobs,
+    queue_of,
+    reskin,
+    slow_graph,
+    wait_long,
+    wait_until_idle,
+    whole,
+)
 from tests.reskin.proxy import Fault, Proxy, proxy_to
-from tests.reskin.test_faults import new_jobs, reskin, whole
-from tests.reskin.test_jobs import OUTPUT, PATIENCE_S, queue_of, slow_graph, wait_until_idle
+from tests.reskin.servers import history
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]

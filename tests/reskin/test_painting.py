@@ -22,7 +22,7 @@ from reskin.painting import Clip, read_windows
 from reskin.windows import plan_windows
 from reskin.workflow import load_workflow
 from tests.helpers import records
-from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask
+from tests.reskin.helpers import FPS, HEIGHT, WIDTH, disc_mask, square_mask
 
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]

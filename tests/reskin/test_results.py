@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from reskin.comfy.client import ServerFile
 from reskin.comfy.errors import BadResult
 from reskin.comfy.results import Fetch, find_output, keep_pictures
 from reskin.workflow import Graph, load_workflow
+from tests.reskin.helpers import write_ffv1
 
 SIZE = (48, 32)
 PNG, VIDEO = ("output", "SaveImage"), ("output", "VHS_VideoCombine")
@@ -24,16 +24,6 @@ PNG, VIDEO = ("output", "SaveImage"), ("output", "VHS_VideoCombine")
 
 def noise(count: int, size: tuple[int, int] = SIZE) -> list[Frame]:
     return list(np.random.default_rng(7).integers(0, 256, (count, size[1], size[0], 3), np.uint8))
-
-
-def write_ffv1(path: Path, pictures: list[Frame]) -> None:
-    """The same as VideoHelperSuite has ffmpeg do: FFV1 level 3 in bgra, every frame on its own, in Matroska."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=16, options={"level": "3", "g": "1", "slicecrc": "1"})
-        stream.width, stream.height, stream.pix_fmt = pictures[0].shape[1], pictures[0].shape[0], "bgra"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="bgra")))
-        container.mux(stream.encode())
 
 
 def server_with(folder: Path) -> Fetch:
@@ -163,5 +153,5 @@ def test_an_output_that_loses_something_is_refused(key: str, value: str) -> None
 def test_a_graph_without_an_output_is_refused() -> None:
     graph = load_workflow("draft").graph
     del graph["42"]
-    with pytest.raises(InputError, match="0 nodes titled 'output'"):
+    with pytest.raises(InputError, match="no node titled 'output'; it needs one"):
         find_output(graph)

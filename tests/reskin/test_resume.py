@@ -12,8 +12,8 @@ from handoff.masks import frame_name
 from handoff.run import Run, StageFolder
 from reskin.windows import FOLDER
 from tests.helpers import records
-from tests.reskin.backstage import history
-from tests.reskin.vacerun import NAME, reskin
+from tests.reskin.helpers import NAME, paint_vace
+from tests.reskin.servers import history
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
@@ -30,7 +30,7 @@ def test_windows_outlive_a_manifest_that_cannot_be_written_and_one_that_is_spoil
 
     with monkeypatch.context() as patch, pytest.raises(StorageError, match=r"run\.json"):
         patch.setattr(StageFolder, "save", full)
-        reskin(run, comfy_server, *OPTIONS)
+        paint_vace(run, comfy_server, *OPTIONS)
     assert "reskin/drone-samurai" not in records(run.dir)
     first, second = sorted(run.path(f"{NAME}/{FOLDER}").iterdir())
     assert (len(list(first.iterdir())), len(list(second.iterdir()))) == (13, 7)
@@ -38,7 +38,7 @@ def test_windows_outlive_a_manifest_that_cannot_be_written_and_one_that_is_spoil
     # as a power cut leaves a file that was never on the disk
     (second / frame_name(3)).write_bytes(b"")
     jobs = len(history(comfy_server))
-    assert reskin(run, comfy_server, *OPTIONS).return_value == 0
+    assert paint_vace(run, comfy_server, *OPTIONS).return_value == 0
     assert json.loads(run.path(f"{NAME}/output.json").read_text())["windows_resumed"] == 1
     assert len(history(comfy_server)) - jobs == 1, "only the window that could not be read"
     assert "reskin/drone-samurai" in records(run.dir)

@@ -10,11 +10,25 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from handoff.command import with_options
 from handoff.errors import InputError, PreserverError, UsageError
 from handoff.run import Run
-from reskin.cli import command
-from reskin.settings import Settings, painting_options, read_settings
-from reskin.workflow import choose_workflow, drop, load_workflow, nodes_of, settle, value_of, weights_of
+from reskin.cli import PAINTING, command
+from reskin.settings import Settings, read_settings
+from reskin.workflow import (
+    LORA,
+    REFERENCE,
+    Slot,
+    choose_workflow,
+    drop,
+    fill,
+    find_node,
+    load_workflow,
+    nodes_of,
+    size_slots,
+    value_of,
+    weights_of,
+)
 
 MakeRun = Callable[..., Run]
 
@@ -23,7 +37,7 @@ def read(*arguments: str) -> Settings:
     """Read options as the command line does."""
 
     @click.command()
-    @painting_options
+    @with_options(*PAINTING)
     def probe(**painting: Any) -> Settings:
         return read_settings(painting)
 
@@ -49,8 +63,8 @@ def test_an_option_reaches_every_node_of_its_slot(
     options: tuple[str, ...], title: str, name: str, value: object
 ) -> None:
     for workflow in (load_workflow("wan_vace"), load_workflow("wan_vace_locked")):
-        untouched = settle(workflow, read().choices(), (832, 480))
-        graph = settle(workflow, read(*options).choices(), (832, 480))
+        untouched = fill(workflow.graph, read().slots())
+        graph = fill(workflow.graph, read(*options).slots())
         found = nodes_of(graph, title)
         assert found
         for node_id in found.values():
@@ -59,7 +73,7 @@ def test_an_option_reaches_every_node_of_its_slot(
 
 
 def test_both_passes_of_the_locked_workflow_sample_alike() -> None:
-    graph = settle(load_workflow("wan_vace_locked"), read("--steps", "9").choices(), (832, 480))
+    graph = fill(load_workflow("wan_vace_locked").graph, read("--steps", "9").slots())
     assert set(nodes_of(graph, "sampler")) == {"skater", "object"}
     assert [graph[each]["inputs"]["steps"] for each in nodes_of(graph, "sampler").values()] == [9, 9]
 
@@ -68,21 +82,21 @@ def test_an_option_without_a_slot_is_refused() -> None:
     with pytest.raises(UsageError, match="'draft' has no slot for --steps; leave it out"):
         workflow = load_workflow("draft")
         workflow.graph["20"]["_meta"]["title"] = "prompt"
-        settle(workflow, read("--steps", "9").choices(), (832, 480))
+        fill(workflow.graph, read("--steps", "9").slots(), name=workflow.name)
 
 
 def test_a_lora_that_is_not_used_leaves_the_models_own_link_and_a_reference_none() -> None:
-    graph = settle(load_workflow("wan_vace"), [], (832, 480))
+    graph = load_workflow("wan_vace").graph
     (model,) = nodes_of(graph, "model").values()
-    drop(graph, "LoRA")
-    drop(graph, "reference image")
+    for title in (LORA, REFERENCE):
+        drop(graph, find_node(graph, title))
     assert graph[nodes_of(graph, "shift")[""]]["inputs"]["model"] == [model, 0]
     assert "reference_image" not in graph[nodes_of(graph, "vace")[""]]["inputs"]
     assert all(value[0] in graph for node in graph.values() for value in node["inputs"].values() if type(value) is list)
 
 
 def test_the_size_reaches_all_nodes_that_make_pictures() -> None:
-    graph = settle(load_workflow("wan_vace_locked"), [], (768, 432))
+    graph = fill(load_workflow("wan_vace_locked").graph, size_slots(768, 432))
     sized = [node["inputs"] for node in graph.values() if "width" in node["inputs"]]
     assert len(sized) == 3
     assert {(each["width"], each["height"]) for each in sized} == {(768, 432)}
@@ -189,4 +203,6 @@ def test_the_default_is_the_locked_workflow_where_its_models_are_else_the_draft(
 
 
 def test_a_model_in_the_template_is_told_by_its_file() -> None:
-    assert value_of(load_workflow("wan_vace").graph, "model", "unet_name") == "wan2.1_vace_1.3B_fp16.safetensors"
+    assert (
+        value_of(load_workflow("wan_vace").graph, Slot("model", ("unet_name",))) == "wan2.1_vace_1.3B_fp16.safetensors"
+    )

@@ -16,12 +16,13 @@ from handoff.video import ClipInfo, probe
 from reskin.comfy.client import ServerFile
 from reskin.comfy.graph_check import find_problems
 from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.jobs import Job
 from reskin.nouns import parse_prompt
 from reskin.settings import Settings
 from reskin.stage import PaintRequest, find_inputs, paint_run
 from reskin.workflow import Graph, find_node, has_two_passes, load_workflow, nodes_of, workflow_names
+from tests.reskin.helpers import write_ffv1
 from tests.reskin.schema import faults, object_info, read_nodes
-from tests.reskin.test_results import write_ffv1
 
 NODES = read_nodes()[1]
 WITH_MODEL = [name for name in workflow_names() if name != "draft"]
@@ -68,9 +69,10 @@ def paint(tmp_path: Path, make_run: Callable[..., Run]) -> Paint:
         """Paint a clip of one window with the template, and return what the server got."""
         run, comfy, workflow, nouns = make_run(FRAMES), StandIn(tmp_path), load_workflow(name), parse_prompt(prompt)
         chosen = Settings(size=MODEL, **settings)
-        request = PaintRequest("new", workflow, find_inputs(run, nouns, None, None, workflow), nouns, SEED, chosen)
-        with run_stage(run.reskin("new"), "reskin", params={}, inputs=[run.source], tools={}) as stage:
-            paint_run(run, stage, cast(ComfyOrchestrator, comfy), request)
+        request = PaintRequest(Job("new", nouns, SEED), workflow, find_inputs(run, nouns, None, None, workflow), chosen)
+        own = run.reskin("new")
+        with run_stage(own, "reskin", params={}, inputs=[run.source], tools={}) as stage:
+            paint_run(own, stage, cast(ComfyOrchestrator, comfy), request)
         assert probe(run.path("reskins") / "new" / "output.mp4").frames == FRAMES
         return comfy
 

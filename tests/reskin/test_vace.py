@@ -22,9 +22,20 @@ from handoff.video import Frame, probe, read_frames
 from reskin.comfy.client import ComfyServer
 from reskin.windows import FOLDER, later_weight
 from runner.process import ROOT
-from tests.reskin.backstage import get, history
-from tests.reskin.conftest import FPS, HEIGHT, WIDTH, disc_mask, square_mask
-from tests.reskin.vacerun import NAME, TWO, arguments, kept_open, pictures, reskin
+from tests.reskin.helpers import (
+    FPS,
+    HEIGHT,
+    NAME,
+    TWO,
+    WIDTH,
+    disc_mask,
+    kept_open,
+    paint_vace,
+    pictures,
+    square_mask,
+    vace_arguments,
+)
+from tests.reskin.servers import get, history
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
@@ -41,7 +52,7 @@ def finished_jobs(server: str) -> int:
 def kill_after(run: Run, server: str, windows: int, *options: str) -> list[Path]:
     """Start the command, SIGKILL it when so many windows are finished, and return their folders."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "reskin", *arguments(run, server, *options)], cwd=ROOT, start_new_session=True
+        [sys.executable, "-m", "reskin", *vace_arguments(run, server, *options)], cwd=ROOT, start_new_session=True
     )
     try:
         deadline = time.monotonic() + 400
@@ -77,7 +88,7 @@ def test_a_killed_locked_reskin_goes_on_and_every_pixel_is_where_it_belongs(
     jobs = finished_jobs(comfy_server)
 
     with kept_open() as written:
-        assert reskin(run, comfy_server, *options).return_value == 0
+        assert paint_vace(run, comfy_server, *options).return_value == 0
     record = json.loads(run.path(f"{NAME}/output.json").read_text())
     assert record["windows"] == [[0, 20], [16, 32]]
     assert record["windows_resumed"] == 1
@@ -96,7 +107,7 @@ def test_a_killed_locked_reskin_goes_on_and_every_pixel_is_where_it_belongs(
 def test_one_pass_is_as_exact(make_run: MakeRun, comfy_server: str) -> None:
     run = make_run(33)
     with kept_open() as written:
-        assert reskin(run, comfy_server, "--workflow", "wan_vace", *TWO).return_value == 0
+        assert paint_vace(run, comfy_server, "--workflow", "wan_vace", *TWO).return_value == 0
     record = json.loads(run.path(f"{NAME}/output.json").read_text())
     assert record["windows"] == [[0, 20], [16, 32]] and record["windows_resumed"] == 0
     info = probe(run.path(f"{NAME}/output.mp4"))
@@ -156,7 +167,7 @@ def check_pixels(run: Run, written: list[Frame], counted: dict[str, int], passes
 def test_anchored_windows_keep_the_earlier_windows_frames(make_run: MakeRun, comfy_server: str) -> None:
     run = make_run(15)
     with kept_open() as written:
-        reskin(run, comfy_server, "--workflow", "wan_vace", "--window", "13", "--overlap-mode", "anchor")
+        paint_vace(run, comfy_server, "--workflow", "wan_vace", "--window", "13", "--overlap-mode", "anchor")
     record = json.loads(run.path(f"{NAME}/output.json").read_text())
     assert record["windows"] == [[0, 12], [8, 14]]
     assert record["overlap"] == {"frames": 5, "mode": "anchor"}

@@ -19,8 +19,7 @@ from handoff.prompts import Detected, Prompt, write_prompt
 from handoff.run import Run
 from handoff.video import Frame, probe, read_frames
 from runner.process import ROOT
-from tests.reskin.conftest import HEIGHT, WIDTH
-from tests.reskin.vacerun import NAME, SMALL, reskin
+from tests.reskin.helpers import HEIGHT, NAME, SMALL, WIDTH, paint_vace
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
@@ -32,7 +31,7 @@ def plain(comfy_server: str, tmp_path_factory: pytest.TempPathFactory) -> Callab
 
     def paint(run: Run, name: str, *options: str) -> list[Frame]:
         given = ("--workflow", "wan_vace_locked", "--no-lock", "--name", name, *options)
-        result = reskin(run, comfy_server, *given, prompt="drone")
+        result = paint_vace(run, comfy_server, *given, prompt="drone")
         assert "wan_vace (" in result.output, "without a skater the object's pass alone does it"
         return list(read_frames(run.path(f"reskins/{name}/output.mp4")))
 

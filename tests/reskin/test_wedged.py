@@ -10,10 +10,9 @@ import pytest
 
 from handoff.run import Run
 from tests.helpers import until
-from tests.reskin.backstage import backstage, history, post, queue
+from tests.reskin.helpers import new_jobs, nothing_written, reskin, reskin_fails, slow_graph, whole
 from tests.reskin.proxy import Proxy, proxy_to
-from tests.reskin.test_faults import new_jobs, nothing_written, reskin, reskin_fails, whole
-from tests.reskin.test_jobs import slow_graph
+from tests.reskin.servers import backstage, history, post, queue
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]

@@ -16,7 +16,7 @@ import pytest
 from runner.docker import images
 from runner.doctor import disk, modelfiles
 from runner.process import ROOT
-from tests.runner.conftest import NO_DAEMON, NOT_ALLOWED, Machine
+from tests.runner.helpers import NO_DAEMON, NOT_ALLOWED, Machine
 
 WEIGHTS = tomllib.loads((ROOT / "weights.toml").read_text())["weights"]
 

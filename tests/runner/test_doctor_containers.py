@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from runner.doctor.diagnosis import python_line
-from tests.runner.conftest import Machine
+from tests.runner.helpers import Machine
 
 
 def test_an_engine_that_cannot_be_used_as_it_is_says_why_on_its_own_line(machine: Machine) -> None:

@@ -11,7 +11,7 @@ from runner.comfy.comfyserver import has_gpu
 from runner.doctor import cards
 from runner.doctor.cards import VRAM_GB, read
 from runner.process import ROOT, stage_environment
-from tests.runner.conftest import Machine
+from tests.runner.helpers import Machine
 
 ADA = "NVIDIA GeForce RTX 4090, 570.124.06, 24564, 8.9"
 NVIDIA_RUNTIME = '{"nvidia":{"path":"nvidia-container-runtime"},"runc":{"path":"runc"}}'

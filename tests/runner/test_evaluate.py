@@ -12,7 +12,7 @@ import pytest
 
 from handoff.files import remove_partials
 from runner import evaluate as evaluating
-from runner import runs, secondpose
+from runner import runs
 from runner.process import RunnerError
 
 
@@ -52,7 +52,6 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return 0
 
     monkeypatch.setattr(evaluating, "start_stage", record)
-    monkeypatch.setattr(secondpose, "start_stage", record)
     return seen
 
 
@@ -140,10 +139,14 @@ def test_an_environment_that_cannot_be_made_for_the_skeleton_does_not_stop_the_g
     capsys: pytest.CaptureFixture[str],
     error: Exception,
 ) -> None:
-    def broken(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
-        raise error
+    record = evaluating.start_stage
 
-    monkeypatch.setattr(secondpose, "start_stage", broken)
+    def broken(stage: str, arguments: list[str], **shown: Any) -> int:
+        if stage == "posegen":
+            raise error
+        return record(stage, arguments, **shown)
+
+    monkeypatch.setattr(evaluating, "start_stage", broken)
     assert evaluating.evaluate(["--run", "x"]) == 0
     assert stages[-1][0] == "evaluator" and "--generated-pose" not in stages[-1] and "--check" not in stages[-1]
     said = capsys.readouterr().err
@@ -180,12 +183,16 @@ def test_while_a_skeleton_is_looked_for_nobody_clears_away_its_folder(
     left = run / "reskins" / "drone" / ".pose.0a.partial"
     left.mkdir()
 
-    def tidied(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+    record = evaluating.start_stage
+
+    def tidied(stage: str, arguments: list[str], **shown: Any) -> int:
+        if stage != "posegen":
+            return record(stage, arguments, **shown)
         remove_partials(run)
         (Path(arguments[arguments.index("--run") + 1]) / "pose.json").write_text("found again")
         return 0
 
-    monkeypatch.setattr(secondpose, "start_stage", tidied)
+    monkeypatch.setattr(evaluating, "start_stage", tidied)
     assert evaluating.evaluate(["--run", "x"]) == 0
     assert "--generated-pose" in stages[-1]
     assert (run / "reskins" / "drone" / "pose.json").read_text() == "found again"

@@ -8,10 +8,10 @@ import pytest
 from handoff.box import Box
 from tests.tracker.helpers import make_scene
 from tracker.embedded.backend import MaskSpool
+from tracker.embedded.classical import EmbeddedTracker
 from tracker.embedded.cues import Background, ColourModel, shade_and_hue
 from tracker.embedded.motion import Motion, best_shift
 from tracker.embedded.outline import fill_holes, grow, grow_within, keep_parts, settle_edge, signed_distance
-from tracker.embedded.tracker import EmbeddedTracker
 
 
 def square(size: int, start: int, stop: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -17,7 +17,7 @@ from handoff.masks import MaskSequenceWriter, read_masks
 from handoff.video import probe
 from tests.tracker.helpers import bouncing_board, iou, make_scene
 from tracker.embedded.backend import EmbeddedBackend
-from tracker.embedded.tracker import EmbeddedTracker
+from tracker.embedded.classical import EmbeddedTracker
 from tracker.quality import Retrack, StatusLog, verify
 
 Mask = NDArray[np.bool_]

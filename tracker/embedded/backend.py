@@ -21,7 +21,7 @@ from handoff.errors import UsageError, storage_errors
 from handoff.masks import Mask
 from handoff.prompts import Place
 from handoff.video import ClipInfo, read_frames
-from tracker.embedded.tracker import EmbeddedTracker
+from tracker.embedded.classical import EmbeddedTracker
 from tracker.interface import Found
 
 _CHUNK_BYTES = 24 << 20  # decoded frames held while reading backward

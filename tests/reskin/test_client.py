@@ -349,6 +349,16 @@ def test_a_result_that_breaks_off_in_its_headers_is_no_empty_file(
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+def test_an_answer_that_ends_where_the_connection_does_is_one(serve: Serve) -> None:
+    raw = b'HTTP/1.0 200 OK\r\n\r\n{"queue_running": [], "queue_pending": [[1, "mine"]]}'
+    assert serve(lambda asked: Say(raw=raw)).load(60) == 1
+
+
+def test_an_answer_that_breaks_off_in_its_headers_is_asked_for_again(serve: Serve, pauses: list[float]) -> None:
+    answers = [Say(raw=b"HTTP/1.1 200 OK\r\nContent-Ty"), says({"system": {"comfyui_version": "0.30.0"}})]
+    assert serve(lambda asked: answers.pop(0)).version() == "0.30.0" and pauses == [1.0]
+
+
 def test_a_result_that_was_torn_once_is_fetched_anew(tmp_path: Path, serve: Serve, pauses: list[float]) -> None:
     answers = [Say(200, b"torn", length=20), Say(503), Say(200, b"all of it")]
     serve(lambda asked: answers.pop(0)).fetch(ServerFile("a.png", "", "output"), tmp_path / "a.png", 100)

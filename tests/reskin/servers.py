@@ -19,6 +19,18 @@ from runner.process import ROOT
 from runner.runs import cache_dir
 
 
+def comfy_python() -> Path:
+    """The interpreter of ComfyUI's environment: $COMFY_PYTHON, or the runner's."""
+    python = os.environ.get("COMFY_PYTHON")
+    return Path(python) if python else ensure_env("comfyui")
+
+
+def comfy_source() -> Path:
+    """ComfyUI's tree: $COMFY_SOURCE, or the runner's."""
+    source = os.environ.get("COMFY_SOURCE")
+    return Path(source) if source else ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir())
+
+
 class BackstageServer:
     """A server that starts while the test goes on. Its thread lives as long as it does: its death would end it."""
 
@@ -31,15 +43,8 @@ class BackstageServer:
         self._thread.start()
 
     def _run(self) -> None:
-        python = os.environ.get("COMFY_PYTHON")
-        source = os.environ.get("COMFY_SOURCE")
         try:
-            with serve(
-                Path(python) if python else ensure_env("comfyui"),
-                Path(source) if source else ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir()),
-                self._folder / "work",
-                self.log,
-            ) as self._address:
+            with serve(comfy_python(), comfy_source(), self._folder / "work", self.log) as self._address:
                 self._ready.set()
                 self._end.wait()
         finally:

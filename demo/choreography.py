@@ -48,7 +48,7 @@ _FREE_UNTIL, _FIXED_FROM, _FIXED_UNTIL, _FREE_FROM = 44, 56, 75, 79
 
 
 @dataclass(frozen=True)
-class Pose:
+class BoardPose:
     """The board's middle in world metres (3,), and body-to-world rotation (3, 3)."""
 
     position: NDArray[np.float64]
@@ -73,7 +73,7 @@ class Choreography:
         """Draw one from `rng`."""
         return Choreography(*(float(rng.uniform(*span)) for span in ((-6, 6), (-0.6, 0.6), (0.6, 1.6), (0, 6.28))))
 
-    def pose(self, t: float) -> Pose:
+    def pose(self, t: float) -> BoardPose:
         """The pose at `t` frames."""
         free = float(np.interp(t, (_FREE_UNTIL, _FIXED_FROM, _FIXED_UNTIL, _FREE_FROM), (1, 0, 0, 1)))
         pitch = math.radians(_curve(_PITCH, t))
@@ -89,7 +89,7 @@ class Choreography:
                 z,
             ]
         )
-        return Pose(position, _rotation(pitch, roll, math.radians(_curve(_YAW, t))))
+        return BoardPose(position, _rotation(pitch, roll, math.radians(_curve(_YAW, t))))
 
 
 def _rotation(pitch: float, roll: float, yaw: float) -> NDArray[np.float64]:

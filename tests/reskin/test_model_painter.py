@@ -18,8 +18,8 @@ from reskin.model_painter import VacePainter, on_white
 from reskin.painting import Clip, WindowFrames, read_windows
 from reskin.regions import fit_into
 from reskin.windows import KeptWindows, plan_overlapping
-from reskin.workflow import load_workflow, settle
-from tests.reskin.conftest import HEIGHT, WIDTH, disc_mask, square_mask
+from reskin.workflow import fill, load_workflow, size_slots
+from tests.reskin.helpers import HEIGHT, WIDTH, disc_mask, square_mask
 
 MakeRun = Callable[..., Run]
 MODEL = (128, 96)
@@ -35,7 +35,7 @@ class Offline:
 @pytest.fixture
 def painter(make_run: MakeRun, tmp_path: Path) -> VacePainter:
     info, fit = make_run(7, "clip").info, fit_into(WIDTH, HEIGHT, *MODEL)
-    graph = settle(load_workflow("wan_vace_locked"), [], MODEL)
+    graph = fill(load_workflow("wan_vace_locked").graph, size_slots(*MODEL))
     comfy = cast(ComfyOrchestrator, Offline())
     return VacePainter(comfy, graph, info, fit, 8, None, KeptWindows(tmp_path), tmp_path, lambda progress: None)
 
@@ -114,7 +114,7 @@ def test_a_windows_key_is_of_its_content_and_of_nothing_else(
     painter.job = "another job"
     assert key(window(run)) == first
     assert key(window(run, known=5)) != first
-    painter.graph = settle(load_workflow("wan_vace_locked"), [], MODEL)
+    painter.graph = fill(load_workflow("wan_vace_locked").graph, size_slots(*MODEL))
     assert key(window(run)) == first
     painter.graph["63"]["inputs"]["seed"] = 1
     assert key(window(run)) != first
