@@ -2,7 +2,7 @@
 
     python -m bench.faults data/runs/demo
 
-prints the table of docs/how-it-works/gate.md. The faults are put into copies of the newest reskin's output.mp4; the
+prints the table of docs/measurements.md. The faults are put into copies of the newest reskin's output.mp4; the
 run is not changed.
 """
 

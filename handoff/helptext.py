@@ -7,6 +7,7 @@ it to what click says. The root commands read it too, since they know no stage's
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -37,7 +38,10 @@ def answer_without(command: str, error: ImportError) -> int:
     if (error.name or "").split(".")[0] in _OURS:
         raise error
     if "--help" in sys.argv[1:]:
-        print(help_of(command))
+        try:
+            print(help_of(command), flush=True)
+        except BrokenPipeError:  # a reader that has seen enough, such as head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     print(f"error: python -m {command} cannot run in this Python ({error}); {_INSTEAD[command]}.", file=sys.stderr)
     return MISSING

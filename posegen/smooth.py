@@ -1,7 +1,7 @@
 """Smooth the keypoints of a clip over time, as a stream: each keypoint by itself, never across a gap.
 
 A gap is a frame where the keypoint was not seen (score at most KPT_THR), where nobody was found, or where the person
-is another one. Scores, boxes and masks are left as they are. Figures behind the method: docs/how-it-works/pose.md.
+is another one. Scores, boxes and masks are left as they are. Figures behind the method: docs/measurements.md.
 Read `smooth`, then `link` (who is whom of the frame before), then the filter: `savgol_kernels` is its table.
 """
 

@@ -1,4 +1,4 @@
-"""What the three root commands share: the right Python, the runner, errors as one line and an exit code."""
+"""What the root commands share: the right Python, the runner, errors as one line and an exit code."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A cut is a frame that motion cannot explain. Both frames are shrunk to 96 x 54 px; each textured block of the new one
 is looked for in the old one (normalised cross-correlation, best place within about 40 px either way), so that pans,
 kick-flips and changes of exposure explain themselves; the colours' histograms add to it. Thresholds are this project's
-measurement, docs/how-it-works/tracker.md: real motion and fast pans reach 0.29, cuts between clips begin at 0.49.
+measurement, docs/measurements.md: real motion and fast pans reach 0.29, cuts between clips begin at 0.49.
 
 Frames with no picture in them (black, white) are passed over: the picture after them is held against the one before
 them, which finds a fade through black and forgives a white flash. A change that goes back to what was there within

@@ -10,13 +10,13 @@
     tracked                 none of these
 
 A suspicious frame keeps its mask: it is for a person to look at. The thresholds and how often they are right and wrong
-on exact truth are this project's measurement, docs/how-it-works/tracker.md.
+on exact truth are this project's measurement, docs/measurements.md.
 
 `verify` is cycle consistency: does a second track, started where the first one ended, come back to where the first
 began? The first pass goes from the prompt to the end of the shot. The second starts afresh from the first pass's last
 good mask and goes back to the prompt frame. Where the first pass had drifted to something else, the second follows that
 something, and the two disagree. It needs no truth, but it is no proof: both passes may be wrong in the same way. How
-well it predicts real error is measured in docs/how-it-works/tracker.md.
+well it predicts real error is measured in docs/measurements.md.
 
 Memory does not grow with the clip, but for two numbers a frame.
 """

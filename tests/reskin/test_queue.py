@@ -177,9 +177,11 @@ def test_a_job_that_fails_does_not_hold_up_the_others_and_gives_the_exit_code(lo
 
 class Idle(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        answer = b'{"queue_running": [], "queue_pending": []}'
         self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(b'{"queue_running": [], "queue_pending": []}')
+        self.wfile.write(answer)
 
 
 def test_a_frozen_server_holds_up_no_other_and_is_left_out_when_it_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:

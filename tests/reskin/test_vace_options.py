@@ -94,4 +94,5 @@ def test_make_reskin_takes_the_locked_workflow_where_its_models_are(
     assert probe(folder / "output.mp4").frames == 5
     record = json.loads((folder / "output.json").read_text())
     assert record["replaces"] == "snowboard" and "snowboard" in record["texts"]["negative prompt"]["object"]
-    assert sorted(path.name for path in folder.iterdir()) == ["output.json", "output.mp4"], "no window is left behind"
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == [".lock", "output.json", "output.mp4", "run.json"], "no window is left behind"

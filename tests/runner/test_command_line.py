@@ -167,3 +167,14 @@ def test_a_refusal_comes_before_any_word_about_docker_and_gpus(
     )
     assert done.returncode in (2, 3) and done.stderr.startswith("error: "), done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_seen_enough_of_the_help_breaks_nothing() -> None:
+    """As `python -m tracker --help | head -1` does."""
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-m", "tracker", "--help"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None and child.stderr is not None
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    assert child.wait() == 0
