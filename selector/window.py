@@ -33,11 +33,15 @@ def draw_box(picture: Picture) -> Corners | None:
     drag, asked_by = Drag(size), os.getppid()
     cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
     cv2.setMouseCallback(TITLE, drag.mouse)
+    was_visible = False
     while os.getppid() == asked_by:
         cv2.imshow(TITLE, _with_box(np.asarray(shown, np.uint8), drag.box))
         key = cv2.waitKey(_REFRESH_MS) & 0xFF
-        if key in _GIVE_UP or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        visible = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+        # a busy desktop shows it late: what was never to be seen was not closed
+        if key in _GIVE_UP or (was_visible and not visible):
             return None
+        was_visible = visible
         if key in _TAKE and drag.box:
             return enlarge(drag.box, size, (width, height))
     return None

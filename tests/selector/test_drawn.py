@@ -77,7 +77,8 @@ def opened(program: subprocess.Popen[str], display: Display) -> str:
 
     until("the window opens", lambda: program.poll() is not None or bool(number()))
     assert program.poll() is None, program.communicate()
-    until("it shows its picture", lambda: bool(display.picture()[10:300, 10:300].any()))
+    until("it shows its picture", lambda: program.poll() is not None or bool(display.picture()[10:300, 10:300].any()))
+    assert program.poll() is None, program.communicate()
     return number()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 import pytest
 
-from selector.window import Corners, Drag, enlarge
+from selector.window import Corners, Drag, draw_box, enlarge
 
 DOWN, MOVE, UP = cv2.EVENT_LBUTTONDOWN, cv2.EVENT_MOUSEMOVE, cv2.EVENT_LBUTTONUP
 
@@ -38,3 +39,19 @@ def test_a_box_on_a_reduced_picture_is_enlarged_outward_and_stays_in_the_frame()
     assert enlarge((120, 200, 260, 240), (640, 360), (640, 360)) == (120, 200, 260, 240)
     assert enlarge((100, 50, 141, 80), (1280, 720), (1920, 1080)) == (150, 75, 212, 120)
     assert enlarge((1200, 700, 1280, 720), (1280, 720), (1921, 1081)) == (1800, 1050, 1921, 1081)
+
+
+def shows(monkeypatch: pytest.MonkeyPatch, visible: list[float], keys: list[int]) -> Corners | None:
+    """Draw on a desktop that says, look by look, whether the window is visible, and which key was pressed."""
+    monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+    monkeypatch.setattr(cv2, "setMouseCallback", lambda *_: None)
+    monkeypatch.setattr(cv2, "imshow", lambda *_: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: keys.pop(0))
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: visible.pop(0))
+    return draw_box(np.zeros((36, 64, 3), np.uint8))
+
+
+def test_a_window_that_a_busy_desktop_shows_late_is_not_taken_for_a_closed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    visible, keys = [0.0, 0.0, 1.0, 1.0, 0.0, 1.0], [255, 255, 255, 255, 255, 27]
+    assert shows(monkeypatch, visible, keys) is None
+    assert visible == [1.0], "it was given up when it was closed, not before it was seen, and not later"
