@@ -41,6 +41,7 @@ _OF_A_RESKIN = ("reskin", "evaluator")
 """The stages whose work on a reskin is recorded with it."""
 _LOCK = ".lock"
 _CODE_SUFFIXES = {".py", ".json", ".toml"}
+_HELP = "commands.json"  # what commands say of themselves changes no result
 
 
 class StageFolder(ABC):
@@ -409,7 +410,9 @@ def _code_digest(packages: Iterable[str]) -> str:
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or []) if spec else []:
             root = Path(folder)
-            for path in sorted(each for each in root.rglob("*") if each.suffix in _CODE_SUFFIXES):
+            for path in sorted(
+                each for each in root.rglob("*") if each.suffix in _CODE_SUFFIXES and each.name != _HELP
+            ):
                 digest.update(f"{package}/{path.relative_to(root).as_posix()}\n".encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()
