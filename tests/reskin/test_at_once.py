@@ -145,6 +145,7 @@ def test_eight_at_once_are_all_complete_and_right_and_a_ninth_on_one_of_them_is_
     all_is_right(painted, alone)
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_harms_none_of_the_others_and_can_be_done_again(
     painted: Path, alone: dict[str, str], crowd: list[subprocess.Popen[str]], comfy_server: str
 ) -> None:

@@ -20,7 +20,7 @@ from tests.reskin.helpers import arguments, new_jobs, nothing_written, reskin, r
 from tests.reskin.proxy import Fault, Proxy
 from tests.reskin.servers import history, output_folder, processes_of
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
 
 

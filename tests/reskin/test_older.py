@@ -28,7 +28,7 @@ from tests.reskin.helpers import (
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.servers import history
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 MakeRun = Callable[..., Run]
 NEWER = (("GET", "/api/jobs"), ("POST", "/api/jobs"), ("GET", "/features"))
 
