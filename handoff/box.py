@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from handoff.errors import InputError, UsageError
 
@@ -17,6 +18,15 @@ class Box:
     y1: float
     x2: float
     y2: float
+
+    @classmethod
+    def of(cls, values: Any) -> Box | None:
+        """Return the box of four finite numbers x1, y1, x2, y2, as text or not; None for anything else."""
+        try:
+            numbers = [] if isinstance(values, str | bytes) else [float(each) for each in values]
+        except (TypeError, ValueError):
+            return None
+        return cls(*numbers) if len(numbers) == 4 and all(map(math.isfinite, numbers)) else None
 
     def as_list(self) -> list[float]:
         """Return [x1, y1, x2, y2], whole numbers as int (for JSON)."""
@@ -85,14 +95,10 @@ def parse_box(text: str) -> Box:
 
     Raises UsageError when it is not four finite numbers.
     """
-    parts = re.split(r"[,\s]+", text.strip().removeprefix("[").removesuffix("]").strip())
-    try:
-        values = [float(part) for part in parts]
-    except ValueError:
-        values = []
-    if len(values) != 4 or not all(math.isfinite(value) for value in values):
+    box = Box.of(re.split(r"[,\s]+", text.strip().removeprefix("[").removesuffix("]").strip()))
+    if box is None:
         raise UsageError(f"the box '{text}' is not four numbers; write x1,y1,x2,y2 in pixels, such as 120,200,260,240.")
-    return Box(*values)
+    return box
 
 
 def check_box(box: Box, width: int, height: int) -> Box:

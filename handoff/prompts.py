@@ -6,6 +6,7 @@ In reading order: places and prompts, the checks that a clip has such places, an
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,16 @@ class Point(NamedTuple):
     x: float
     y: float
     label: int = 1
+
+    @classmethod
+    def of(cls, values: Any) -> Point | None:
+        """Return the point of two finite numbers and perhaps a label, as text or not; None for anything else."""
+        try:
+            x, y, *label = [] if isinstance(values, str | bytes) else [float(each) for each in values]
+        except (TypeError, ValueError):
+            return None
+        good = math.isfinite(x) and math.isfinite(y) and len(label) <= 1 and set(label) <= {0.0, 1.0}
+        return cls(x, y, int(label[0]) if label else 1) if good else None
 
 
 @dataclass(frozen=True)

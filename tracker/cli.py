@@ -7,7 +7,6 @@ Importing this loads neither cv2 nor torch: what is mistyped, and --help, need n
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -38,14 +37,10 @@ class _CorrectionType(click.ParamType[Place]):
 
 def parse_point(text: str) -> Point:
     """Parse "190,220" (on the object), "190,220,1" (the same) or "190,260,0" (not on it); UsageError otherwise."""
-    parts = re.split(r"[,\s]+", text.strip())
-    try:
-        x, y, *label = (float(part) for part in parts)
-    except ValueError:
-        x, y, label = math.nan, math.nan, []
-    if not (math.isfinite(x) and math.isfinite(y) and len(label) <= 1 and set(label) <= {0.0, 1.0}):
+    point = Point.of(re.split(r"[,\s]+", text.strip()))
+    if point is None:
         raise UsageError(f"the point '{text}' is not x,y or x,y,0 or x,y,1 in pixels, such as 190,220.")
-    return Point(x, y, int(label[0]) if label else 1)
+    return point
 
 
 def parse_correction(text: str) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -249,24 +248,17 @@ def _box(value: Any) -> Box | None:
     """A box as a Box; UsageError for what is not four numbers."""
     if value is None or isinstance(value, Box):
         return value
-    try:
-        numbers = [] if isinstance(value, str | bytes) else [float(each) for each in value]
-    except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) != 4 or not all(math.isfinite(each) for each in numbers):
+    box = Box.of(value)
+    if box is None:
         raise UsageError(
             f"the box {value!r} is not four numbers; give x1, y1, x2, y2 in pixels, such as [120, 200, 260, 240]."
         )
-    return Box(*numbers)
+    return box
 
 
 def _point(value: Any) -> Point:
     """A point as a Point; UsageError for what is not two numbers and perhaps a label."""
-    try:
-        numbers = [] if isinstance(value, str | bytes) else [float(each) for each in value]
-        x, y, *label = numbers
-    except (TypeError, ValueError):
-        x, y, label = math.nan, math.nan, []
-    if not (math.isfinite(x) and math.isfinite(y) and len(label) <= 1 and set(label) <= {0.0, 1.0}):
+    point = Point.of(value)
+    if point is None:
         raise UsageError(f"the point {value!r} is not x, y or x, y, 0 in pixels, such as (190, 220).")
-    return Point(x, y, int(label[0]) if label else 1)
+    return point
