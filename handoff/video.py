@@ -1,6 +1,6 @@
 """Reading and writing clips with PyAV, one frame at a time.
 
-In reading order: opening a file (`open_video`, `decode`), frames as arrays (`read_frames`, `read_gray`), writing
+In reading order: opening a file (`open_video`, `decode`), frames as arrays (`read_frames`), writing
 (`VideoWriter`), and whether a file is shorter than it says it is (`missing_bytes`).
 
 Frames are counted by decoding and rates are fractions: container metadata and floats are wrong on real files
@@ -121,16 +121,6 @@ def frame_to_rgb(frame: VideoFrame) -> Frame:
     return picture.to_ndarray().astype(np.uint8, copy=False)
 
 
-def frame_to_gray(frame: VideoFrame) -> Frame:
-    """Return the luma of a frame as stored, (H, W) uint8; anything but 8-bit planar YUV or gray is converted."""
-    if frame.format.name.startswith(("yuv", "gray")) and frame.format.components[0].bits == 8:
-        plane = frame.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        return np.array(rows[: frame.height, : frame.width], np.uint8)
-    picture = frame.reformat(format="gray", interpolation=_SCALER, threads=1)
-    return picture.to_ndarray().astype(np.uint8, copy=False)
-
-
 def probe(path: Path) -> ClipInfo:
     """Decode the whole clip, keeping nothing, and return its size, rate and frame count.
 
@@ -159,9 +149,9 @@ def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator
     return map(frame_to_rgb, _read(path, start, stop))
 
 
-def read_gray(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-    """Yield the luma of frames start..stop-1 as (H, W) uint8, in order, one in memory at a time."""
-    return map(frame_to_gray, _read(path, start, stop))
+def read_decoded(path: Path) -> Iterator[VideoFrame]:
+    """Yield all frames as they are decoded, in order, one in memory at a time."""
+    return _read(path, 0, None)
 
 
 def _read(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
@@ -192,7 +182,7 @@ class VideoWriter:
     Use it as a context manager; on an exception nothing is left behind.
 
     mode "rgb":  `write` takes (H, W, 3) uint8 RGB; yuv420p, tagged BT.709 or BT.601 by height, `crf` 0..51.
-    mode "mask": `write` takes (H, W) uint8; gray, lossless (qp 0), bit-exact through `read_gray`.
+    mode "mask": `write` takes (H, W) uint8; gray, lossless (qp 0), bit-exact through `read_masks`.
 
     Raises UsageError for a frame of another size, an odd size in mode "rgb", or no frame at all;
     StorageError when the disk is full or the folder cannot be written.

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from handoff.errors import InputError, storage_errors
 from handoff.files import scratch_dir, write_text
-from handoff.masks import check_mask_sequence, read_masks
+from handoff.masks import check_mask_sequence
 from handoff.poses import check_poses
 from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from reskin.comfy.errors import JobFailed
@@ -135,8 +135,7 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
     object_mask = mask or run.path("mask.mp4")
     if not object_mask.exists():
         raise InputError(f"there is no mask {object_mask}; make it with extract_physics.py, or give --mask FILE.")
-    check_mask_sequence(object_mask, run.info)
-    if not any(image.any() for image in read_masks(object_mask)):
+    if not check_mask_sequence(object_mask, run.info).seen:
         raise InputError(f"{object_mask} shows the object in no frame; extract the clip again with a --bbox.")
     if pose is not None:
         check_poses(pose, run.info.frames)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +29,8 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from handoff.files import sha256_path
-from handoff.video import REPEATABLE
+from handoff.picture.planes import frame_to_samples
+from handoff.video import REPEATABLE, read_decoded
 from runner.process import ROOT
 from runner.tools import STAGES
 
@@ -167,6 +168,11 @@ def encode_silence(container: OutputContainer, sound: AudioStream, blocks: int) 
         silence.sample_rate, silence.pts = 8000, index * 1024
         container.mux(sound.encode(silence))
     container.mux(sound.encode(None))
+
+
+def read_gray(path: Path) -> Iterator[Frame]:
+    """The luma of a gray clip as it is stored, (H, W) uint8 a frame, whatever a mask may be."""
+    return (frame_to_samples(frame, path.name).values for frame in read_decoded(path))
 
 
 def write_clip(
