@@ -22,7 +22,7 @@ from handoff.errors import InputError, UsageError
 from handoff.files import atomic_dir
 from handoff.picture.levels import read_objects
 from handoff.picture.numbering import numbered_pngs
-from handoff.picture.planes import frame_to_samples
+from handoff.picture.planes import check_alpha_is_decoded, frame_to_samples
 from handoff.picture.png import Samples, read_rgb, read_samples
 from handoff.places import Box
 from handoff.video import ClipInfo, Frame, VideoWriter, read_decoded
@@ -207,6 +207,7 @@ def _pictures_of(path: Path) -> Iterator[tuple[str, Samples]]:
         for file in numbered_pngs(path):
             yield str(file), read_samples(file)
     else:
+        check_alpha_is_decoded(path)
         for index, frame in enumerate(read_decoded(path)):
             where = f"frame {index} of {path}"
             yield where, frame_to_samples(frame, where)

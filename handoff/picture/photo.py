@@ -34,7 +34,9 @@ def read_photo(path: Path) -> Frame:
             return read_rgb(path, upright=True)
         jpeg = head.startswith(_JPEG)
         if not jpeg and not (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-            raise InputError(f"{path} is {kind_of_file(head)}; save the picture as PNG, JPEG or WebP.")
+            raise InputError(
+                f"{path} is not a picture that can be read ({kind_of_file(head)}); give a PNG, JPEG or WebP."
+            )
         bytes_ = path.stat().st_size
         if bytes_ > _MOST_BYTES:
             raise InputError(f"{path} has {bytes_} bytes; a picture may have {_MOST_BYTES}: make it smaller.")

@@ -6,6 +6,7 @@ object on black becomes nearly black.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,8 +18,19 @@ from numpy.typing import NDArray
 from handoff.errors import InputError
 from handoff.picture.levels import NOISE
 from handoff.picture.png import Samples
+from handoff.video import open_video
 
 _EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+
+
+def check_alpha_is_decoded(path: Path) -> None:
+    """Raise InputError for a WebM whose alpha is a second stream of its own, which the decoder does not give."""
+    with open_video(path) as (_, stream):
+        if {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1":
+            raise InputError(
+                f"{path} has its alpha beside the {stream.codec_context.name} video, where it cannot be read; give PNG "
+                "files, or a clip in ProRes 4444, or of black and white only."
+            )
 
 
 def frame_to_samples(frame: VideoFrame, where: str) -> Samples:

@@ -108,7 +108,7 @@ def kind_of_file(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return f"a file of the kind {head[8:12].decode('ascii', 'replace').strip()!r}"
     known = next((kind for magic, kind in _KINDS if head.startswith(magic)), None)
-    return known or ("an empty file" if not head else "no picture that is known here")
+    return known or ("an empty file" if not head else "another kind of file")
 
 
 def check_regular(path: Path) -> None:

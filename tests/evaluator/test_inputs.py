@@ -13,16 +13,15 @@ import click
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from evaluator.cli import command
 from handoff.errors import InputError, PreserverError, StorageError, UsageError
 from handoff.files import sha256_file
 from handoff.masks import measure_masks, read_masks, write_png
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter
-from tests.evaluator.helpers import FRAMES, stick_figure, write_poses
+from tests.evaluator.helpers import FRAMES, masks_against, stick_figure, write_poses
 from tests.helpers import Product, moving_square, write_clip
 
 DISK = cv2.circle(np.zeros((48, 64), np.uint8), (30, 20), 12, (255,), -1)
@@ -208,11 +207,6 @@ def test_a_generated_clip_of_another_length_or_size(run: Run, gate: Command) -> 
 def test_a_skeleton_of_another_clip(gate: Command, run: Run, tmp_path: Path) -> None:
     short = write_poses(tmp_path / "pose.json", [[stick_figure()]] * 5)
     refused(gate, run, InputError, f"has 5 frames, the clip has {FRAMES}", "--generated-pose", short)
-
-
-def masks_against(*options: object) -> Result:
-    arguments = [str(each) for each in options]
-    return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
 
 
 def test_two_masks_of_another_count_or_size_and_what_is_only_for_clips(run: Run, tmp_path: Path) -> None:
