@@ -66,7 +66,7 @@ class Option:
         return f"{self.help}  [{'; '.join(said)}]" if said else self.help
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)  # noqa: UP033 (an older Python imports this, to be told that it is one)
 def _recorded() -> dict[str, Any]:
     recorded: dict[str, Any] = json.loads(COMMANDS.read_text(encoding="utf-8"))
     return recorded
@@ -92,16 +92,10 @@ def passed_on(stage: str, *but: str) -> list[Option]:
     return [each for each in options_of(stage) if not each.hidden and without.isdisjoint(each.names)]
 
 
-def under_prefix(options: Iterable[Option], prefix: str, taken: Iterable[Option]) -> list[Option]:
-    """Return `options` under names that `taken` leaves free: --model becomes --PREFIX-model."""
+def beside(taken: Iterable[Option], options: Iterable[Option]) -> list[Option]:
+    """Return `options` under those of their names that `taken` leaves free."""
     others = {name for each in taken for name in each.names}
-    made = []
-    for each in options:
-        free = tuple(name for name in each.names if name not in others)
-        names = free or (f"--{prefix}-{each.name.removeprefix('--')}",)
-        example = each.help.replace(f"e.g. {each.name} ", f"e.g. {names[-1]} ")
-        made.append(replace(each, names=names, help=example if each.name in others else each.help))
-    return made
+    return [replace(each, names=tuple(name for name in each.names if name not in others)) for each in options]
 
 
 def shared(*options: Option) -> Option:
