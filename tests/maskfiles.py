@@ -94,6 +94,14 @@ ENCODINGS: dict[str, Callable[[Bools], bytes]] = {
     "gray, Pillow's 1": lambda mask: pillow(Image.fromarray(mask)),
     "gray, Pillow's I;16": lambda mask: pillow(Image.fromarray(level(mask, 65535).astype(np.uint16))),
     "gray, black transparent": lambda mask: encode(level(mask), tRNS=b"\0\0"),
+    "gray, a white ground transparent": lambda mask: encode(level(~mask), tRNS=b"\0\xff"),
+    "gray, 16 bits, a level transparent": lambda mask: encode(
+        np.where(mask, 0x1234, 0x5678), depth=16, tRNS=b"\x56\x78"
+    ),
+    "gray, 2 bits, a level transparent": lambda mask: encode(np.where(mask, 1, 2), depth=2, tRNS=b"\0\2"),
+    "RGB, a colour transparent": lambda mask: encode(
+        coloured(mask, (9, 8, 7), (200, 100, 50)), RGB, tRNS=b"\0\xc8\0\x64\0\x32"
+    ),
     "gray, an unused level transparent": lambda mask: encode(level(mask), tRNS=b"\0\7"),
     "gray, 1 bit, black transparent": lambda mask: encode(level(mask, 1), depth=1, tRNS=b"\0\0"),
     "gray and alpha, opaque": lambda mask: encode(np.dstack([level(mask), level(mask | True)]), GRAY_ALPHA),
