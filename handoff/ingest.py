@@ -128,8 +128,9 @@ def _damage(look: _Facts) -> str:
     numbers = ", ".join(map(str, look.damaged[:_SHOWN_DAMAGE]))
     more = len(look.damaged) - _SHOWN_DAMAGE
     return (
-        f"{len(look.damaged)} of the clip's {look.frames} frames are damaged and were patched from others (frames "
-        f"{numbers}{f' and {more} more' if more > 0 else ''}); look at the masks there, or copy the clip again."
+        f"{len(look.damaged)} of the clip's {look.frames} frames are damaged, and the decoder patched them: "
+        f"{numbers}{f' and {more} more' if more > 0 else ''}. What follows is built on them, up to the next key frame. "
+        "Look at the masks there, or copy the clip again."
     )
 
 
