@@ -182,7 +182,7 @@ def _survey(path: Path) -> _Facts:
         checks = {
             "variable frame rate": exact is None or exact != stream.average_rate,
             str(orientation): orientation != Orientation(),
-            "interlaced, each frame made of its first field by bwdif": fields != "",
+            "interlaced (bwdif made each frame of its first field)": fields != "",
             f"pixel aspect {aspect}": aspect != 1,
             f"odd size {first.width}x{first.height}": bool(first.width % 2 or first.height % 2),
             f"{codec.name} in {first.format.name}": (codec.name, first.format.name) != ("h264", "yuv420p"),
