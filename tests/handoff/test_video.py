@@ -152,3 +152,10 @@ def test_a_playlist_cannot_make_the_reader_open_another_file(tmp_path: Path) -> 
     (tmp_path / "concat.mp4").write_text(f"ffconcat version 1.0\nfile {clip}\n")
     with pytest.raises(InputError, match="not a video"):
         probe(tmp_path / "concat.mp4")
+
+
+def test_a_codec_that_nothing_decodes_is_refused(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "c.mp4", moving_square(3))
+    clip.write_bytes(clip.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(InputError, match="nothing here decodes"):
+        probe(clip)
