@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 from handoff.clip.colours import HLG, PQ, colours_of, has_false_matrix
 from handoff.clip.conversion import Conversion
 from handoff.clip.fields import fields_of
-from handoff.clip.orientation import Orientation, orientation_of
+from handoff.clip.orientation import Orientation, orientation_of, stated_orientation
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file, sha256_file
@@ -164,7 +164,7 @@ def _survey(path: Path) -> _Facts:
                     f"{path} changes its size from {first.width}x{first.height} to {frame.width}x{frame.height} px "
                     f"at frame {meter.frames}; convert it to one size."
                 )
-            elif orientation_of(frame) != orientation_of(first):
+            elif stated_orientation(frame) not in (None, orientation_of(first)):
                 raise InputError(
                     f"{path} changes its display matrix from {orientation_of(first)} to {orientation_of(frame)} at "
                     f"frame {meter.frames}; convert it to one orientation."

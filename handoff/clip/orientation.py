@@ -76,11 +76,16 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Return the orientation that a decoded frame's display matrix asks for; the stored one where it has none."""
+    return stated_orientation(frame) or Orientation()
+
+
+def stated_orientation(frame: VideoFrame) -> Orientation | None:
+    """Return what a decoded frame's display matrix asks for; without one, None: what was said before holds."""
     try:
         data = _matrix(frame)
     except ValueError:  # side data that PyAV does not know (EXIF, the view of a second eye) hides all the rest
         data = _matrix(_with_known_data(frame))
-    return Orientation() if data is None else read_matrix(np.frombuffer(data, np.int32).tolist())
+    return None if data is None else read_matrix(np.frombuffer(data, np.int32).tolist())
 
 
 def read_matrix(matrix: list[int]) -> Orientation:
