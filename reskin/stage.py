@@ -19,10 +19,10 @@ import click
 from tqdm import tqdm
 
 from handoff.errors import InputError, storage_errors
-from handoff.files import scratch_dir, write_text
+from handoff.files import scratch_dir, settle, write_text
 from handoff.masks import check_mask_sequence, read_masks
 from handoff.poses import check_poses
-from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
+from handoff.run import OUTPUT, RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from reskin.comfy.errors import JobFailed
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Listener, Progress
@@ -238,9 +238,12 @@ class _Plan:
 
 
 def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: PaintRequest) -> None:
-    """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie."""
+    """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie.
+
+    What is said of an older clip in this folder, its verdict above all, is taken away before the new one stands there.
+    """
     folder = own.dir
-    info, output, kept = request.clip.info, folder / "output.mp4", KeptWindows(folder)
+    info, output, kept = request.clip.info, folder / OUTPUT, KeptWindows(folder)
     if request.force:
         kept.clear()
     with storage_errors(folder):
@@ -260,7 +263,10 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
             plan = make(request, comfy, scratch, kept, show)
             version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
             click.echo(f"reskin/{request.job.name}: workflow {plan.backend}, ComfyUI {version}")
-            changes = paint_clip(request.clip, plan.painter, plan.windows, output, plan.joining, window_done)
+            painted = scratch / OUTPUT
+            changes = paint_clip(request.clip, plan.painter, plan.windows, painted, plan.joining, window_done)
+            own.take_back()
+            settle(painted, output)
     figures = changes.as_dict()
     prompt, workflow = request.job.prompt, request.workflow
     record = {
