@@ -18,7 +18,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from handoff.errors import InputError, storage_errors
+from handoff.errors import BusyError, InputError, storage_errors
 from handoff.files import scratch_dir, settle, write_text
 from handoff.masks import check_mask_sequence, read_masks
 from handoff.poses import check_poses
@@ -29,7 +29,7 @@ from reskin.comfy.progress import Listener, Progress
 from reskin.draft_painter import DraftPainter, decide_look, fill_look
 from reskin.jobs import Job, run_queue
 from reskin.model_painter import VacePainter
-from reskin.nouns import Nouns, old_object, write_texts
+from reskin.nouns import Nouns, check_name, old_object, told_apart, write_texts
 from reskin.painting import OUTPUT_CRF, Clip, Joining, Painter, paint_clip
 from reskin.regions import fit_into, fit_to_area
 from reskin.settings import Settings
@@ -95,13 +95,14 @@ def reskin_run(order: ReskinOrder) -> bool:
     """Paint all jobs that have work to do; return False when there is some that nobody may do now, having said so."""
     run, workflow = Run.open(order.run_dir), order.workflow
     replaces = old_object(run, order.mask, order.settings.replaces) if workflow.name != DRAFT else None
-    prompts = dict.fromkeys(job.prompt for job in order.jobs)
+    jobs = [_with_own_folder(run, job) for job in order.jobs]
+    prompts = dict.fromkeys(job.prompt for job in jobs)
     clips = {each: find_inputs(run, each, order.mask, order.pose, workflow) for each in prompts}
     requests = {
         job: PaintRequest(job, workflow, clips[job.prompt], order.settings, replaces, order.pose, order.force)
-        for job in order.jobs
+        for job in jobs
     }
-    left = [job for job in order.jobs if _has_work(run.reskin(job.name), requests[job])]
+    left = [job for job in jobs if _has_work(run.reskin(job.name), requests[job])]
     if left and (order.check or not order.servers):
         for job in left:
             click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
@@ -115,6 +116,9 @@ def reskin_run(order: ReskinOrder) -> bool:
     def paint_job(job: Job, server: str, stop: threading.Event) -> None:
         own = Run.open(order.run_dir).reskin(job.name)
         with own.lock(), error_log(own.dir):
+            own.reload()
+            if job != _with_own_folder(own.run, job):
+                raise BusyError(f"reskins/{job.name} was made of another prompt meanwhile; run the same command again.")
             with _stage_of(own, requests[job]) as stage:
                 if not stage.unchanged:  # as another process may have left it meanwhile
                     with ComfyOrchestrator(server, limits=order.limits, stop=stop, say=click.echo) as comfy:
@@ -123,8 +127,19 @@ def reskin_run(order: ReskinOrder) -> bool:
             KeptWindows(own.dir).clear()  # only now does run.json have the reskin
 
     run_queue(left, order.servers, paint_job, click.echo)
-    _mark_newest(run, order.jobs[-1].name)
+    _mark_newest(run, jobs[-1].name)
     return True
+
+
+def _with_own_folder(run: Run, job: Job) -> Job:
+    """Return the job in a folder that no other prompt has: "red, cat" and "red cat" would both be red-cat.
+
+    A folder that the user named may be painted anew of another prompt.
+    """
+    record = run.reskin(job.name).manifest["stages"].get("reskin", {})
+    if job.chosen or record.get("params", {}).get("prompt") in (None, str(job.prompt)):
+        return job
+    return replace(job, name=check_name(told_apart(job.name, str(job.prompt))))
 
 
 _SKELETONS, _SKELETON_VIDEO = "pose_skater", "pose.mp4"

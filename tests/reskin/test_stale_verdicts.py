@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
+from handoff.errors import BusyError
 from handoff.files import sha256_file, write_text
 from handoff.run import Reskin, Run, run_stage
 from reskin import stage
 from reskin.cli import command
+from reskin.jobs import Job
 from reskin.painting import Joining
 from reskin.windows import plan_overlapping
 from tests.helpers import records
-from tests.reskin.helpers import NAME, OneGray
+from tests.reskin.helpers import OneGray
 
 MakeRun = Callable[..., Run]
 _watchers: list[Callable[[], None]] = []
@@ -104,7 +106,8 @@ def check(own: Reskin) -> str:
         assert not path.exists() or path.read_text() == clip, f"{name} is of another clip"
     recorded = json.loads((own.dir / "run.json").read_text())["stages"]
     if "evaluator" in recorded:
-        assert recorded["evaluator"]["inputs"][f"{NAME}/output.mp4"] == clip, "the verdict's record is of another clip"
+        judged = recorded["evaluator"]["inputs"][f"reskins/{own.name}/output.mp4"]
+        assert judged == clip, "the verdict's record is of another clip"
     if (own.dir / "output.json").exists() and "reskin" in recorded:
         assert recorded["reskin"]["outputs"][0]["sha256"] == clip
     return clip
@@ -152,3 +155,33 @@ def test_one_that_was_stopped_is_made_anew_without_the_verdict_that_was_made_mea
         paint()
     assert set(seen) == {old, sha256_file(own.dir / "output.mp4")} and len(set(seen)) == 2
     assert "evaluator/drone-samurai" not in records(own.run.dir)
+
+
+PAIRS = [("red, cat", "red cat"), ("red cat", "red, cat"), ("忍者", "侍"), ("C++ drone", "c drone"), ("Drone", "drone")]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_a_prompt_leaves_the_folder_of_another_one_alone(paint: Callable[..., Run], first: str, second: str) -> None:
+    run = paint(prompt=first)
+    (own,) = [run.reskin(path.name) for path in run.path("reskins").glob("[!.]*")]
+    judge(own)
+    before = check(own)
+    paint(prompt=second)
+    paint(prompt=first)  # nothing to do: each is found again
+    paint(prompt=second)
+    assert check(own) == before and f"evaluator/{own.name}" in records(run.dir)
+    made = {record["params"]["prompt"] for name, record in records(run.dir).items() if name.startswith("reskin/")}
+    assert made == {first, second} and len(list(run.path("reskins").glob("[!.]*"))) == 2
+
+
+def test_a_folder_that_another_command_took_meanwhile_is_left_to_it(
+    paint: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(jobs: list[Job], *rest: object) -> None:
+        paint(prompt="red, cat")  # between the plan and the work
+        queue(jobs, *rest)  # type: ignore[arg-type]
+
+    queue = stage.run_queue
+    with monkeypatch.context() as patch, pytest.raises(BusyError, match="reskins/red-cat was made of another prompt"):
+        patch.setattr(stage, "run_queue", lambda *given: (patch.undo(), late(*given)))
+        paint(prompt="red cat")
