@@ -19,9 +19,25 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from handoff.errors import MissingError, storage_errors
+from handoff.errors import MissingError, UsageError, storage_errors
 
 PARTIAL_SUFFIX = ".partial"
+_KEPT = 50  # letters of a name that its partial file has too: no file system has room for many more than its own
+_BELOW = 300  # bytes that the longest path below a run or a report takes
+
+
+def check_path(path: Path) -> Path:
+    """Return a path that a file or a folder can have; UsageError for a longer one. Nothing need be there."""
+    whole = path.absolute()
+    there = next(each for each in (whole, *whole.parents) if os.path.lexists(each))
+    name, most = max(whole.parts, key=lambda part: len(os.fsencode(part))), os.pathconf(there, "PC_NAME_MAX")
+    if len(os.fsencode(name)) > most:
+        said = f"the name '{name[:40]}...' has {len(os.fsencode(name))} bytes, {most} are the most here"
+        raise UsageError(f"{said}; give a shorter one.")
+    size, room = len(os.fsencode(whole)), os.pathconf(there, "PC_PATH_MAX") - _BELOW
+    if size > room:
+        raise UsageError(f"the path to '{path.name[:40]}' has {size} bytes, {room} are the most; give a shorter one.")
+    return path
 
 
 @contextlib.contextmanager
@@ -132,7 +148,7 @@ def _remove(partial: Path) -> None:
 
 
 def _partial_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
+    return path.with_name(f".{path.name[:_KEPT]}.{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
 
 
 @contextlib.contextmanager
