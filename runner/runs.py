@@ -108,6 +108,14 @@ def stages_of(folder: Path) -> list[str]:
         return []
 
 
+def clip_of(folder: Path) -> Path | None:
+    """Return the clip that a run was made of, as run.json says; None where that cannot be read."""
+    try:
+        return Path(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["source"]["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def remove_unused(folder: Path) -> bool:
     """Remove a run folder unless another process holds its lock (handoff/run.py); say whether it is gone."""
     with contextlib.ExitStack() as stack:

@@ -306,6 +306,24 @@ def test_an_extract_that_fails_keeps_what_a_stage_has_done_and_a_folder_that_was
     assert (data / "runs" / "mine").is_dir()
 
 
+@pytest.mark.parametrize(("camera", "left"), [("camA", True), ("camB", False)])
+def test_an_extract_that_fails_keeps_the_run_that_another_one_made_of_another_clip_meanwhile(
+    data: Path, monkeypatch: pytest.MonkeyPatch, camera: str, left: bool
+) -> None:
+    def refused(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        make_run(data, "x")
+        (data / "runs" / "x" / "run.json").write_text(
+            json.dumps({"source": {"path": str(data.resolve() / camera / "x.mp4")}, "stages": {"ingest": {}}})
+        )
+        return 2
+
+    (data / "camB").mkdir()
+    (data / "camB" / "x.mp4").write_text("")
+    monkeypatch.setattr(extracting, "start_stage", refused)
+    assert extracting.extract(["-i", "camB/x.mp4"]) == 2
+    assert (data / "runs" / "x").is_dir() is left
+
+
 def test_an_extract_that_is_interrupted_can_be_gone_on_with(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
         writes[0].mkdir(parents=True)
