@@ -18,6 +18,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from handoff.clip.likeness import check_like_source
 from handoff.errors import BusyError, InputError, storage_errors
 from handoff.files import scratch_dir, settle, write_text
 from handoff.masks import check_mask_sequence, read_masks
@@ -150,6 +151,7 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
     object_mask = mask or run.path("mask.mp4")
     if not object_mask.exists():
         raise InputError(f"there is no mask {object_mask}; make it with extract_physics.py, or give --mask FILE.")
+    check_like_source(object_mask, mask=True)
     check_mask_sequence(object_mask, run.info)
     if not any(image.any() for image in read_masks(object_mask)):
         raise InputError(f"{object_mask} shows the object in no frame; extract the clip again with a --bbox.")
