@@ -50,7 +50,7 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[Nouns]:
 def read_prompts_file(path: Path) -> list[Nouns]:
     """Read a prompt a line; empty lines and lines that begin with # are left out. Raises InputError."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the prompts file {path} cannot be read ({error}); give text, a prompt a line.") from error
     prompts = [parse_prompt(line) for line in lines if line and not line.startswith("#")]

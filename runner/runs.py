@@ -25,7 +25,7 @@ def real(path: Path) -> Path:
 
 def data_dir() -> Path:
     """Return the data folder: $DATA_DIR, else data/ of the project."""
-    return real(Path(os.environ.get("DATA_DIR") or ROOT / "data"))
+    return real(check_path(Path(os.environ.get("DATA_DIR") or ROOT / "data")))
 
 
 def cache_dir() -> Path:
@@ -35,7 +35,7 @@ def cache_dir() -> Path:
 
 def models_dir() -> Path:
     """Return the models folder, laid out as ComfyUI/models: $MODELS_DIR, else models/ of the data folder."""
-    return Path(os.environ.get("MODELS_DIR") or data_dir() / "models")
+    return check_path(Path(os.environ.get("MODELS_DIR") or data_dir() / "models"))
 
 
 def runs_dir() -> Path:

@@ -75,6 +75,8 @@ def test_prompts_in_another_script_have_a_folder_each(tmp_path: Path) -> None:
 def test_a_prompts_file_has_one_a_line(tmp_path: Path) -> None:
     (tmp_path / "variations.txt").write_text("# variations\ndrone, samurai\n\n  toy car  \r\n", encoding="utf-8")
     assert read_prompts_file(tmp_path / "variations.txt") == [DRONE, CAR]
+    (tmp_path / "windows.txt").write_bytes("\ufeffdrone, samurai\r\n".encode())
+    assert read_prompts_file(tmp_path / "windows.txt") == [DRONE]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ LONG = ["x" * 256, "x" * 300, "侍" * 100, "here/" + "x" * 300 + "/run", "a/" * 
         ("evaluate_iou.py", "--run"),
         ("evaluate_iou.py", "--output"),
         ("extract_tracking.py", "--video", "clip.mp4", "--output"),
+        ("runner/tools.py", "frame", "-i", "clip.mp4", "-o"),
+        ("runner/tools.py", "frame", "--run"),
     ],
     ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",
 )
@@ -97,6 +99,14 @@ def test_a_name_that_is_too_long_is_refused_before_any_work(
         r"error: the (name|path to) '.*' has \d+ bytes, .* give a shorter one\.\n", said
     )
     assert [path.name for path in data.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("variable", ["DATA_DIR", "MODELS_DIR"])
+def test_so_is_that_of_a_folder_in_the_environment(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "x" * 300)
+    with pytest.raises(RunnerError, match="has 300 bytes") as told:
+        runs.models_dir()
+    assert told.value.exit_code == 2
 
 
 def test_a_name_is_a_run_in_the_data_folder_and_a_path_is_itself(data: Path) -> None:
