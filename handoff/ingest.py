@@ -23,8 +23,9 @@ import click
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from handoff.clip.colours import HLG, PQ, colours_of
+from handoff.clip.colours import HLG, PQ, colours_of, has_false_matrix
 from handoff.clip.conversion import Conversion
+from handoff.clip.fields import fields_of
 from handoff.clip.orientation import Orientation, orientation_of
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
@@ -47,6 +48,8 @@ STANDARD_RATES = tuple(
 )
 CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
+CHROMA_OFFSET = -12
+"""Its chroma's, finer: with luma's own, a saturated colour may come back 4 levels of 255 off; with this, 2."""
 
 _MAX_DISTINCT_STEPS = 1000
 
@@ -66,6 +69,8 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     look = _survey(path)
     if look.hdr:
         click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
+    if look.damaged:
+        click.echo(f"warning: {_damage(look)}", err=True)
     output = run_dir / SOURCE
     run = Run(run_dir, {"name": run_dir.name})
     with run.lock():
@@ -114,8 +119,21 @@ def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) 
             "mirrored": stored.orientation.flipped,
             "pixel_aspect": str(stored.pixel_aspect),
             "frames": look.frames,
+            "damaged": list(look.damaged),
         },
     }
+
+
+_SHOWN_DAMAGE = 10
+
+
+def _damage(look: _Facts) -> str:
+    numbers = ", ".join(map(str, look.damaged[:_SHOWN_DAMAGE]))
+    more = len(look.damaged) - _SHOWN_DAMAGE
+    return (
+        f"{len(look.damaged)} of the clip's {look.frames} frames are damaged and were patched from others (frames "
+        f"{numbers}{f' and {more} more' if more > 0 else ''}); look at the masks there, or copy the clip again."
+    )
 
 
 @dataclass(frozen=True)
@@ -128,6 +146,7 @@ class _Facts:
     needs: tuple[str, ...]  # why the picture must be encoded again; empty when it need not
     other_streams: int
     hdr: bool
+    damaged: tuple[int, ...]  # the frames that the decoder could not read whole, and repaired
 
 
 def _survey(path: Path) -> _Facts:
@@ -136,6 +155,7 @@ def _survey(path: Path) -> _Facts:
             raise InputError(f"{path} has no time base; convert it to an MP4 with a constant rate.")
         meter = RateMeter(Fraction(stream.time_base), _stated_rates(stream))
         first: VideoFrame | None = None
+        interlaced, damaged, stated = 0, [], stream.codec_context.field_order
         for frame in progress(decode(path, container, stream), total=stream.frames or None, desc="look at clip"):
             if frame.pts is None:
                 raise InputError(f"{path} has frames without time stamps; convert it to an MP4 with a constant rate.")
@@ -151,6 +171,8 @@ def _survey(path: Path) -> _Facts:
                     f"{path} changes its display matrix from {orientation_of(first)} to {orientation_of(frame)} at "
                     f"frame {meter.frames}; convert it to one orientation."
                 )
+            interlaced += frame.interlaced_frame
+            damaged += [meter.frames] if frame.is_corrupt else []
             meter.feed(frame.pts)
         if first is None:
             raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
@@ -158,23 +180,29 @@ def _survey(path: Path) -> _Facts:
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         exact, near = meter.exact_rate(), meter.nearly_exact_rate()
         codec = stream.codec_context
+        fields = fields_of(codec.name, stated, interlaced, _decoded(path))
         checks = {
             "variable frame rate": exact is None or exact != stream.average_rate,
             str(orientation): orientation != Orientation(),
+            "interlaced, each frame made of its first field by bwdif": fields != "",
             f"pixel aspect {aspect}": aspect != 1,
             f"odd size {first.width}x{first.height}": bool(first.width % 2 or first.height % 2),
             f"{codec.name} in {first.format.name}": (codec.name, first.format.name) != ("h264", "yuv420p"),
+            f"matrix tagged {first.colorspace}": has_false_matrix(first),
+            "full range": colours.full_range,
             f"container {container.format.name}": "mp4" not in container.format.name,
+            "damaged frames": bool(damaged),  # that stages see one repair of them, and not each its own
         }
         fps = exact or near or meter.nominal_rate()
         even_rate = None if exact or near else fps
         return _Facts(
-            Conversion(first.width, first.height, colours.limited(), orientation, aspect, "", even_rate),
+            Conversion(first.width, first.height, colours.limited(), orientation, aspect, fields, even_rate),
             meter.frames,
             fps,
             tuple(reason for reason, found in checks.items() if found),
             len(container.streams) - 1,
             colours.transfer in (PQ, HLG),
+            tuple(damaged),
         )
 
 
@@ -277,7 +305,10 @@ def _copy_packets(path: Path, output: Path) -> None:
 
 def _encode(path: Path, output: Path, look: _Facts) -> None:
     """Decode, convert and encode the picture; one frame in memory at a time."""
-    with VideoWriter(output, look.fps, *look.conversion.size, crf=CRF, colours=look.conversion.colours) as writer:
+    made = look.conversion
+    with VideoWriter(
+        output, look.fps, *made.size, crf=CRF, chroma_offset=CHROMA_OFFSET, colours=made.colours
+    ) as writer:
         for picture in _pictures(path, look, "source.mp4"):
             writer.write_picture(picture)
 
@@ -294,6 +325,9 @@ def shown_frames(path: Path) -> Iterator[Frame]:
 
 
 def _pictures(path: Path, look: _Facts, what: str) -> Iterator[VideoFrame]:
+    return look.conversion.pictures(progress(_decoded(path), total=look.frames, desc=what))
+
+
+def _decoded(path: Path) -> Iterator[VideoFrame]:
     with open_video(path) as (container, stream):
-        frames = progress(decode(path, container, stream), total=look.frames, desc=what)
-        yield from look.conversion.pictures(frames)
+        yield from decode(path, container, stream)
