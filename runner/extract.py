@@ -82,7 +82,8 @@ def _remove_without_stages(folder: Path, before: Path | None, clip: Path) -> Non
     """Take away a run folder that this command made, where no stage came to its end in it; the run `before` it is the
     newest again. One that another command made meanwhile, of another clip, is left alone.
     """
-    ours = runs.clip_of(folder) in (None, clip.resolve())
+    held = runs.clip_of(folder)
+    ours = held is None or held[0] == clip.resolve()
     if ours and folder.is_dir() and not runs.stages_of(folder) and runs.remove_unused(folder) and before:
         runs.remember(before)
 
@@ -106,10 +107,14 @@ def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[st
         ]
     # what was drawn is in prompts.json by then
     steps.append(("tracker", [*run, *force, *(each for each in tracker if each != SELECT)]))
+    held = None
     for number, (stage, arguments) in enumerate(steps):
         code = start_stage(stage, arguments, writes=[folder])
         if code:
             return code
         if number == 0:
             runs.remember(folder)
+            held = runs.clip_of(folder)
+    if runs.clip_of(folder) != held:
+        raise RunnerError(f"another command began the run {folder} anew of another clip; give this one --run NAME.", 2)
     return 0

@@ -108,10 +108,11 @@ def stages_of(folder: Path) -> list[str]:
         return []
 
 
-def clip_of(folder: Path) -> Path | None:
-    """Return the clip that a run was made of, as run.json says; None where that cannot be read."""
+def clip_of(folder: Path) -> tuple[Path, str] | None:
+    """Return path and SHA-256 of the clip that a run was made of, as run.json says; None where that cannot be read."""
     try:
-        return Path(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["source"]["path"])
+        source = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["source"]
+        return Path(source["path"]), str(source["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -316,15 +316,37 @@ def test_an_extract_that_fails_keeps_what_a_stage_has_done_and_a_folder_that_was
     assert (data / "runs" / "mine").is_dir()
 
 
+def write_source(folder: Path, clip: Path) -> None:
+    source = {"path": str(clip), "sha256": f"digest of {clip}"}
+    (folder / "run.json").write_text(json.dumps({"source": source, "stages": {"ingest": {}}}))
+
+
+def test_an_extract_whose_run_is_begun_anew_of_another_clip_meanwhile_does_not_end_well(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cameras = iter(["camA", "camA", "camB", "camB", "camA", "camA", "camA", "camA"])
+
+    def work(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        writes[0].mkdir(parents=True, exist_ok=True)
+        write_source(writes[0], data.resolve() / next(cameras) / "x.mp4")
+        return 0
+
+    (data / "camA").mkdir()
+    (data / "camA" / "x.mp4").write_text("")
+    monkeypatch.setattr(extracting, "start_stage", work)
+    with pytest.raises(RunnerError, match=r"began the run .*x anew of another clip; .* --run NAME") as told:
+        extracting.extract(["-i", "camA/x.mp4"])
+    assert told.value.exit_code == 2 and (data / "runs" / "x").is_dir()
+    assert extracting.extract(["-i", "camA/x.mp4"]) == 0
+
+
 @pytest.mark.parametrize(("camera", "left"), [("camA", True), ("camB", False)])
 def test_an_extract_that_fails_keeps_the_run_that_another_one_made_of_another_clip_meanwhile(
     data: Path, monkeypatch: pytest.MonkeyPatch, camera: str, left: bool
 ) -> None:
     def refused(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
         make_run(data, "x")
-        (data / "runs" / "x" / "run.json").write_text(
-            json.dumps({"source": {"path": str(data.resolve() / camera / "x.mp4")}, "stages": {"ingest": {}}})
-        )
+        write_source(data / "runs" / "x", data.resolve() / camera / "x.mp4")
         return 2
 
     (data / "camB").mkdir()
