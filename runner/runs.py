@@ -50,17 +50,25 @@ _BELOW = 300
 def check_path(path: Path) -> Path:
     """Return a path that a file or a folder can have; RunnerError (2) for a longer one. Nothing need be there."""
     whole = path.absolute()
-    there = next(each for each in (whole, *whole.parents) if os.path.lexists(each))
-    name, most = max(whole.parts, key=lambda part: len(os.fsencode(part))), os.pathconf(there, "PC_NAME_MAX")
+    folder = next(each for each in (whole, *whole.parents) if os.path.isdir(each))
+    name, most = max(whole.parts, key=lambda part: len(os.fsencode(part))), _limit(folder, "PC_NAME_MAX", 255)
     if len(os.fsencode(name)) > most:
         said = f"the name '{name[:40]}...' has {len(os.fsencode(name))} bytes, {most} are the most here"
         raise RunnerError(f"{said}; give a shorter one.", 2)
-    size, room = len(os.fsencode(whole)), os.pathconf(there, "PC_PATH_MAX") - _BELOW
+    size, room = len(os.fsencode(whole)), _limit(folder, "PC_PATH_MAX", 4096) - _BELOW
     if size > room:
-        raise RunnerError(
-            f"the path to '{path.name[:40]}' has {size} bytes, {room} are the most; give a shorter one.", 2
-        )
+        said = f"the path '{str(path)[:40]}...' has {size} bytes, {room} are the most here"
+        raise RunnerError(f"{said}; give a shorter one.", 2)
     return path
+
+
+def _limit(folder: Path, name: str, usual: int) -> int:
+    """Return a limit that a folder's file system has on names; the usual one where it does not say."""
+    try:
+        limit = os.pathconf(folder, name)
+    except OSError:
+        return usual
+    return limit if limit > 0 else usual
 
 
 def run_folder(name: str) -> Path:

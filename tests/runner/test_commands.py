@@ -96,7 +96,7 @@ def test_a_name_that_is_too_long_is_refused_before_any_work(
         runpy.run_path(str(ROOT / program), run_name="__main__")
     said = capsys.readouterr().err
     assert end.value.code == 2 and re.fullmatch(
-        r"error: the (name|path to) '.*' has \d+ bytes, .* give a shorter one\.\n", said
+        r"error: the (name|path) '.*' has \d+ bytes, .* give a shorter one\.\n", said
     )
     assert [path.name for path in data.iterdir()] == ["clip.mp4"]
 
