@@ -131,8 +131,9 @@ def _damage(look: _Facts) -> str:
     numbers = ", ".join(map(str, look.damaged[:_SHOWN_DAMAGE]))
     more = len(look.damaged) - _SHOWN_DAMAGE
     return (
-        f"{len(look.damaged)} of the clip's {look.frames} frames are damaged and were patched from others (frames "
-        f"{numbers}{f' and {more} more' if more > 0 else ''}); look at the masks there, or copy the clip again."
+        f"{len(look.damaged)} of the clip's {look.frames} frames are damaged, and the decoder patched them: "
+        f"{numbers}{f' and {more} more' if more > 0 else ''}. What follows is built on them, up to the next key frame. "
+        "Look at the masks there, or copy the clip again."
     )
 
 
@@ -184,7 +185,7 @@ def _survey(path: Path) -> _Facts:
         checks = {
             "variable frame rate": exact is None or exact != stream.average_rate,
             str(orientation): orientation != Orientation(),
-            "interlaced, each frame made of its first field by bwdif": fields != "",
+            "interlaced (bwdif made each frame of its first field)": fields != "",
             f"pixel aspect {aspect}": aspect != 1,
             f"odd size {first.width}x{first.height}": bool(first.width % 2 or first.height % 2),
             f"{codec.name} in {first.format.name}": (codec.name, first.format.name) != ("h264", "yuv420p"),
