@@ -74,6 +74,9 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     output = run_dir / SOURCE
     run = Run(run_dir, {"name": run_dir.name})
     with run.lock():
+        made = _existing(path, digest, run_dir, force)  # by another process meanwhile
+        if made:
+            return made
         done = _make_source(path, output, look)
         info = probe(output)
         run.manifest["source"] = _describe(path, digest, look, info, done)
