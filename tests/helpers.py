@@ -28,8 +28,8 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from handoff.clip.orientation import orientation_of
 from handoff.files import sha256_path
-from handoff.picture.planes import frame_to_samples
 from handoff.video import REPEATABLE, read_decoded
 from runner.process import ROOT
 from runner.tools import STAGES
@@ -171,8 +171,10 @@ def encode_silence(container: OutputContainer, sound: AudioStream, blocks: int) 
 
 
 def read_gray(path: Path) -> Iterator[Frame]:
-    """The luma of a gray clip as it is stored, (H, W) uint8 a frame, whatever a mask may be."""
-    return (frame_to_samples(frame, path.name).values for frame in read_decoded(path))
+    """The luma of an 8-bit clip as it is stored, (H, W) uint8 a frame, upright, whatever a mask may be."""
+    for frame in read_decoded(path):
+        rows = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(-1, frame.planes[0].line_size)
+        yield orientation_of(frame).turn(rows[: frame.height, : frame.width])
 
 
 def write_clip(
@@ -226,12 +228,17 @@ _MATRICES = {
 
 
 def set_rotation(path: Path, clockwise: int) -> Path:
-    """Write a display rotation into the track header of an MP4 (ISO 14496-12, tkhd, the 3x3 matrix)."""
+    """Write a display rotation into the track header of an MP4."""
+    return set_matrix(path, _MATRICES[clockwise])
+
+
+def set_matrix(path: Path, matrix_of: tuple[int, int, int, int]) -> Path:
+    """Write a display matrix (a, b, c, d) into the track header of an MP4 (ISO 14496-12, tkhd, the 3x3 matrix)."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4
     version = data[at]
     matrix = at + (52 if version == 1 else 40)
-    a, b, c, d = (int(value * 65536).to_bytes(4, "big", signed=True) for value in _MATRICES[clockwise])
+    a, b, c, d = (int(value * 65536).to_bytes(4, "big", signed=True) for value in matrix_of)
     zero = bytes(4)
     data[matrix : matrix + 36] = a + b + zero + c + d + zero + zero + zero + (1 << 30).to_bytes(4, "big")
     path.write_bytes(data)

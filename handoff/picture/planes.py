@@ -12,15 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
+from handoff.clip.colours import SCALER, colours_of
+from handoff.clip.orientation import orientation_of
 from handoff.errors import InputError
 from handoff.picture.levels import NOISE
 from handoff.picture.png import Samples
 from handoff.video import open_video
-
-_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 
 
 def check_alpha_is_decoded(path: Path) -> None:
@@ -34,10 +34,15 @@ def check_alpha_is_decoded(path: Path) -> None:
 
 
 def frame_to_samples(frame: VideoFrame, where: str) -> Samples:
-    """Return a frame's luma (H, W), or its colours (H, W, 3) where it stores RGB or has an alpha plane.
+    """Return a frame's luma (H, W), or its colours (H, W, 3) where it stores RGB or has an alpha plane, upright.
 
     Raises InputError, with `where`, for luma that has colours beside it: a mask clip is black and white.
     """
+    stored, turn = _stored_samples(frame, where), orientation_of(frame).turn
+    return stored._replace(values=turn(stored.values), alpha=None if stored.alpha is None else turn(stored.alpha))
+
+
+def _stored_samples(frame: VideoFrame, where: str) -> Samples:
     form = frame.format
     if form.has_palette or any(each.is_alpha for each in form.components):
         image = _converted(frame, "bgra")
@@ -48,7 +53,7 @@ def frame_to_samples(frame: VideoFrame, where: str) -> Samples:
         return Samples(_converted(frame, "gray"), 255)
     bits, planes = form.components[0].bits, {each.plane for each in form.components}
     if not form.name.startswith(("yuv", "gray")) or len(planes) < len(form.components) or bits > 16:
-        frame, bits = frame.reformat(format="yuv444p", interpolation=_EXACT, threads=1), 8
+        frame, bits = frame.reformat(format="yuv444p", interpolation=SCALER, threads=1), 8
     top = 2**bits - 1
     for index in range(1, len(frame.format.components)):
         chroma, middle, noise = _plane(frame, index, bits), (top + 1) // 2, NOISE * top // 255
@@ -64,7 +69,16 @@ def frame_to_samples(frame: VideoFrame, where: str) -> Samples:
 
 
 def _converted(frame: VideoFrame, form: str) -> NDArray[np.uint8]:
-    picture = frame.reformat(format=form, interpolation=_EXACT, threads=1)
+    found = colours_of(frame)
+    picture = frame.reformat(
+        format=form,
+        src_colorspace=found.colorspace,
+        src_color_range=found.color_range,
+        dst_colorspace=found.colorspace,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=SCALER,
+        threads=1,
+    )
     return picture.to_ndarray().astype(np.uint8, copy=False)
 
 
