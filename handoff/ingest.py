@@ -1,7 +1,7 @@
 """A clip becomes a run: source.mp4, the clip as every later stage sees it, and the run's manifest.
 
 In reading order: `ingest` itself, what one pass over the clip finds (`_survey`), whether its frame rate is constant and
-which it is (`RateMeter`, from the frames' own time stamps), and how source.mp4 is made (`_make_source`).
+which it is (handoff/clip/rates.py), and how source.mp4 is made (`_make_source`).
 
 source.mp4 has rotation applied, square pixels, a constant rate, even size, 8-bit yuv420p H.264 and no audio. A clip
 that already is all that is copied; one that only carries more streams (audio) has its picture copied without encoding
@@ -11,7 +11,7 @@ it again.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,19 +23,16 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from handoff.clip.rates import RateMeter, Timing
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file, sha256_file
 from handoff.run import MANIFEST, SOURCE, Run, describe_output
 from handoff.video import ClipInfo, VideoWriter, check_is_file, decode, open_video, probe
 
-STANDARD_RATES = tuple(
-    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60", "120")
-)
 CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
 
-_MAX_DISTINCT_STEPS = 1000
 _PQ, _HLG = 16, 18
 _UNSPECIFIED = 2
 
@@ -53,6 +50,12 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     if run:
         return run
     look = _survey(path)
+    if look.timing.total != look.frames or look.timing.left_out:
+        click.echo(
+            f"warning: the clip's frame rate varies: its {look.frames} frames become {look.timing.total} at "
+            f"{look.timing.fps} fps ({look.timing.repeated} repeated, {look.timing.left_out} left out).",
+            err=True,
+        )
     if look.hdr:
         click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
     output = run_dir / SOURCE
@@ -111,8 +114,7 @@ class _Facts:
     rotation: int  # degrees counter-clockwise that the picture must be turned, 0, 90, 180 or 270
     pixel_aspect: Fraction
     frames: int
-    fps: Fraction
-    fits_grid: bool  # every frame has its own place at `fps`; else frames are repeated or dropped
+    timing: Timing
     needs: tuple[str, ...]  # why the picture must be encoded again; empty when it need not
     other_streams: int
     hdr: bool
@@ -125,8 +127,6 @@ def _survey(path: Path) -> _Facts:
         meter = RateMeter(Fraction(stream.time_base), _stated_rates(stream))
         first: VideoFrame | None = None
         for frame in progress(decode(path, container, stream), total=stream.frames or None, desc="look at clip"):
-            if frame.pts is None:
-                raise InputError(f"{path} has frames without time stamps; convert it to an MP4 with a constant rate.")
             if first is None:
                 first = frame
             elif (frame.width, frame.height) != (first.width, first.height):
@@ -139,10 +139,11 @@ def _survey(path: Path) -> _Facts:
             raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
         rotation = round(first.rotation / 90) * 90 % 360
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
-        exact, near = meter.exact_rate(), meter.nearly_exact_rate()
+        timing = meter.timing(str(path))
         codec = stream.codec_context
         checks = {
-            "variable frame rate": exact is None or exact != stream.average_rate,
+            "time stamps that go back or are missing": timing.repaired,
+            "variable frame rate": not timing.exact or timing.fps != stream.average_rate,
             f"rotation of {rotation} degrees": rotation != 0,
             f"pixel aspect {aspect}": aspect != 1,
             f"odd size {first.width}x{first.height}": bool(first.width % 2 or first.height % 2),
@@ -155,8 +156,7 @@ def _survey(path: Path) -> _Facts:
             rotation,
             aspect,
             meter.frames,
-            exact or near or meter.nominal_rate(),
-            (exact or near) is not None,
+            timing,
             tuple(reason for reason, found in checks.items() if found),
             len(container.streams) - 1,
             codec.color_trc in (_PQ, _HLG),
@@ -165,69 +165,6 @@ def _survey(path: Path) -> _Facts:
 
 def _stated_rates(stream: VideoStream) -> list[Fraction]:
     return [Fraction(rate) for rate in (stream.average_rate, stream.base_rate, stream.guessed_rate) if rate]
-
-
-class RateMeter:
-    """Feed it every frame's time stamp in order; it keeps a few numbers, however long the clip.
-
-    time_base: seconds a tick. stated: the rates that the container states, best first.
-    """
-
-    def __init__(self, time_base: Fraction, stated: list[Fraction]) -> None:
-        self.time_base = time_base
-        rates = list(dict.fromkeys([*stated, *STANDARD_RATES]))
-        self._grids = [_Grid(rate, time_base) for rate in rates]
-        self._steps: Counter[int] = Counter()
-        self._first: int | None = None
-        self._last = 0
-        self.frames = 0
-
-    def feed(self, pts: int) -> None:
-        """Take the next frame's time stamp, in ticks."""
-        if self._first is None:
-            self._first = pts
-        elif pts - self._last in self._steps or len(self._steps) < _MAX_DISTINCT_STEPS:
-            self._steps[pts - self._last] += 1
-        self._last = pts
-        for grid in self._grids:
-            grid.feed(self.frames, pts - self._first)
-        self.frames += 1
-
-    def exact_rate(self) -> Fraction | None:
-        """Return the rate on whose grid every frame lies to within one tick, else None."""
-        for grid in self._grids:
-            if grid.worst * grid.step <= 1:
-                return grid.fps
-        return None
-
-    def nearly_exact_rate(self) -> Fraction | None:
-        """Return a rate at which every frame is nearest to its own place on the grid, else None.
-
-        At that rate no frame has to be repeated or dropped; only the time stamps are evened out.
-        """
-        best = min(self._grids, key=lambda grid: grid.worst)
-        return best.fps if best.worst < Fraction(1, 2) else None
-
-    def nominal_rate(self) -> Fraction:
-        """Return the rate of the commonest step between frames, as a standard rate where one is within 2 %."""
-        steps = [(count, -step) for step, count in self._steps.items() if step > 0]
-        if not steps:
-            return self._grids[0].fps
-        rate = 1 / (-max(steps)[1] * self.time_base)
-        nearest = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
-        return nearest if abs(nearest - rate) <= rate / 50 else rate.limit_denominator(1001)
-
-
-class _Grid:
-    """How far the time stamps are from a grid of one rate, in frames."""
-
-    def __init__(self, fps: Fraction, time_base: Fraction) -> None:
-        self.fps = fps
-        self.step = 1 / (fps * time_base)
-        self.worst = Fraction(0)
-
-    def feed(self, index: int, ticks: int) -> None:
-        self.worst = max(self.worst, abs(ticks / self.step - index))
 
 
 def _make_source(path: Path, output: Path, look: _Facts) -> str:
@@ -239,7 +176,7 @@ def _make_source(path: Path, output: Path, look: _Facts) -> str:
             return "copied"
         _copy_packets(path, output)
         copied = probe(output)
-        if (copied.frames, copied.fps) == (look.frames, look.fps):
+        if (copied.frames, copied.fps) == (look.frames, look.timing.fps):
             return "picture copied, other streams dropped"
     _encode(path, output, look)
     return "encoded again: " + ", ".join(look.needs or ("hidden frames",))
@@ -265,17 +202,14 @@ def _encode(path: Path, output: Path, look: _Facts) -> None:
     width, height = _output_size(look)
     with (
         open_video(path) as (container, stream),
-        VideoWriter(output, look.fps, width, height, crf=CRF) as writer,
+        VideoWriter(output, look.timing.fps, width, height, crf=CRF) as writer,
     ):
         writer.copy_colours(stream)
         graph = _build_graph(stream, _filters(look, width, height))
-        for frame in progress(decode(path, container, stream), total=look.frames, desc="source.mp4"):
-            graph.push(frame)
-            for picture in _drain(graph):
+        frames = progress(decode(path, container, stream), total=look.frames, desc="source.mp4")
+        for picture, times in zip(_filtered(graph, frames), look.timing.shown.tolist(), strict=True):
+            for _ in range(times):
                 writer.write_picture(picture)
-        graph.push(None)
-        for picture in _drain(graph):
-            writer.write_picture(picture)
 
 
 def _output_size(look: _Facts) -> tuple[int, int]:
@@ -302,8 +236,6 @@ def _filters(look: _Facts, width: int, height: int) -> list[tuple[str, str]]:
     if look.pixel_aspect != 1:
         chain += [("scale", f"{width}:{height}:flags=bicubic+accurate_rnd+bitexact"), ("setsar", "1")]
     chain.append(("crop", f"{width}:{height}:0:0:exact=1"))
-    if not look.fits_grid:
-        chain.append(("fps", f"fps={look.fps}:round=near"))
     return [*chain, ("scale", "out_range=tv:flags=bicubic+accurate_rnd+bitexact"), ("format", "yuv420p")]
 
 
@@ -315,6 +247,15 @@ def _build_graph(stream: VideoStream, chain: list[tuple[str, str]]) -> Graph:
     graph.link_nodes(*nodes)
     graph.configure()
     return graph
+
+
+def _filtered(graph: Graph, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+    """Yield each frame as the filter chain makes it."""
+    for frame in frames:
+        graph.push(frame)
+        yield from _drain(graph)
+    graph.push(None)
+    yield from _drain(graph)
 
 
 def _drain(graph: Graph) -> list[VideoFrame]:
