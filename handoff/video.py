@@ -11,20 +11,24 @@ make the reader open other files. A reader that trusted a file cut short would s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from handoff.clip.entries import Entries, find_entries
 from handoff.errors import InputError, MissingFileError, UsageError, storage_errors
 from handoff.files import atomic_file
 
@@ -101,11 +105,16 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 def decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Decode `stream` frame by frame; raise InputError that names the frame where the data breaks off."""
-    index = 0
+    return _decode(path, container.demux(stream), 0)
+
+
+def _decode(path: Path, packets: Iterable[Packet[VideoStream]], first: int) -> Iterator[VideoFrame]:
+    index = first
     try:
-        for frame in container.decode(stream):
-            yield frame
-            index += 1
+        for packet in packets:
+            for frame in packet.decode():
+                yield frame
+                index += 1
     except av.FFmpegError as error:
         raise InputError(
             f"{path} breaks off or is damaged after frame {index} ({error.strerror}); copy or export the clip again."
@@ -154,36 +163,78 @@ def exact_rate(stream: VideoStream) -> Fraction:
 def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
     """Yield frames start..stop-1 as (H, W, 3) uint8 RGB, in order, one in memory at a time.
 
-    With start > 0 the reader seeks, which is exact only for a constant rate, such as source.mp4's.
+    With start > 0 the reader seeks where that is exact, and else decodes what is before.
     """
-    return map(frame_to_rgb, _read(path, start, stop))
+    return map(frame_to_rgb, read_pictures(path, start, stop))
 
 
 def read_gray(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
     """Yield the luma of frames start..stop-1 as (H, W) uint8, in order, one in memory at a time."""
-    return map(frame_to_gray, _read(path, start, stop))
+    return map(frame_to_gray, read_pictures(path, start, stop))
 
 
-def _read(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
+def read_pictures(path: Path, start: int = 0, stop: int | None = None) -> Iterator[VideoFrame]:
+    """Yield frames start..stop-1 as PyAV gives them, in order, one in memory at a time."""
     if stop is not None and stop <= start:
         return
-    with open_video(path) as (container, stream):
-        index = 0
-        sought = start > 0 and stream.time_base is not None
-        if sought and stream.time_base is not None:
-            origin = stream.start_time or 0
-            step = 1 / (exact_rate(stream) * stream.time_base)
-            container.seek(origin + int(start * step), stream=stream)
-        for frame in decode(path, container, stream):
-            if sought:
-                if frame.pts is None:
-                    raise InputError(f"{path} has frames without time stamps; run it through extract first.")
-                index = round((frame.pts - origin) / step)
-            if stop is not None and index >= stop:
-                return
-            if index >= start:
+    given = 0
+    if start > 0:
+        try:
+            for frame in _read_from_entry(path, start, stop):
                 yield frame
-            index += 1
+                given += 1
+            return
+        except _Astray:
+            pass  # what was given is right: go on from there
+    with open_video(path) as (container, stream):
+        yield from islice(decode(path, container, stream), start + given, stop)
+
+
+def entries_of(path: Path) -> Entries:
+    """Return where a reader may begin to decode the clip; looked for once for each file as it is now."""
+    state = path.stat()
+    return _entries_of(path, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)
+def _entries_of(path: Path, _state: tuple[int, ...]) -> Entries:
+    with open_video(path) as (container, stream):
+        try:
+            return find_entries(container, stream)
+        except av.FFmpegError:
+            return Entries()  # who reads it from the start is told where it breaks off
+
+
+class _Astray(Exception):
+    """A seek led elsewhere than it should."""
+
+
+def _read_from_entry(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
+    """Yield frames start..stop-1, decoded from the last entry before; raise _Astray where that gives other frames."""
+    check_is_file(path)
+    entries = entries_of(path)
+    entry = entries.before(start)
+    if entry is None:
+        raise _Astray
+    stop = len(entries.shown) if stop is None else min(stop, len(entries.shown))
+    with open_video(path) as (container, stream):
+        container.seek(entries.sought[entry], stream=stream)
+        packets = container.demux(stream)
+        first = next(packets)
+        number = entries.number(first.pts)
+        if number not in (0, *entries.numbers[: entry + 1]):
+            raise _Astray
+        for frame in _decode(path, chain([first], packets), number):
+            if frame.pts is None or frame.pts < entries.shown[number]:
+                continue  # it leads, and may need what is before the entry
+            if frame.pts != entries.shown[number]:
+                raise _Astray
+            if number >= start:
+                yield frame
+            number += 1
+            if number >= stop:
+                return
+    raise _Astray
 
 
 class VideoWriter:
