@@ -11,30 +11,41 @@ it again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import av
 import click
-from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from handoff.clip.colours import HLG, PQ, colours_of
+from handoff.clip.conversion import Conversion
+from handoff.clip.orientation import Orientation, orientation_of
 from handoff.clip.rates import RateMeter, Timing
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file, sha256_file
 from handoff.run import MANIFEST, SOURCE, Run, describe_output
-from handoff.video import ClipInfo, VideoWriter, check_is_file, decode, open_video, probe
+from handoff.video import (
+    ClipInfo,
+    Frame,
+    VideoWriter,
+    check_is_file,
+    decode,
+    frame_to_rgb,
+    open_video,
+    probe,
+    read_frames,
+)
 
 CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
 
-_PQ, _HLG = 16, 18
-_UNSPECIFIED = 2
 
 
 def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
@@ -86,6 +97,7 @@ def _existing(path: Path, digest: str, run_dir: Path, force: bool) -> Run | None
 
 
 def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) -> dict[str, Any]:
+    stored = look.conversion
     return {
         "path": str(path.resolve()),
         "sha256": digest,
@@ -96,10 +108,11 @@ def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) 
         "frames": info.frames,
         "done": done,
         "input": {
-            "width": look.width,
-            "height": look.height,
-            "rotation": look.rotation,
-            "pixel_aspect": str(look.pixel_aspect),
+            "width": stored.width,
+            "height": stored.height,
+            "rotation": stored.orientation.rotation,
+            "mirrored": stored.orientation.flipped,
+            "pixel_aspect": str(stored.pixel_aspect),
             "frames": look.frames,
         },
     }
@@ -109,10 +122,7 @@ def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) 
 class _Facts:
     """What one pass over the input found."""
 
-    width: int  # of the stored picture
-    height: int
-    rotation: int  # degrees counter-clockwise that the picture must be turned, 0, 90, 180 or 270
-    pixel_aspect: Fraction
+    conversion: Conversion  # of the stored picture into the shown one
     frames: int
     timing: Timing
     needs: tuple[str, ...]  # why the picture must be encoded again; empty when it need not
@@ -134,32 +144,34 @@ def _survey(path: Path) -> _Facts:
                     f"{path} changes its size from {first.width}x{first.height} to {frame.width}x{frame.height} px "
                     f"at frame {meter.frames}; convert it to one size."
                 )
+            elif orientation_of(frame) != orientation_of(first):
+                raise InputError(
+                    f"{path} changes its display matrix from {orientation_of(first)} to {orientation_of(frame)} at "
+                    f"frame {meter.frames}; convert it to one orientation."
+                )
             meter.feed(frame.pts)
         if first is None:
             raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
-        rotation = round(first.rotation / 90) * 90 % 360
+        orientation, colours = orientation_of(first), colours_of(first)
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         timing = meter.timing(str(path))
         codec = stream.codec_context
         checks = {
             "time stamps that go back or are missing": timing.repaired,
             "variable frame rate": not timing.exact or timing.fps != stream.average_rate,
-            f"rotation of {rotation} degrees": rotation != 0,
+            str(orientation): orientation != Orientation(),
             f"pixel aspect {aspect}": aspect != 1,
             f"odd size {first.width}x{first.height}": bool(first.width % 2 or first.height % 2),
             f"{codec.name} in {first.format.name}": (codec.name, first.format.name) != ("h264", "yuv420p"),
             f"container {container.format.name}": "mp4" not in container.format.name,
         }
         return _Facts(
-            first.width,
-            first.height,
-            rotation,
-            aspect,
+            Conversion(first.width, first.height, colours.limited(), orientation, aspect),
             meter.frames,
             timing,
             tuple(reason for reason, found in checks.items() if found),
             len(container.streams) - 1,
-            codec.color_trc in (_PQ, _HLG),
+            colours.transfer in (PQ, HLG),
         )
 
 
@@ -198,72 +210,26 @@ def _copy_packets(path: Path, output: Path) -> None:
 
 
 def _encode(path: Path, output: Path, look: _Facts) -> None:
-    """Decode, turn, square, even out and encode the picture; one frame in memory at a time."""
-    width, height = _output_size(look)
-    with (
-        open_video(path) as (container, stream),
-        VideoWriter(output, look.timing.fps, width, height, crf=CRF) as writer,
-    ):
-        writer.copy_colours(stream)
-        graph = _build_graph(stream, _filters(look, width, height))
-        frames = progress(decode(path, container, stream), total=look.frames, desc="source.mp4")
-        for picture, times in zip(_filtered(graph, frames), look.timing.shown.tolist(), strict=True):
-            for _ in range(times):
-                writer.write_picture(picture)
+    """Decode, convert and encode the picture; one frame in memory at a time."""
+    size, fps = look.conversion.size, look.timing.fps
+    with VideoWriter(output, fps, *size, crf=CRF, colours=look.conversion.colours) as writer:
+        for picture in _pictures(path, look, "source.mp4"):
+            writer.write_picture(picture)
 
 
-def _output_size(look: _Facts) -> tuple[int, int]:
-    """Return the size of source.mp4: turned, square pixels, even (an odd last row or column is cut off)."""
-    width, height = look.width, look.height
-    if look.pixel_aspect > 1:
-        width = round(width * look.pixel_aspect)
-    elif look.pixel_aspect < 1:
-        height = round(height / look.pixel_aspect)
-    if look.rotation in (90, 270):
-        width, height = height, width
-    return width // 2 * 2, height // 2 * 2
+def shown_frames(path: Path) -> Iterator[Frame]:
+    """Yield the frames of a clip as its source.mp4 has them, in number, size and colours, (H, W, 3) uint8 RGB.
+
+    Only what encoding again changes is not there yet. Raises what `ingest` does for a clip that cannot be used.
+    """
+    look = _survey(path)
+    if look.needs:
+        return map(frame_to_rgb, _pictures(path, look, "read clip"))
+    return read_frames(path)
 
 
-def _filters(look: _Facts, width: int, height: int) -> list[tuple[str, str]]:
-    """Return the filter chain (name, arguments) that makes the stored picture the displayed one."""
-    turns = {
-        0: [],
-        90: [("transpose", "cclock")],
-        180: [("hflip", ""), ("vflip", "")],
-        270: [("transpose", "clock")],
-    }
-    chain = list(turns[look.rotation])
-    if look.pixel_aspect != 1:
-        chain += [("scale", f"{width}:{height}:flags=bicubic+accurate_rnd+bitexact"), ("setsar", "1")]
-    chain.append(("crop", f"{width}:{height}:0:0:exact=1"))
-    return [*chain, ("scale", "out_range=tv:flags=bicubic+accurate_rnd+bitexact"), ("format", "yuv420p")]
-
-
-def _build_graph(stream: VideoStream, chain: list[tuple[str, str]]) -> Graph:
-    graph = Graph()
-    nodes = [graph.add_buffer(template=stream)]
-    nodes += [graph.add(name, arguments) if arguments else graph.add(name) for name, arguments in chain]
-    nodes.append(graph.add("buffersink"))
-    graph.link_nodes(*nodes)
-    graph.configure()
-    return graph
-
-
-def _filtered(graph: Graph, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
-    """Yield each frame as the filter chain makes it."""
-    for frame in frames:
-        graph.push(frame)
-        yield from _drain(graph)
-    graph.push(None)
-    yield from _drain(graph)
-
-
-def _drain(graph: Graph) -> list[VideoFrame]:
-    frames: list[VideoFrame] = []
-    while True:
-        try:
-            frame = graph.pull()
-        except (av.BlockingIOError, av.EOFError):
-            return frames
-        if isinstance(frame, VideoFrame):
-            frames.append(frame)
+def _pictures(path: Path, look: _Facts, what: str) -> Iterator[VideoFrame]:
+    with open_video(path) as (container, stream):
+        frames = progress(decode(path, container, stream), total=look.frames, desc=what)
+        for picture, times in zip(look.conversion.pictures(frames), look.timing.shown.tolist(), strict=True):
+            yield from repeat(picture, times)

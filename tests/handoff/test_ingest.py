@@ -12,7 +12,7 @@ import pytest
 
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_file
-from handoff.ingest import ingest
+from handoff.ingest import ingest, shown_frames
 from handoff.run import Run
 from handoff.video import missing_bytes, probe, read_frames
 from tests.helpers import moving_square, set_rotation, write_clip
@@ -137,3 +137,17 @@ def test_a_damaged_clip_is_refused_with_the_frame_where_it_breaks(tmp_path: Path
     whole.write_bytes(data)
     with pytest.raises(InputError, match=r"damaged after frame \d+"):
         ingest(whole, tmp_path / "run")
+
+
+def test_a_clips_frames_are_shown_as_its_source_has_them(tmp_path: Path) -> None:
+    pts = [0, 33, 66, 100, 133, 300, 333, 366, 400, 433, 466, 500]  # ms; four frames are missing after the fifth
+    frames = moving_square(12, width=161, height=121)
+    kinds = {"pix_fmt": "yuv444p", "pixel_aspect": Fraction(4, 3), "pts": pts, "time_base": Fraction(1, 1000)}
+    clip = set_rotation(write_clip(tmp_path / "in.mp4", frames, **kinds), 90)
+    run = ingest(clip, tmp_path / "run")
+    shown = list(shown_frames(clip))
+    assert [frame.shape for frame in shown] == [(run.info.height, run.info.width, 3)] * run.info.frames
+    for one, other in zip(shown, read_frames(run.source), strict=True):
+        assert np.abs(one.astype(int) - other).mean() < 6
+    plain = write_clip(tmp_path / "plain.mp4", moving_square(3))
+    assert all(np.array_equal(*pair) for pair in zip(shown_frames(plain), read_frames(plain), strict=True))
