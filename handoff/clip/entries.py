@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-APART = 24
+APART = 12
 """Frames between two entries, at least."""
 
 
