@@ -11,10 +11,12 @@ it again.
 from __future__ import annotations
 
 import shutil
+import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,12 @@ from handoff.video import (
     VideoWriter,
     check_is_file,
     decode,
+    entries_of,
     frame_to_rgb,
     open_video,
     probe,
     read_frames,
+    read_pictures,
 )
 
 CRF = 10
@@ -72,8 +76,7 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     output = run_dir / SOURCE
     run = Run(run_dir, {"name": run_dir.name})
     with run.lock():
-        done = _make_source(path, output, look)
-        info = probe(output)
+        done, info = _make_source(path, output, look)
         run.manifest["source"] = _describe(path, digest, look, info, done)
         run.manifest["stages"] = {"ingest": {"outputs": [describe_output(run, output)]}}
         run.save()
@@ -128,6 +131,7 @@ class _Facts:
     needs: tuple[str, ...]  # why the picture must be encoded again; empty when it need not
     other_streams: int
     hdr: bool
+    checksums: array[int]  # of each picture, where it may be copied
 
 
 def _survey(path: Path) -> _Facts:
@@ -136,6 +140,7 @@ def _survey(path: Path) -> _Facts:
             raise InputError(f"{path} has no time base; convert it to an MP4 with a constant rate.")
         meter = RateMeter(Fraction(stream.time_base), _stated_rates(stream))
         first: VideoFrame | None = None
+        checksums, copied = array("L"), "mp4" in container.format.name and stream.codec_context.name == "h264"
         for frame in progress(decode(path, container, stream), total=stream.frames or None, desc="look at clip"):
             if first is None:
                 first = frame
@@ -150,6 +155,8 @@ def _survey(path: Path) -> _Facts:
                     f"frame {meter.frames}; convert it to one orientation."
                 )
             meter.feed(frame.pts)
+            if copied and frame.format.name == "yuv420p" and not (frame.width % 2 or frame.height % 2):
+                checksums.append(_checksum(frame))
         if first is None:
             raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
         orientation, colours = orientation_of(first), colours_of(first)
@@ -172,6 +179,7 @@ def _survey(path: Path) -> _Facts:
             tuple(reason for reason, found in checks.items() if found),
             len(container.streams) - 1,
             colours.transfer in (PQ, HLG),
+            checksums,
         )
 
 
@@ -179,19 +187,34 @@ def _stated_rates(stream: VideoStream) -> list[Fraction]:
     return [Fraction(rate) for rate in (stream.average_rate, stream.base_rate, stream.guessed_rate) if rate]
 
 
-def _make_source(path: Path, output: Path, look: _Facts) -> str:
-    """Make source.mp4 in the gentlest way that gives what later stages need; return what was done."""
+def _make_source(path: Path, output: Path, look: _Facts) -> tuple[str, ClipInfo]:
+    """Make source.mp4 in the gentlest way that gives what later stages need; return what was done, and what it is."""
     if not look.needs:
         if look.other_streams == 0:
             with atomic_file(output) as partial:
                 shutil.copyfile(path, partial)
-            return "copied"
-        _copy_packets(path, output)
-        copied = probe(output)
-        if (copied.frames, copied.fps) == (look.frames, look.timing.fps):
-            return "picture copied, other streams dropped"
+        else:
+            _copy_packets(path, output)
+        if _is_reached(output, look):
+            done = "picture copied, other streams dropped" if look.other_streams else "copied"
+            return done, ClipInfo(*look.conversion.size, look.timing.fps, look.frames)
     _encode(path, output, look)
-    return "encoded again: " + ", ".join(look.needs or ("hidden frames",))
+    return "encoded again: " + ", ".join(look.needs or ("frames that are hidden or cannot be sought",)), probe(output)
+
+
+def _is_reached(output: Path, look: _Facts) -> bool:
+    """Say whether each frame of a copied clip is what it was, where a reader begins at each entry, not at the start."""
+    with open_video(output) as (_, stream):
+        if stream.average_rate != look.timing.fps:
+            return False
+    begins = [0, *entries_of(output).numbers]
+    parts = [read_pictures(output, *part) for part in zip(begins, [*begins[1:], None], strict=True)]
+    frames = progress(chain.from_iterable(parts), total=look.frames, desc=SOURCE)
+    return array("L", map(_checksum, frames)) == look.checksums
+
+
+def _checksum(frame: VideoFrame) -> int:
+    return zlib.crc32(frame.to_ndarray())
 
 
 def _copy_packets(path: Path, output: Path) -> None:

@@ -76,11 +76,15 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Return the orientation that a decoded frame's display matrix asks for; the stored one where it has none."""
+    if isinstance(frame.opaque, Orientation):
+        return frame.opaque
     try:
         data = _matrix(frame)
     except ValueError:  # side data that PyAV does not know (EXIF, the view of a second eye) hides all the rest
         data = _matrix(_with_known_data(frame))
-    return Orientation() if data is None else read_matrix(np.frombuffer(data, np.int32).tolist())
+    found = Orientation() if data is None else read_matrix(np.frombuffer(data, np.int32).tolist())
+    frame.opaque = found
+    return found
 
 
 def read_matrix(matrix: list[int]) -> Orientation:
@@ -101,8 +105,12 @@ def read_matrix(matrix: list[int]) -> Orientation:
 
 
 def _matrix(frame: VideoFrame) -> bytes | None:
-    data = cast(SideDataContainer, frame.side_data).get("DISPLAYMATRIX")
-    return None if data is None else bytes(data)
+    held = cast(SideDataContainer, frame.side_data)
+    data = held.get("DISPLAYMATRIX")
+    matrix = None if data is None else bytes(data)
+    # the frame and its side data hold each other, so that hundreds of pictures stay in memory: part them
+    held.__init__(VideoFrame(2, 2, "gray"))  # type: ignore[misc]
+    return matrix
 
 
 def _with_known_data(frame: VideoFrame) -> VideoFrame:
