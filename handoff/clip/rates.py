@@ -176,16 +176,17 @@ def _best(times: NDArray[np.float64], stated: Sequence[Fraction]) -> tuple[Fract
     """Return the rate that the clip has as a whole, and how often each frame is shown at it.
 
     The usual step comes first; where it leaves out frames, or repeats most, the steps over two and three frames and
-    the number of frames over the duration are tried too.
+    the number of frames over the duration are tried too, but none that leaves out a third.
     """
     frames = len(times)
-    tried: list[tuple[int, Fraction, NDArray[np.int64]]] = []
+    tried: list[tuple[float, Fraction, NDArray[np.int64]]] = []
     for fps in _likely_rates(times, stated):
         shown = _places(times, fps)
         left_out, total = int((shown == 0).sum()), int(shown.sum())
         if left_out * 20 <= frames and total <= 4 * frames:
             return fps, shown
-        tried.append((4 * left_out + total, fps, shown))
+        cost = 4 * left_out + total if left_out * 3 <= frames else np.inf
+        tried.append((cost, fps, shown))
     _, fps, shown = min(tried, key=lambda each: each[0])
     return fps, shown
 
