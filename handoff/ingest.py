@@ -51,7 +51,6 @@ CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
 
 
-
 def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     """Make (or find unchanged) the run folder of a clip: source.mp4 and run.json.
 

@@ -18,7 +18,24 @@ _ELEMENTS = {_EBML, _SEGMENT, _CLUSTER} | set(
         bytes.fromhex,
         # of a segment: SeekHead, Info, Tracks, Cues, Tags, Chapters, Attachments, Void, CRC-32; of a cluster: Timestamp,
         # SilentTracks, Position, PrevSize, SimpleBlock, BlockGroup, EncryptedBlock
-        "114d9b74 1549a966 1654ae6b 1c53bb6b 1254c367 1043a770 1941a469 ec bf e7 5854 a7 ab a3 a0 af".split(),
+        [
+            "114d9b74",
+            "1549a966",
+            "1654ae6b",
+            "1c53bb6b",
+            "1254c367",
+            "1043a770",
+            "1941a469",
+            "ec",
+            "bf",
+            "e7",
+            "5854",
+            "a7",
+            "ab",
+            "a3",
+            "a0",
+            "af",
+        ],
     )
 )
 _NEEDED_BOXES = (b"moov", b"mdat", b"moof")
@@ -198,9 +215,7 @@ def _check_transport(file: BinaryIO, size: int) -> str:
                 stated, given = int.from_bytes(content[4:6], "big"), -6
             given += len(content)
     if given < stated if stated else full:
-        return (
-            "its last picture is not whole; if that is known and wanted, leave it out so: ffmpeg -i CLIP -c copy NEW.mkv"
-        )
+        return "its last picture is not whole; if that is known and wanted, leave it out so: ffmpeg -i CLIP -c copy NEW.mkv"
     return ""
 
 
@@ -274,7 +289,7 @@ def _check_asf(file: BinaryIO, size: int) -> int:
     for _ in range(min(count, 100)):
         file.seek(begin)
         head = file.read(92)
-        if head[:16] == _ASF_FILE and not head[88:89] or head[88] & 1 == 0:
+        if (head[:16] == _ASF_FILE and not head[88:89]) or head[88] & 1 == 0:
             return int.from_bytes(head[40:48], "little")
         begin += int.from_bytes(head[16:24], "little")
     return size

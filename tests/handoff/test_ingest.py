@@ -10,11 +10,11 @@ import av
 import numpy as np
 import pytest
 
+from handoff.clip.truncation import missing_part
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_file
 from handoff.ingest import ingest, shown_frames
 from handoff.run import Run
-from handoff.clip.truncation import missing_part
 from handoff.video import probe, read_frames
 from tests.helpers import moving_square, set_rotation, write_clip
 

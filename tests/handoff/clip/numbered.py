@@ -107,7 +107,11 @@ def write_packed(path: Path, frames: int, rate: int = 24) -> Path:
 def _mpeg4(frames: int, rate: int) -> Iterator[tuple[bytes, bool]]:
     codec = av.CodecContext.create("mpeg4", "w")
     codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-    codec.time_base, codec.framerate, codec.options = Fraction(1, rate), Fraction(rate), {"bf": "1", "g": "12", "b": "2M"}
+    codec.time_base, codec.framerate, codec.options = (
+        Fraction(1, rate),
+        Fraction(rate),
+        {"bf": "1", "g": "12", "b": "2M"},
+    )
     pictures: list[VideoFrame | None] = [VideoFrame.from_ndarray(numbered(i), format="rgb24") for i in range(frames)]
     for index, picture in enumerate([*pictures, None]):
         if picture is not None:
