@@ -25,8 +25,9 @@ import click
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from handoff.clip.colours import HLG, PQ, colours_of
+from handoff.clip.colours import HLG, PQ, colours_of, has_false_matrix
 from handoff.clip.conversion import Conversion
+from handoff.clip.fields import fields_of
 from handoff.clip.orientation import Orientation, orientation_of
 from handoff.clip.rates import RateMeter, Timing
 from handoff.command import progress
@@ -49,6 +50,8 @@ from handoff.video import (
 
 CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
+CHROMA_OFFSET = -12
+"""Its chroma's, finer: with luma's own, a saturated colour may come back 4 levels of 255 off; with this, 2."""
 
 
 def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
@@ -72,6 +75,8 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
         )
     if look.hdr:
         click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
+    if look.damaged:
+        click.echo(f"warning: {_damage(look)}", err=True)
     output = run_dir / SOURCE
     run = Run(run_dir, {"name": run_dir.name})
     with run.lock():
@@ -116,8 +121,22 @@ def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) 
             "mirrored": stored.orientation.flipped,
             "pixel_aspect": str(stored.pixel_aspect),
             "frames": look.frames,
+            "damaged": list(look.damaged),
         },
     }
+
+
+_SHOWN_DAMAGE = 10
+
+
+def _damage(look: _Facts) -> str:
+    numbers = ", ".join(map(str, look.damaged[:_SHOWN_DAMAGE]))
+    more = len(look.damaged) - _SHOWN_DAMAGE
+    return (
+        f"{len(look.damaged)} of the clip's {look.frames} frames are damaged, and the decoder patched them: "
+        f"{numbers}{f' and {more} more' if more > 0 else ''}. What follows is built on them, up to the next key frame. "
+        "Look at the masks there, or copy the clip again."
+    )
 
 
 @dataclass(frozen=True)
@@ -131,6 +150,7 @@ class _Facts:
     other_streams: int
     hdr: bool
     checksums: array[int]  # of each picture, where it may be copied
+    damaged: tuple[int, ...]  # the frames that the decoder could not read whole, and repaired
 
 
 def _survey(path: Path) -> _Facts:
@@ -140,6 +160,7 @@ def _survey(path: Path) -> _Facts:
         meter = RateMeter(Fraction(stream.time_base), _stated_rates(stream))
         first: VideoFrame | None = None
         checksums, copied = array("L"), "mp4" in container.format.name and stream.codec_context.name == "h264"
+        interlaced, damaged, stated = 0, [], stream.codec_context.field_order
         for frame in progress(decode(path, container, stream), total=stream.frames or None, desc="look at clip"):
             if first is None:
                 first = frame
@@ -153,6 +174,8 @@ def _survey(path: Path) -> _Facts:
                     f"{path} changes its display matrix from {orientation_of(first)} to {orientation_of(frame)} at "
                     f"frame {meter.frames}; convert it to one orientation."
                 )
+            interlaced += frame.interlaced_frame
+            damaged += [meter.frames] if frame.is_corrupt else []
             meter.feed(frame.pts)
             if copied and frame.format.name == "yuv420p" and not (frame.width % 2 or frame.height % 2):
                 checksums.append(_checksum(frame))
@@ -162,23 +185,29 @@ def _survey(path: Path) -> _Facts:
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         timing = meter.timing(str(path))
         codec = stream.codec_context
+        fields = fields_of(codec.name, stated, interlaced, _decoded(path))
         checks = {
             "time stamps that go back or are missing": timing.repaired,
             "variable frame rate": not timing.exact or timing.fps != stream.average_rate,
             str(orientation): orientation != Orientation(),
+            "interlaced (bwdif made each frame of its first field)": fields != "",
             f"pixel aspect {aspect}": aspect != 1,
             f"odd size {first.width}x{first.height}": bool(first.width % 2 or first.height % 2),
             f"{codec.name} in {first.format.name}": (codec.name, first.format.name) != ("h264", "yuv420p"),
+            f"matrix tagged {first.colorspace}": has_false_matrix(first),
+            "full range": colours.full_range,
             f"container {container.format.name}": "mp4" not in container.format.name,
+            "damaged frames": bool(damaged),  # that stages see one repair of them, and not each its own
         }
         return _Facts(
-            Conversion(first.width, first.height, colours.limited(), orientation, aspect),
+            Conversion(first.width, first.height, colours.limited(), orientation, aspect, fields),
             meter.frames,
             timing,
             tuple(reason for reason, found in checks.items() if found),
             len(container.streams) - 1,
             colours.transfer in (PQ, HLG),
             checksums,
+            tuple(damaged),
         )
 
 
@@ -213,7 +242,7 @@ def _is_reached(output: Path, look: _Facts) -> bool:
 
 
 def _checksum(frame: VideoFrame) -> int:
-    return zlib.crc32(frame.to_ndarray())
+    return zlib.crc32(frame.to_ndarray().tobytes())
 
 
 def _copy_packets(path: Path, output: Path) -> None:
@@ -233,8 +262,10 @@ def _copy_packets(path: Path, output: Path) -> None:
 
 def _encode(path: Path, output: Path, look: _Facts) -> None:
     """Decode, convert and encode the picture; one frame in memory at a time."""
-    size, fps = look.conversion.size, look.timing.fps
-    with VideoWriter(output, fps, *size, crf=CRF, colours=look.conversion.colours) as writer:
+    made = look.conversion
+    with VideoWriter(
+        output, look.timing.fps, *made.size, crf=CRF, chroma_offset=CHROMA_OFFSET, colours=made.colours
+    ) as writer:
         for picture in _pictures(path, look, "source.mp4"):
             writer.write_picture(picture)
 
@@ -251,7 +282,11 @@ def shown_frames(path: Path) -> Iterator[Frame]:
 
 
 def _pictures(path: Path, look: _Facts, what: str) -> Iterator[VideoFrame]:
+    pictures = look.conversion.pictures(progress(_decoded(path), total=look.frames, desc=what))
+    for picture, times in zip(pictures, look.timing.shown.tolist(), strict=True):
+        yield from repeat(picture, times)
+
+
+def _decoded(path: Path) -> Iterator[VideoFrame]:
     with open_video(path) as (container, stream):
-        frames = progress(decode(path, container, stream), total=look.frames, desc=what)
-        for picture, times in zip(look.conversion.pictures(frames), look.timing.shown.tolist(), strict=True):
-            yield from repeat(picture, times)
+        yield from decode(path, container, stream)

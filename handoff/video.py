@@ -215,6 +215,14 @@ def probe(path: Path) -> ClipInfo:
         return ClipInfo(*size, exact_rate(stream), frames)
 
 
+def clip_colours(path: Path) -> Colours:
+    """Return the colours that a clip's first frame is in. Raises InputError where it has none, or unknown ones."""
+    with open_video(path) as (container, stream):
+        for frame in decode(path, container, stream):
+            return colours_of(frame)
+    raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
+
+
 def exact_rate(stream: VideoStream) -> Fraction:
     """Return the stream's average rate; raise InputError when it states none."""
     rate = stream.average_rate or stream.guessed_rate
@@ -305,6 +313,7 @@ class VideoWriter:
     Use it as a context manager; on an exception nothing is left behind.
 
     mode "rgb":  `write` takes (H, W, 3) uint8 RGB; yuv420p in `colours`, else those of `usual_colours`, `crf` 0..51.
+                 chroma_offset: of chroma's quantiser to that of luma; below 0 it is better.
     mode "mask": `write` takes (H, W) uint8; gray, lossless (qp 0), bit-exact through `read_gray`.
 
     Raises UsageError for a frame of another size, an odd size in mode "rgb", or no frame at all;
@@ -322,11 +331,14 @@ class VideoWriter:
         crf: int = 14,
         preset: str = "veryfast",
         colours: Colours | None = None,
+        chroma_offset: int = 0,
     ) -> None:
         if mode == "rgb" and (width % 2 or height % 2):
             raise UsageError(f"{path.name} cannot be {width}x{height} px: H.264 in yuv420p needs even sizes.")
         self.path, self.fps, self.width, self.height, self.mode = path, fps, width, height, mode
-        self._options = {"preset": preset} | ({"crf": str(crf)} | REPEATABLE if mode == "rgb" else {"qp": "0"})
+        chroma = f":chroma-qp-offset={chroma_offset}" if chroma_offset else ""
+        picture = {"crf": str(crf), "x264-params": REPEATABLE["x264-params"] + chroma}
+        self._options = {"preset": preset} | (picture if mode == "rgb" else {"qp": "0"})
         self._colours = (colours or usual_colours(height)).limited()
         self._count = 0
         self._stack = contextlib.ExitStack()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
@@ -90,8 +91,7 @@ def colours_of(frame: VideoFrame) -> Colours:
     The matrix of RGB, which has none, is the one to convert it to. Raises InputError for a matrix that FFmpeg's scaler
     does not know.
     """
-    kind, said = frame.format, frame.colorspace
-    rgb = kind.is_rgb or kind.has_palette
+    rgb, said = _is_rgb(frame.format), frame.colorspace
     if said in _UNKNOWN_TO_SWSCALE and not rgb:
         raise InputError(
             f"the video's colours are {_UNKNOWN_TO_SWSCALE[said]} (matrix {said}), which cannot be converted here; "
@@ -108,6 +108,11 @@ def colours_of(frame: VideoFrame) -> Colours:
     )
 
 
+def has_false_matrix(frame: VideoFrame) -> bool:
+    """Say whether luma and chroma are tagged as RGB, or with a reserved number: players differ in reading that."""
+    return not _is_rgb(frame.format) and frame.colorspace not in _SWSCALE and frame.colorspace != UNSAID
+
+
 def usual_for(matrix: int) -> Colours:
     """Return the primaries and the transfer that usually go with a matrix."""
     return Colours(matrix, matrix, _USUAL_TRANSFER.get(matrix, matrix))
@@ -117,12 +122,21 @@ def _is_said(tag: int) -> bool:
     return tag not in (0, UNSAID, 3)  # 0 and 3 are reserved
 
 
+def is_gray(kind: VideoFormat) -> bool:
+    """Say whether a format has no colours: gray, gray with alpha, one bit."""
+    return len(kind.components) < 3 and not _is_rgb(kind)
+
+
+def _is_rgb(kind: VideoFormat) -> bool:
+    return kind.is_rgb or kind.has_palette
+
+
 def _is_full(frame: VideoFrame) -> bool:
     """Say whether the levels are full: by the tag, else by the format (yuvj420p, and gray, as FFmpeg takes it)."""
     if frame.format.name.startswith("yuvj"):
         return True
     if frame.color_range == ColorRange.UNSPECIFIED:
-        return len(frame.format.components) < 3  # gray, gray with alpha, one bit
+        return is_gray(frame.format)
     return bool(frame.color_range == ColorRange.JPEG)
 
 

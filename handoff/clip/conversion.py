@@ -8,19 +8,18 @@ matrix is the frames' own, only a full range becomes the usual one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import chain, groupby
+from itertools import groupby
 
-import av
-from av.filter import Graph
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from handoff.clip.colours import UNSAID, Colours, colours_of
+from handoff.clip.colours import Colours, colours_of, is_gray
+from handoff.clip.filters import Step, filtered
 from handoff.clip.orientation import Orientation
 
 _FLAGS = "flags=bicubic+full_chroma_inp+full_chroma_int+accurate_rnd+bitexact"
-_Step = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,24 +46,34 @@ class Conversion:
     def pictures(self, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
         """Yield the picture of each decoded frame, yuv420p in `colours`, of `size`; two or so are in memory."""
         # one graph for the whole clip, and a new one where the stream changes its mind about its colours
-        for (_, found), alike in groupby(frames, lambda frame: (frame.format.name, colours_of(frame))):
-            yield from _filtered(alike, found, self._steps(found))
+        for (kind, found), alike in groupby(frames, lambda frame: (frame.format.name, colours_of(frame))):
+            yield from filtered(alike, found, self._steps(VideoFormat(kind), found))
 
     def _squared(self) -> tuple[int, int]:
         if self.pixel_aspect > 1:
             return round(self.width * self.pixel_aspect), self.height
         return self.width, round(self.height / self.pixel_aspect)
 
-    def _steps(self, found: Colours) -> list[_Step]:
-        """Return the filters that make the stored picture, in the colours `found`, the shown one."""
+    def _steps(self, kind: VideoFormat, found: Colours) -> list[Step]:
+        """Return the filters that make the stored picture, of a format and in the colours `found`, the shown one."""
         width, height = self.size
         odd = bool(self.width % 2 or self.height % 2)
         steps = []
         if self.fields:
-            steps += [] if self.fields == "flagged" else [("setfield", self.fields)]
+            steps += [] if self.fields == "flagged" else [("setfield", f"mode={self.fields}")]
             # bwdif takes planar formats only
             steps += [_scale(found, found), ("bwdif", "mode=send_frame:parity=auto:deint=interlaced")]
         # an odd size is cut in 4:4:4, where a chroma sample belongs to one pixel
+        if is_gray(kind):  # swscale takes gray for full range whatever it is told, so its levels pass as they are
+            full = replace(found, full_range=True)
+            deep = "yuv444p" if kind.components[0].bits <= 8 else "yuv444p16le"
+            steps += [_scale(full, full), ("format", deep), ("setrange", found.range_name)]
+            kind = VideoFormat(deep)
+        if found.full_range and not kind.is_rgb and not kind.has_palette:
+            # yuvj420p is yuv420p that cannot be of another range
+            plain = [("format", kind.name.replace("yuvj", "yuv"))] if kind.name.startswith("yuvj") else []
+            steps += [_scale(found, found), *plain, _limiting(kind.components[0].bits), ("setrange", "limited")]
+            found = found.limited()
         steps += [_scale(found, self.colours), ("format", "yuv444p" if odd else "yuv420p"), *self.orientation.filters()]
         if self.pixel_aspect != 1:
             steps += [_scale(self.colours, self.colours, self.orientation.size(*self._squared())), ("setsar", "1")]
@@ -73,7 +82,7 @@ class Conversion:
         return [*steps, ("sidedata", "mode=delete:type=DISPLAYMATRIX")]
 
 
-def _scale(found: Colours, wanted: Colours, size: tuple[int, int] | None = None) -> _Step:
+def _scale(found: Colours, wanted: Colours, size: tuple[int, int] | None = None) -> Step:
     """Return swscale's step from the colours `found` to those `wanted`, and to a size in px."""
     return (
         "scale",
@@ -83,32 +92,8 @@ def _scale(found: Colours, wanted: Colours, size: tuple[int, int] | None = None)
     )
 
 
-def _filtered(frames: Iterator[VideoFrame], found: Colours, steps: list[_Step]) -> Iterator[VideoFrame]:
-    """Send frames of one format and of the colours `found` through the filters `steps`."""
-    for first in frames:
-        kind, matrix = first.format, "gbr" if first.format.is_rgb else found.matrix_name
-        source = (
-            f"video_size={first.width}x{first.height}:pix_fmt={kind.name}:time_base={first.time_base}:"
-            f"pixel_aspect=1/1:colorspace={matrix}:range={found.range_name}"
-        )
-        graph = Graph()
-        filters = [("buffer", source), *steps, ("buffersink", "")]
-        nodes = [graph.add(name, arguments) if arguments else graph.add(name) for name, arguments in filters]
-        graph.link_nodes(*nodes).configure()
-        for frame in chain([first], frames):
-            # the filters are told what was found, also where the frame says nothing or what cannot be
-            frame.colorspace, frame.color_range = 0 if kind.is_rgb else found.matrix, found.color_range
-            frame.color_primaries = frame.color_trc = UNSAID  # nothing converts by them
-            graph.push(frame)
-            yield from _drain(graph)
-        graph.push(None)
-        yield from _drain(graph)
-
-
-def _drain(graph: Graph) -> Iterator[VideoFrame]:
-    while True:
-        try:
-            picture = graph.vpull()
-        except (av.BlockingIOError, av.EOFError):
-            return
-        yield picture
+def _limiting(bits: int) -> Step:
+    """Make full range the usual one, rounded: swscale adds up to 0.9 to chroma of 8 bits, 3 levels of green."""
+    one, most = 1 << (bits - 8), (1 << bits) - 1
+    chroma = f"(val-{128 * one})*{224 * one}/{most}+{128 * one}.5"
+    return "lutyuv", f"y=val*{219 * one}/{most}+{16 * one}.5:u={chroma}:v={chroma}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from av.container import InputContainer
 from av.packet import Packet
@@ -52,7 +53,7 @@ def find_entries(container: InputContainer, stream: VideoStream) -> Entries:
     return _entries(packet for packet in container.demux(stream) if packet.size)
 
 
-def _entries(packets: Iterable[Packet]) -> Entries:
+def _entries(packets: Iterable[Packet[VideoStream]]) -> Entries:
     shown: list[int] = []
     keys: list[tuple[int, int]] = []  # shown, decoded
     latest = None
@@ -67,7 +68,7 @@ def _entries(packets: Iterable[Packet]) -> Entries:
                 keys.append((packet.pts, packet.dts))
         shown.append(packet.pts)
     shown.sort()
-    if any(after <= before for before, after in zip(shown, shown[1:], strict=False)):
+    if any(after <= before for before, after in pairwise(shown)):
         return Entries()
     numbers: list[int] = []
     sought: list[int] = []

@@ -2,8 +2,7 @@
 
 In reading order: what is found (`Timing`), the meter that finds it (`RateMeter`), time stamps that go back
 (`_in_order`), the rate (`_exact_rate`, `_likely_rates`), the frames' places at a rate (`_places`), what is refused
-(`_refuse_rate`,
-`_refuse_pause`), and a rate that was written as text (`parse_rate`).
+(`_refuse_rate`, `_refuse_pause`), and a rate that was written as text (`parse_rate`).
 
 A phone's time stamps jitter, and it leaves frames out. So no single step says what the rate is: all of them do.
 """
@@ -192,7 +191,7 @@ def _best(times: NDArray[np.float64], stated: Sequence[Fraction]) -> tuple[Fract
 
 
 def _likely_rates(times: NDArray[np.float64], stated: Sequence[Fraction]) -> Iterator[Fraction]:
-    """Yield the rates that a clip with these time stamps, in seconds, may have, likeliest first, none above MAX_RATE."""
+    """Yield the rates that a clip with these time stamps, in seconds, may have, likeliest first."""
     mean = float(times[-1]) / (len(times) - 1)
     steps = [float(np.median(times[over:] - times[:-over])) / over for over in (1, 2, 3) if over < len(times)]
     found = [_fitted(times, step) for step in (*steps, mean) if step * MAX_RATE >= 1]

@@ -13,34 +13,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
-_ELEMENTS = {_EBML, _SEGMENT, _CLUSTER} | set(
-    map(
-        bytes.fromhex,
-        # of a segment: SeekHead, Info, Tracks, Cues, Tags, Chapters, Attachments, Void, CRC-32; of a cluster: Timestamp,
-        # SilentTracks, Position, PrevSize, SimpleBlock, BlockGroup, EncryptedBlock
-        [
-            "114d9b74",
-            "1549a966",
-            "1654ae6b",
-            "1c53bb6b",
-            "1254c367",
-            "1043a770",
-            "1941a469",
-            "ec",
-            "bf",
-            "e7",
-            "5854",
-            "a7",
-            "ab",
-            "a3",
-            "a0",
-            "af",
-        ],
-    )
-)
+_OF_A_SEGMENT = "114d9b74 1549a966 1654ae6b 1c53bb6b 1254c367 1043a770 1941a469 ec bf"
+"""SeekHead, Info, Tracks, Cues, Tags, Chapters, Attachments, Void, CRC-32."""
+_OF_A_CLUSTER = "e7 5854 a7 ab a3 a0 af"
+"""Timestamp, SilentTracks, Position, PrevSize, SimpleBlock, BlockGroup, EncryptedBlock."""
+_ELEMENTS = {_EBML, _SEGMENT, _CLUSTER, *map(bytes.fromhex, f"{_OF_A_SEGMENT} {_OF_A_CLUSTER}".split())}
 _NEEDED_BOXES = (b"moov", b"mdat", b"moof")
 _FRAGMENT_BOXES = (b"moof", b"mdat", b"styp", b"sidx", b"emsg", b"prft")
 """What fragments are made of: where one of these is cut, pictures are missing."""
+_AS_IT_IS = "ffmpeg -i CLIP -c copy NEW.mkv takes it as it is"
+_LARGEST = 64 << 20
+"""Bytes of an index that are looked at, at most."""
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MXF_KEY = bytes.fromhex("060e2b34")
@@ -81,7 +64,7 @@ def _check_boxes(file: BinaryIO, size: int) -> int | str:
     """Return where the last box that is needed ends, or what is missing besides."""
     seen: set[bytes] = set()
     fragmented = by_lavf = False
-    end = 0
+    end = last = 0
     for kind, begin, stop in _boxes(file, 0, size):
         parts = _FRAGMENT_BOXES if fragmented else _NEEDED_BOXES
         if stop > size and (kind in parts or not {b"moov", b"mdat"} <= seen):
@@ -89,10 +72,10 @@ def _check_boxes(file: BinaryIO, size: int) -> int | str:
         if kind == b"moov":
             fragmented = any(inner == b"mvex" for inner, _, _ in _boxes(file, begin, stop))
             file.seek(begin)
-            by_lavf = b"Lavf" in file.read(stop - begin)
+            by_lavf = b"Lavf" in file.read(min(stop - begin, _LARGEST))
         if kind == b"sidx" and stop <= size:
             file.seek(begin)
-            end = max(end, _end_of_index(file.read(stop - begin), stop))
+            end = max(end, _end_of_index(file.read(min(stop - begin, _LARGEST)), stop))
         seen.add(kind)
         last = stop
     if end > size:
@@ -102,7 +85,7 @@ def _check_boxes(file: BinaryIO, size: int) -> int | str:
             return last + 8
         # FFmpeg's muxer ends with an index of the fragments; segments that were joined have a box before each
         if by_lavf and not seen & {b"styp", b"sidx"}:
-            return "the index after its last fragment is missing, so there may have been more"
+            return f"the index after its last fragment is missing, there may have been more ({_AS_IT_IS})"
     return size
 
 
@@ -215,7 +198,7 @@ def _check_transport(file: BinaryIO, size: int) -> str:
                 stated, given = int.from_bytes(content[4:6], "big"), -6
             given += len(content)
     if given < stated if stated else full:
-        return "its last picture is not whole; if that is known and wanted, leave it out so: ffmpeg -i CLIP -c copy NEW.mkv"
+        return f"its last picture is not whole ({_AS_IT_IS})"
     return ""
 
 

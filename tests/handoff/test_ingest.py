@@ -152,3 +152,31 @@ def test_a_clips_frames_are_shown_as_its_source_has_them(tmp_path: Path) -> None
         assert np.abs(one.astype(int) - other).mean() < 6
     plain = write_clip(tmp_path / "plain.mp4", moving_square(3))
     assert all(np.array_equal(*pair) for pair in zip(shown_frames(plain), read_frames(plain), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "options"),
+    [
+        ("libx264", "mp4", {"crf": "10", "g": "12", "bf": "0"}),
+        ("mpeg2video", "ts", {"g": "12", "b": "4M"}),
+        ("mpeg4", "avi", {"g": "12", "b": "2M"}),
+    ],
+)
+def test_frames_that_the_decoder_patched_are_said_and_encoded_as_it_patched_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], codec: str, suffix: str, options: dict[str, str]
+) -> None:
+    clip = write_clip(tmp_path / f"in.{suffix}", moving_square(40), codec=codec, options=options)
+    data = bytearray(clip.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 60] = bytes(60)
+    clip.write_bytes(data)
+    with av.open(str(clip)) as container:
+        container.streams.video[0].thread_type = "FRAME"  # by slices the decoder does not say what it patched
+        damaged = [index for index, frame in enumerate(container.decode(video=0)) if frame.is_corrupt]
+    assert damaged
+    run = ingest(clip, tmp_path / "run")
+    said = capsys.readouterr()
+    assert f"{len(damaged)} of the clip's 40 frames are damaged" in said.err
+    assert f"patched them: {', '.join(map(str, damaged))}." in said.err
+    assert "damaged frames" in said.out
+    assert run.manifest["source"]["input"]["damaged"] == damaged and run.info.frames == 40
