@@ -10,11 +10,12 @@ import av
 import numpy as np
 import pytest
 
+from handoff.clip.truncation import missing_part
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_file
 from handoff.ingest import ingest, shown_frames
 from handoff.run import Run
-from handoff.video import missing_bytes, probe, read_frames
+from handoff.video import probe, read_frames
 from tests.helpers import moving_square, set_rotation, write_clip
 
 
@@ -120,7 +121,7 @@ def test_another_clip_in_the_same_run_is_refused_and_force_begins_anew(tmp_path:
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.8, 0.999])
 def test_a_clip_that_is_cut_off_is_refused_wherever_the_cut_is(tmp_path: Path, suffix: str, share: float) -> None:
     whole = write_clip(tmp_path / f"whole.{suffix}", moving_square(60), index_first=suffix != "mkv")
-    assert missing_bytes(whole) == 0
+    assert missing_part(whole) == ""
     data = whole.read_bytes()
     cut = tmp_path / f"cut.{suffix}"
     cut.write_bytes(data[: int(len(data) * share)])
