@@ -80,6 +80,9 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     output = run_dir / SOURCE
     run = Run(run_dir, {"name": run_dir.name})
     with run.lock():
+        made = _existing(path, digest, run_dir, force)  # by another process meanwhile
+        if made:
+            return made
         done, info = _make_source(path, output, look)
         run.manifest["source"] = _describe(path, digest, look, info, done)
         run.manifest["stages"] = {"ingest": {"outputs": [describe_output(run, output)]}}
