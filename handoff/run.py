@@ -22,12 +22,12 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
+from handoff.clip.rates import parse_rate
 from handoff.errors import BusyError, InputError, StorageError, storage_errors
 from handoff.files import files_in, fsync, is_open_at, remove_partials, sha256_path, write_text
 from handoff.video import ClipInfo
@@ -145,7 +145,7 @@ class Run(StageFolder):
     def info(self) -> ClipInfo:
         """Size, rate and frame count of source.mp4."""
         source = self.manifest["source"]
-        return ClipInfo(source["width"], source["height"], Fraction(source["fps"]), source["frames"])
+        return ClipInfo(source["width"], source["height"], parse_rate(source["fps"]), source["frames"])
 
     @property
     def source(self) -> Path:
