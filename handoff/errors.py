@@ -102,3 +102,24 @@ def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
                 if type(found).__module__.split(".")[0] not in wrappers:
                     return found
     return error
+
+
+def printable(text: object, most: int | None = 300) -> str:
+    """Return a text from outside (a file's name, a workflow, a server's answer) as part of one line.
+
+    What is no printable character, such as those that steer a terminal or a line's direction, becomes an escape like
+    \\x1b. most: characters; of a longer text the beginning is left.
+    """
+    found = str(text)
+    if most is not None and len(found) > most:
+        found = f"{found[: most - 3]}..."
+    return found if found.isprintable() else "".join(map(_escaped, found))
+
+
+def printable_lines(text: object) -> str:
+    """Return a text of several lines, such as a message, with nothing in it that steers a terminal; of any length."""
+    return "\n".join(printable(line, None) for line in str(text).split("\n"))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

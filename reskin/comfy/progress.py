@@ -11,7 +11,7 @@ leaves the one in the same moment as it enters the other, and what is in neither
 
 from __future__ import annotations
 
-import json
+import math
 import socket
 import threading
 import time
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from websocket import ABNF, WebSocket, WebSocketException, WebSocketTimeoutException, create_connection
 
+from handoff.jsonfile import JsonError, parse_json
 from reskin.comfy.client import ComfyServer
 from reskin.comfy.errors import (
     BadResult,
@@ -39,6 +40,8 @@ _OPEN_S = 5.0
 _CLOSE_S = 1.0
 _RECONNECT_S = 3.0
 _MAX_MESSAGE_BYTES = 16 * 2**20
+_MAX_TEXT_BYTES = 2**20
+"""Of a message that is read: what says how far a job is has less; pictures, which are not read, have more."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 """In seconds and times: a machine that went without a word is found out by the kernel."""
 
@@ -148,17 +151,32 @@ class ProgressSocket:
                 wire.begin(left)
                 if kind == ABNF.OPCODE_CLOSE:
                     raise WebSocketException("the server says goodbye")
-                message = json.loads(data) if kind == ABNF.OPCODE_TEXT else None
+                message = _read(data) if kind == ABNF.OPCODE_TEXT else None
             except WebSocketTimeoutException:
                 return
             except (OSError, WebSocketException):
                 self._breaks += 1
                 self.close()
                 continue
-            except (ValueError, RecursionError):
-                continue
             if isinstance(message, dict) and isinstance(message.get("data"), dict):
                 yield message
+
+
+def _read(data: bytes) -> Any:
+    """Return a message, None where it is none: a bad one costs the progress bar only."""
+    try:
+        return parse_json(data, "the message", advice="it is left out", largest=_MAX_TEXT_BYTES, strict=False)
+    except JsonError:
+        return None
+
+
+def _steps(data: dict[str, Any]) -> tuple[int, int]:
+    """Return steps done and steps in all, both 0 where the message has no such pair of numbers."""
+    numbers = [data.get(each) for each in ("value", "max")]
+    if not all(type(each) in (int, float) and math.isfinite(each) for each in numbers):
+        return 0, 0
+    done, steps = (int(each) for each in numbers)
+    return (done, steps) if 0 <= done <= steps else (0, 0)
 
 
 def listen(socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Listener) -> bool:
@@ -174,9 +192,7 @@ def listen(socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Liste
         if kind == "executing":
             listener(Progress(title_of(graph, str(data["node"])), 0, 0))
         elif kind == "progress":
-            steps = [data.get(each) for each in ("value", "max")]
-            value, most = (int(each) if isinstance(each, (int, float)) else 0 for each in steps)
-            listener(Progress(title_of(graph, str(data.get("node"))), value, most))
+            listener(Progress(title_of(graph, str(data.get("node"))), *_steps(data)))
     return False
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handoff.errors import InputError, MissingFileError, UsageError
+from handoff.errors import InputError, MissingFileError, UsageError, printable
 from reskin.workflow import (
     LORA,
     NEGATIVE,
@@ -27,6 +27,7 @@ from reskin.workflow import (
     Slot,
     check_graph,
     drop,
+    is_link,
     load_workflow,
     nodes_of,
     title_of,
@@ -112,9 +113,9 @@ def _loader(graph: Graph, name: str, slot: Slot, pattern: re.Pattern[str], what:
     ids = list(nodes_of(graph, slot.title, name=name).values())
     ids = ids or [each for each in graph if _is_loader(graph, each, pattern)]
     if len(ids) > 1:
-        ids = [each for each in ids if graph[each]["inputs"][slot.input_of(graph[each]) or ""] == ""] or ids
+        ids = [each for each in ids if graph[each]["inputs"].get(slot.input_of(graph[each]) or "") == ""] or ids
     if len(ids) != 1:
-        found = ", ".join(f"{each} '{title_of(graph, each)}'" for each in ids)
+        found = ", ".join(f"{printable(each)} '{title_of(graph, each)}'" for each in ids)
         problem = f"{len(ids)} nodes that load {what} ({found})" if ids else f"no node that loads {what}"
         raise UsageError(f"the workflow '{name}' has {problem}; title the one that is meant '{slot.title}'.")
     held = slot.input_of(graph[ids[0]])
@@ -163,7 +164,7 @@ def _sampler_texts(graph: Graph, slot: Slot, side: str) -> list[Place]:
                 value = node["inputs"].get(held)
                 if isinstance(value, str):
                     found[node_id, held] = None
-                elif _is_link(value):
+                elif is_link(value):
                     found |= dict.fromkeys(_texts_behind(graph, value[0], side))
     return list(found)
 
@@ -173,34 +174,58 @@ def _segmentation_texts(graph: Graph) -> Iterator[Place]:
         if _is(graph, node_id, _SEGMENTS):
             own = list(_own_texts(graph, node_id))
             link = node["inputs"].get("conditioning")
-            yield from own or (_texts_behind(graph, link[0], "positive") if _is_link(link) else ())
-
-
-def _is_link(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+            yield from own or (_texts_behind(graph, link[0], "positive") if is_link(link) else ())
 
 
 def _own_texts(graph: Graph, node_id: str, inputs: Sequence[str] = _TEXTS) -> Iterator[Place]:
     """Yield where a node has a text: in an input of its own, or in the node that hands it one."""
     for held in inputs:
-        value = graph.get(node_id, {"inputs": {}})["inputs"].get(held)
+        value = _inputs(graph, node_id).get(held)
         if isinstance(value, str):
             yield node_id, held
-        elif _is_link(value) and held in _TEXTS:
-            yield from list(_own_texts(graph, value[0], _STRINGS))[:1]
+        elif is_link(value) and held in _TEXTS:
+            yield from _handed_text(graph, value[0])
 
 
-def _texts_behind(graph: Graph, node_id: str, side: str, seen: frozenset[str] = frozenset()) -> Iterator[Place]:
+def _inputs(graph: Graph, node_id: str) -> dict[str, Any]:
+    return graph[node_id]["inputs"] if node_id in graph else {}
+
+
+def _handed_text(graph: Graph, node_id: str) -> list[Place]:
+    """Return the one place of the text that a node hands on: its own first text, else that of the node before it."""
+    left: list[str | Place] = [node_id]
+    seen = set[str]()
+    while left:
+        ahead = left.pop()
+        if isinstance(ahead, tuple):
+            return [ahead]
+        if ahead in seen:
+            continue
+        seen.add(ahead)
+        found: list[str | Place] = []
+        for held in _STRINGS:
+            value = _inputs(graph, ahead).get(held)
+            if isinstance(value, str):
+                found.append((ahead, held))
+            elif is_link(value) and held in _TEXTS:
+                found.append(value[0])
+        left += reversed(found)
+    return []
+
+
+def _texts_behind(graph: Graph, node_id: str, side: str) -> Iterator[Place]:
     """Follow a condition back to its texts: through `positive` to `positive`, and through any `conditioning`."""
-    node = graph.get(node_id)
-    if node is None or node_id in seen or node["class_type"] == "ConditioningZeroOut":
-        return
-    own = list(_own_texts(graph, node_id))
-    yield from own
-    for held, value in node["inputs"].items():
-        ahead = held == side or (side not in node["inputs"] and held.startswith("conditioning"))
-        if not own and ahead and _is_link(value):
-            yield from _texts_behind(graph, value[0], side, seen | {node_id})
+    left, seen = [node_id], set[str]()
+    while left:
+        node_id = left.pop()
+        if node_id not in graph or node_id in seen or graph[node_id]["class_type"] == "ConditioningZeroOut":
+            continue
+        seen.add(node_id)
+        own, inputs = list(_own_texts(graph, node_id)), _inputs(graph, node_id)
+        yield from own
+        if not own:
+            ahead = [each for each in inputs if each == side or (side not in inputs and each.startswith("conditioning"))]
+            left += [inputs[each][0] for each in reversed(ahead) if is_link(inputs[each])]
 
 
 def _set_seed(graph: Graph, name: str, seed: int | None) -> None:
