@@ -59,7 +59,9 @@ def read_json(path: Path, shape: Check = anything, *, advice: str, largest: int 
     """Return the document in a file, of the shape `shape`.
 
     advice: what to do where it cannot be taken, the end of the sentence. largest: bytes at most. finite: whether NaN
-    and Infinity are refused. Raises MissingFileError, or JsonError.
+    and Infinity are refused; where they are not, as in a server's answers, neither is anything else that Python's own
+    json takes (numbers of any size, a key that stands twice, half of a surrogate pair). Raises MissingFileError, or
+    JsonError.
     """
     data = read_bytes(path, advice=advice, largest=largest)
     return parse_json(data, str(path), shape, advice=advice, largest=largest, finite=finite)
@@ -72,14 +74,21 @@ def read_bytes(path: Path, *, advice: str, largest: int = LARGEST) -> bytes:
 
 
 def parse_json(
-    data: bytes | str, name: str, shape: Check = anything, *, advice: str, largest: int = LARGEST, finite: bool = True
+    data: bytes | str,
+    name: str,
+    shape: Check = anything,
+    *,
+    advice: str,
+    largest: int = LARGEST,
+    most: int = MOST_VALUES,
+    finite: bool = True,
 ) -> Any:
-    """Return the document in `data`, as `read_json`; name: what the sentence calls it."""
+    """Return the document in `data`, as `read_json`; name: what the sentence calls it. most: values in it at most."""
     data = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
     with _told(name, advice):
         if len(data) > largest:
             raise _too_long(largest)
-        value = _parse(data, finite)
+        value = _parse(data, most, finite)
         shape(value, "")
         return value
 
@@ -290,13 +299,13 @@ def _not_json(why: object) -> Unfit:
     return Unfit("", f"is not JSON ({why})")
 
 
-def _parse(data: bytes, finite: bool) -> Any:
+def _parse(data: bytes, most: int, finite: bool) -> Any:
     with _decoding_errors():
         document = data.decode(json.detect_encoding(data))
     meter = _Meter()
     meter.feed(document)
-    if meter.values > MOST_VALUES:
-        raise Unfit("", f"has more than {MOST_VALUES} values")
+    if meter.values > most:
+        raise Unfit("", f"has more than {most} values")
     decoder = _Decoder(finite)
     try:
         value = decoder.decode(document)
@@ -362,11 +371,12 @@ class _Decoder(json.JSONDecoder):
 
     def __init__(self, finite: bool) -> None:
         super().__init__(
-            object_pairs_hook=self._object,
+            object_pairs_hook=self._object if finite else dict,
             parse_constant=self._constant if finite else float,
             parse_float=self._float if finite else float,
-            parse_int=self._int,
+            parse_int=self._int if finite else self._any_int,
         )
+        self._finite = finite
         self._bad = False
 
     def _refuse(self, wrong: str) -> _Bad:
@@ -389,22 +399,27 @@ class _Decoder(json.JSONDecoder):
         return value if math.isfinite(value) else self._refuse(f"is {literal[:40]}, which is too large for a number")
 
     def _int(self, literal: str) -> int | _Bad:
-        value = int(literal) if len(literal) <= 20 else 2**63
-        if -(2**63) <= value < 2**63:
+        value = int(literal) if len(literal) <= 20 else 2**64
+        if -(2**63) <= value < 2**64:  # a seed of ComfyUI's has all 64 bits
             return value
         return self._refuse(f"is {literal[:40]}, which is too large for a whole number")
+
+    def _any_int(self, literal: str) -> int | float:
+        return int(literal) if len(literal) <= _LONGEST_INT else float(literal)
 
     def check(self, value: Any, place: str, source: str) -> None:
         """Raise Unfit, with its place below `place`, for what cannot be taken in a value that was read from `source`.
 
         What stands for the bytes of a file name that is no UTF-8 (U+DC80 to U+DCFF, as Python has them) is taken.
         """
-        texts = _SURROGATE.search(source) is not None
+        texts = self._finite and _SURROGATE.search(source) is not None
         if self._bad or texts:
             self._bad = False
             _check_values(value, place, texts)
 
 
+_LONGEST_INT = 300
+"""Digits: what has no more is a finite float too."""
 _SURROGATE = re.compile(r"\\u[dD]")
 
 

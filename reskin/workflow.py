@@ -12,11 +12,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeGuard, overload
 
-import click
-
-from handoff.errors import InputError, UsageError, printable
+from handoff.command import say
+from handoff.errors import InputError, MissingFileError, UsageError, printable
 from handoff.jsonfile import parse_json, read_bytes, shown
 from handoff.weights import load_registry, models_dir
 from handoff.weights.registry import Weight
@@ -51,7 +50,7 @@ def choose_workflow(name: str | None, *, quiet: bool = False) -> Workflow:
     if not missing:
         return locked
     if not quiet:
-        click.echo(
+        say(
             f"reskin: {missing[0].file} is not in {models_dir()}, so the draft paints, without a model; "
             f"make weights PROFILE={missing[0].profiles[0]} gets Wan VACE, and --workflow {LOCKED} asks for it by name"
         )
@@ -77,7 +76,10 @@ def load_workflow(name: str) -> Workflow:
                 f"there is no workflow '{printable(name)}'; known: {', '.join(workflow_names())}, or give a .json file."
             )
         name = path.name
-    data = read_bytes(path, advice=_EXPORT)
+    try:
+        data = read_bytes(path, advice=_EXPORT)
+    except MissingFileError as error:
+        raise MissingFileError(f"there is no workflow file {path}; check the path.") from error
     return Workflow(name, parse_graph(data, path.name), hashlib.sha256(data).hexdigest())
 
 
@@ -139,9 +141,11 @@ def where_from(file_name: str) -> str | None:
     return None
 
 
-def is_link(value: Any) -> bool:
+def is_link(value: Any) -> TypeGuard[list[Any]]:
     """Say whether an input's value is another node's output: [node id, number of the output]."""
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float)
+    return (
+        isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float)
+    )
 
 
 # How a node is named, and how slots are filled.
@@ -154,7 +158,7 @@ _LONGEST_TITLE = 80
 
 
 def own_title(graph: Graph, node_id: str) -> str | None:
-    """Return the title that a node has been given, None where it has none: nothing runs by it, so it may be anything."""
+    """Return the title that a node was given, None where it has none; a server takes anything for one."""
     meta = graph[node_id].get("_meta")
     title = meta.get("title") if isinstance(meta, dict) else None
     return title if isinstance(title, str) else None

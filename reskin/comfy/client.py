@@ -50,6 +50,8 @@ _CANCEL_S = 5.0
 _PIECE_BYTES = 1 << 16
 _MOST_BYTES = 1 << 26
 """Of an answer other than a file: a queue of a thousand large graphs is less."""
+_MOST_VALUES = 4_000_000
+"""In it, which take a hundred bytes each."""
 _MULTIPART_BYTES = 4096
 """More than the form's own bytes around an uploaded file."""
 _SHOWN = 200
@@ -111,7 +113,9 @@ class Answer:
 
         NaN and numbers of any size are taken: a server's nodes show what they like.
         """
-        return parse_json(self.body, "the answer", advice="see the server's log", largest=_MOST_BYTES, strict=False)
+        return parse_json(
+            self.body, "it", advice="see the server's log", largest=_MOST_BYTES, most=_MOST_VALUES, finite=False
+        )
 
     def record(self) -> dict[str, Any]:
         """Return the body's JSON object; anything else is an empty one."""
@@ -165,8 +169,8 @@ class Http:
             packed = response.headers.get("Content-Encoding", "identity")
             if packed != "identity":
                 raise BadResult(
-                    f"{self.address} packs its answer to {method} {path} ({printable(packed)}), unasked; have it, or what "
-                    "stands before it, send answers as they are."
+                    f"{self.address} packs its answer to {method} {path} ({printable(packed)}), unasked; have it, or "
+                    "what stands before it, send answers as they are."
                 )
             yield response
 
@@ -272,11 +276,15 @@ class ServerFile:
             raise BadResult(f"the server names a result that is no file: {printable(repr(record))}.")
         subfolder, kind = record.get("subfolder", ""), record.get("type", "output")
         if not isinstance(subfolder, str) or kind not in ("output", "temp"):
-            raise BadResult(f"the server names a result in a place that is not its output folder: {printable(repr(record))}.")
+            raise BadResult(
+                f"the server names a result in a place that is not its output folder: {printable(repr(record))}."
+            )
         try:
             f"{record['filename']}{subfolder}".encode()  # JSON can hold what no request can
         except UnicodeEncodeError as error:
-            raise BadResult(f"the server names a result that cannot be asked for: {printable(repr(record))}.") from error
+            raise BadResult(
+                f"the server names a result that cannot be asked for: {printable(repr(record))}."
+            ) from error
         return cls(record["filename"], subfolder, kind)
 
     @property
@@ -333,8 +341,8 @@ class ComfyServer:
         """Return the most bytes that an upload may have, None where the server (an older one) does not say."""
         if not self._limit_asked:
             limit = self._http.ask("GET", "/features").record().get("max_upload_size")
-            said = isinstance(limit, (int, float)) and math.isfinite(limit) and limit > _MULTIPART_BYTES
-            self._upload_limit = int(limit) - _MULTIPART_BYTES if said else None
+            most = finite_number(limit) or 0
+            self._upload_limit = int(most) - _MULTIPART_BYTES if most > _MULTIPART_BYTES else None
             self._limit_asked = True
         return self._upload_limit
 
@@ -451,6 +459,11 @@ class ComfyServer:
                     whole = response.headers.get("Content-Length", "an unknown number of")
                     came = f"{response.raw.tell()} of {whole} bytes"
                     raise Torn(f"{what} broke off {TRIES} times ({came}; {name_of(error)}).") from error
+
+
+def finite_number(value: object) -> float | None:
+    """Return a number of a server's, None where it is none, NaN or infinite."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
 
 
 def _ids(entries: Any) -> list[Any]:

@@ -191,26 +191,28 @@ def _of_node(
     for name in takes.required:
         if name not in given:
             yield True, f"the input '{printable(name)}' is missing"
-    own = node["class_type"] in _CHECK_THEMSELVES or not _is_core(info)
     beside = {*takes.hidden, *takes.choices, *_widgets(known)}
+    checks_itself = node["class_type"] in _CHECK_THEMSELVES
     for name, value in given.items():
-        plain = value["__value__"] if isinstance(value, dict) and "__value__" in value else value
         if name in unset or isinstance(value, list):
             continue
-        if name in takes.choices and name not in known:
-            yield False, _not_listed(name, plain, _keys(takes.choices[name]))
-        elif name in known:
-            choices = _choices(known[name])
-            several = plain if isinstance(plain, list) and _options(known[name]).get("multiselect") else [plain]
-            for each in several if choices is not None else ():
-                if each not in choices:
-                    model = isinstance(each, str) and each.lower().endswith(_MODEL_SUFFIXES)
-                    severe = node["class_type"] not in _CHECK_THEMSELVES if model else not own
-                    yield severe, _no_model(name, each, choices, where_from) if model else _not_listed(
-                        name, each, choices
-                    )
-        elif name not in beside and known:
-            yield False, f"the server knows no input '{printable(name)}' (only {_listed(known)}) and leaves it out"
+        if name not in known and name in takes.choices:
+            yield False, _not_listed(name, value, _keys(takes.choices[name]))
+        elif name not in known and name not in beside and known:
+            yield False, f"the server knows no input '{printable(name)}', only {_listed(known)}, and leaves it out"
+        for each, choices in _not_chosen(value, known.get(name)):
+            if isinstance(each, str) and each.lower().endswith(_MODEL_SUFFIXES):
+                yield not checks_itself, _no_model(name, each, choices, where_from)
+            else:
+                yield not checks_itself and _is_core(info), _not_listed(name, each, choices)
+
+
+def _not_chosen(value: Any, spec: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """Yield each value that is not in the input's list, with the list. The editor may wrap a value, or several."""
+    plain = value["__value__"] if isinstance(value, dict) and "__value__" in value else value
+    several = plain if isinstance(plain, list) and _options(spec).get("multiselect") else [plain]
+    choices = _choices(spec)
+    yield from ((each, choices) for each in several if choices is not None and each not in choices)
 
 
 def _is_core(info: dict[str, Any]) -> bool:

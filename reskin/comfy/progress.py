@@ -11,7 +11,6 @@ leaves the one in the same moment as it enters the other, and what is in neither
 
 from __future__ import annotations
 
-import math
 import socket
 import threading
 import time
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 from websocket import ABNF, WebSocket, WebSocketException, WebSocketTimeoutException, create_connection
 
 from handoff.jsonfile import JsonError, parse_json
-from reskin.comfy.client import ComfyServer
+from reskin.comfy.client import ComfyServer, finite_number
 from reskin.comfy.errors import (
     BadResult,
     JobInterrupted,
@@ -165,18 +164,15 @@ class ProgressSocket:
 def _read(data: bytes) -> Any:
     """Return a message, None where it is none: a bad one costs the progress bar only."""
     try:
-        return parse_json(data, "the message", advice="it is left out", largest=_MAX_TEXT_BYTES, strict=False)
+        return parse_json(data, "the message", advice="it is left out", largest=_MAX_TEXT_BYTES, finite=False)
     except JsonError:
         return None
 
 
 def _steps(data: dict[str, Any]) -> tuple[int, int]:
     """Return steps done and steps in all, both 0 where the message has no such pair of numbers."""
-    numbers = [data.get(each) for each in ("value", "max")]
-    if not all(type(each) in (int, float) and math.isfinite(each) for each in numbers):
-        return 0, 0
-    done, steps = (int(each) for each in numbers)
-    return (done, steps) if 0 <= done <= steps else (0, 0)
+    done, steps = finite_number(data.get("value")), finite_number(data.get("max"))
+    return (0, 0) if done is None or steps is None or not 0 <= done <= steps else (int(done), int(steps))
 
 
 def listen(socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Listener) -> bool:

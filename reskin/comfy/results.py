@@ -40,8 +40,8 @@ def find_output(graph: Graph) -> tuple[str, str]:
     form = (inputs.get("format"), inputs.get("pix_fmt"))
     if output[1] == _VIDEO_CLASS and form != ("video/ffv1-mkv", "bgra"):
         raise InputError(
-            f"the workflow's node '{OUTPUT_TITLE}' writes {printable(form[0])} with pix_fmt {printable(form[1])}; it must be video/ffv1-mkv "
-            "with pix_fmt bgra, which loses nothing."
+            f"the workflow's node '{OUTPUT_TITLE}' writes {printable(form[0])} with pix_fmt {printable(form[1])}; it "
+            "must be video/ffv1-mkv with pix_fmt bgra, which loses nothing."
         )
     return output
 

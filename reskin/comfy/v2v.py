@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from handoff.errors import InputError, MissingFileError, UsageError, printable
+from reskin.settings import check_seed
 from reskin.workflow import (
     LORA,
     NEGATIVE,
@@ -91,7 +92,7 @@ def prepare(template: str | Path | Graph, given: V2VInputs, prefix: str) -> V2VJ
     _set_seed(graph, name, given.seed)
     outputs = list(nodes_of(graph, OUTPUT.title).values()) or [each for each in graph if _is(graph, each, _SAVES)]
     if not outputs:
-        raise UsageError(f"the workflow '{name}' saves nothing; add a SaveVideo or a SaveImage.")
+        raise UsageError(f"the workflow '{printable(name)}' saves nothing; add a SaveVideo or a SaveImage.")
     for node_id in outputs:
         if OUTPUT.inputs[0] in graph[node_id]["inputs"]:
             _set(graph, (node_id, OUTPUT.inputs[0]), prefix)
@@ -117,10 +118,10 @@ def _loader(graph: Graph, name: str, slot: Slot, pattern: re.Pattern[str], what:
     if len(ids) != 1:
         found = ", ".join(f"{printable(each)} '{title_of(graph, each)}'" for each in ids)
         problem = f"{len(ids)} nodes that load {what} ({found})" if ids else f"no node that loads {what}"
-        raise UsageError(f"the workflow '{name}' has {problem}; title the one that is meant '{slot.title}'.")
+        raise UsageError(f"the workflow '{printable(name)}' has {problem}; title the one that is meant '{slot.title}'.")
     held = slot.input_of(graph[ids[0]])
     if held is None:
-        raise InputError(f"the workflow '{name}' has a node '{slot.title}' that takes no file.")
+        raise InputError(f"the workflow '{printable(name)}' has a node '{slot.title}' that takes no file.")
     return ids[0], held
 
 
@@ -144,7 +145,9 @@ def _texts(graph: Graph, name: str, given: V2VInputs) -> dict[Place, str]:
         ("mask_text_prompt", given.mask_text, masks),
     ):
         if value and not places:
-            raise UsageError(f"the workflow '{name}' has no place for {argument}; leave it out, or title a text node.")
+            raise UsageError(
+                f"the workflow '{printable(name)}' has no place for {argument}; leave it out, or title a text node."
+            )
         if value is not None:
             found |= dict.fromkeys(places, value)
     return found
@@ -224,15 +227,19 @@ def _texts_behind(graph: Graph, node_id: str, side: str) -> Iterator[Place]:
         own, inputs = list(_own_texts(graph, node_id)), _inputs(graph, node_id)
         yield from own
         if not own:
-            ahead = [each for each in inputs if each == side or (side not in inputs and each.startswith("conditioning"))]
+            ahead = [
+                each for each in inputs if each == side or (side not in inputs and each.startswith("conditioning"))
+            ]
             left += [inputs[each][0] for each in reversed(ahead) if is_link(inputs[each])]
 
 
 def _set_seed(graph: Graph, name: str, seed: int | None) -> None:
     """Set every seed of the graph to `seed`, or to one number that is drawn."""
+    if seed is not None:
+        check_seed("seed", seed)
     places = [(each, held) for each in graph for held in _SEEDS if type(graph[each]["inputs"].get(held)) is int]
     if seed is not None and not places:
-        raise UsageError(f"the workflow '{name}' has no place for seed; leave it out.")
+        raise UsageError(f"the workflow '{printable(name)}' has no place for seed; leave it out.")
     value = secrets.randbelow(_MOST_SEEDS) if seed is None else seed
     for place in places:
         _set(graph, place, value)
@@ -253,6 +260,6 @@ def _check_files(graph: Graph, name: str, files: dict[Place, Path]) -> None:
         held = PICTURES["source"].input_of(node) or ""
         if node["inputs"].get(held) == "" and (node_id, held) not in files:
             raise UsageError(
-                f"the workflow '{name}' has a node '{title_of(graph, node_id)}' that loads a file and names none; "
-                "put there what upload_asset returns for a file of yours."
+                f"the workflow '{printable(name)}' has a node '{title_of(graph, node_id)}' that loads a file and names "
+                "none; put there what upload_asset returns for a file of yours."
             )
