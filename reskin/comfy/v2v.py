@@ -247,10 +247,11 @@ def _set_seed(graph: Graph, name: str, seed: int | None) -> None:
 
 def _drop_unused(graph: Graph, files: dict[Place, Path]) -> None:
     """Take out a loader of a picture, and a LoRA titled so, that names no file."""
+    loras = set(nodes_of(graph, LORA).values())
     for node_id in list(graph):
         inputs = graph[node_id]["inputs"]
         picture = _is_loader(graph, node_id, _IMAGE) and inputs.get("image") == ""
-        lora = node_id in nodes_of(graph, LORA).values() and inputs.get("lora_name") == ""
+        lora = node_id in loras and inputs.get("lora_name") == ""
         if (picture or lora) and node_id not in {each for each, _ in files}:
             drop(graph, node_id)
 
