@@ -28,13 +28,20 @@ def _check_python() -> None:
     os.execv(other, [other, *sys.argv])
 
 
+def _printable(text: str) -> str:
+    """Return a message with nothing in it that steers a terminal, as handoff/errors.py: a file's name may hold that."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def run(command: Callable[[list[str]], int]) -> NoReturn:
     """Run a command with this process's arguments and exit with what it returns."""
     try:
         _check_python()
         code = command(sys.argv[1:])
     except RunnerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("error: interrupted; run the same command to go on.", file=sys.stderr)

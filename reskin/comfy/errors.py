@@ -168,8 +168,8 @@ def failure_of(graph: Graph, status: Any) -> JobFailed:
                     trace,
                 )
             return JobFailed(f"{where} failed: {kind}: {first}", trace)
-    said = status.get("status_str") if isinstance(status, dict) else status
-    return JobFailed(f"the job failed on the server and gave no reason ({printable(said)}); see its log.")
+    said = printable(status.get("status_str"))
+    return JobFailed(f"the job failed on the server and gave no reason ({said}); see its log.")
 
 
 def was_interrupted(status: Any) -> bool:
@@ -178,7 +178,7 @@ def was_interrupted(status: Any) -> bool:
 
 
 def _messages(status: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    messages = status.get("messages") if isinstance(status, dict) else None
+    messages = status.get("messages")
     for message in messages if isinstance(messages, list) else []:
         if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
             yield str(message[0]), message[1]

@@ -259,7 +259,13 @@ def _indented(lines: list[str]) -> list[str]:
 
 
 def _check_status(graph: Graph, status: Any) -> None:
-    if isinstance(status, dict) and status.get("status_str") == "success" and status.get("completed", True):
+    said = status.get("status_str") if isinstance(status, dict) else None
+    if not isinstance(said, str):
+        raise BadResult(
+            "the server's record of the job says neither that it succeeded nor that it failed (its status is "
+            f"{printable(status)}); see the server's log, and run the same command again."
+        )
+    if said == "success" and status.get("completed", True):
         return
     if was_interrupted(status):
         raise JobInterrupted("the job was stopped on the server; run the same command to start it again.")

@@ -255,10 +255,10 @@ class Follower:
         """Wait until the job has ended and return its history record. mark: the socket's before the job was sent.
 
         Raises JobLost when the server no longer knows the job, JobInterrupted when somebody took it out of the queue,
-        BadResult when somebody deleted its record, ServerWedged when it is not begun because the server works on
-        nothing, and what `check` and `patiently` raise.
+        BadResult when its record is deleted or cannot be read, ServerWedged when it is not begun because the server
+        works on nothing, and what `check` and `patiently` raise.
         """
-        next_poll, idle_since = 0.0, None
+        next_poll, idle_since, unread_since = 0.0, None, None
         while True:
             self.check()
             ended = listen(self._socket, graph, prompt_id, listener)
@@ -269,6 +269,12 @@ class Follower:
                 record = self.patiently(lambda: self._server.history(prompt_id))
                 if record is not None:
                     return record
+                unread_since = unread_since or time.monotonic()
+                if time.monotonic() - unread_since >= self._limits.wedged_s:
+                    raise BadResult(
+                        f"the job {prompt_id} ended on {self._server.address}, and its history has had no record of it "
+                        f"for {self._limits.wedged_s:g} s; see the server's log, and run the same command again."
+                    )
             elif state == "unknown":
                 listen(self._socket, graph, prompt_id, listener)  # has it broken off meanwhile?
                 unbroken = mark is not None and self._socket.mark() == mark

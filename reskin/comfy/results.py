@@ -65,6 +65,8 @@ def keep_pictures(
         yield from _keep_from_video(fetch, files, total, wanted, size, folder)
         return
     _check_count(len(files), total)
+    if len(set(files)) < len(files):
+        raise BadResult(f"the server names {len(set(files))} files for {len(files)} frames; nothing of it was kept.")
     for index, number in enumerate(wanted):
         path = folder / frame_name(index)
         fetch(files[number], path, _most_bytes(size))

@@ -149,17 +149,35 @@ def test_a_record_without_a_result_is_one_sentence(outputs: Any, sandbox: Path) 
 @pytest.mark.parametrize(
     "status",
     [
-        *(..., None, [], "success", 5, {}, {"status_str": None}, {"status_str": ["success"]}),
         {"status_str": "success", "completed": False, "messages": "boom"},
         {"status_str": "error", "completed": False, "messages": None},
         {"status_str": "\x1b[2J", "messages": [None, [], ["execution_error"], ["execution_error", None], {}]},
         {"status_str": "error", "messages": {"execution_error": 1}},
     ],
 )
-def test_a_status_that_says_no_success_is_a_failure(status: Any, sandbox: Path) -> None:
+def test_a_status_that_says_no_success_and_no_reason_is_a_failure(status: Any, sandbox: Path) -> None:
     with pytest.raises(JobFailed, match="gave no reason") as caught:
         job_with("/history/ID", record(status=status), sandbox)
     assert caught.value.exit_code == 6 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "status", [..., None, [], "success", 5, True, {}, {"status_str": None}, {"status_str": ["success"]}, "\x1b[2J"]
+)
+def test_a_record_that_does_not_say_how_the_job_ended_is_no_result(status: Any, sandbox: Path) -> None:
+    with pytest.raises(BadResult, match="says neither that it succeeded nor that it failed") as caught:
+        job_with("/history/ID", record(status=status), sandbox)
+    assert caught.value.exit_code == 12 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("history", [[1], None, {}, {"ID": None}, {"ID": [1]}, "x"])
+def test_a_job_that_ended_and_has_no_record_is_not_waited_for_to_the_end(history: Any, sandbox: Path) -> None:
+    with (
+        answering(saying({**GOOD, "/history/ID": history})) as address,
+        ComfyOrchestrator(address, limits=JobLimits(60, 0.0, wedged_s=0.1)) as comfy,
+        pytest.raises(BadResult, match=r"ended on .*, and its history has had no record of it for 0\.1 s"),
+    ):
+        comfy.run(GRAPH, OUTPUT)
 
 
 def test_a_failures_own_words_come_as_text(sandbox: Path) -> None:
