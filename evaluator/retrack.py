@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.inputs import read_mask_sequence
-from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import scratch_dir
 from handoff.masks import Mask, bounds, mask_iou
-from handoff.prompts import Place, check_places
+from handoff.places import Box, Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, read_frames
-from tracker.interface import Keep, Request, TrackerBackend
+from tracker.interface import Keep, TrackerBackend
 from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
-from tracker.tracker import SkateboardTracker
+from tracker.tracker import Request, SkateboardTracker
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ import ijson
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file
+from handoff.places import Box
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import click
 import ijson
 
-from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import InputError
+from handoff.places import Box
 from handoff.poses import FrameJsonWriter, read_records
 from handoff.poses import read_header as read_header_of
 from handoff.run import Run, run_stage, tool_versions

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from handoff.command import main, say
 from handoff.errors import InputError, printable, printable_lines
-from runner.main import run
+from runner.commands import run
 from runner.process import ROOT, RunnerError
 
 
