@@ -5,8 +5,8 @@ In reading order: the two ways in, a whole document (`read_json`, `parse_json`) 
 read. A document that cannot be taken is a JsonError, one sentence with the file, the place in it and the value there.
 
 Refused while reading, before anything is built: more bytes, more values or deeper nesting than the limits, and what is
-no plain file. Refused after: NaN, Infinity and numbers beyond 64 bits, a key that stands twice in an object, and half
-of a surrogate pair. UTF-8 is the rule; UTF-16 and UTF-32 are recognised, and a byte order mark is skipped.
+no plain file. Refused after: NaN, Infinity and whole numbers of many digits, a key that stands twice in an object, and
+half of a surrogate pair. UTF-8 is the rule; UTF-16 and UTF-32 are recognised, and a byte order mark is skipped.
 """
 
 from __future__ import annotations
@@ -55,16 +55,24 @@ def anything(_value: Any, _place: str) -> None:
     """Take every value."""
 
 
-def read_json(path: Path, shape: Check = anything, *, advice: str, largest: int = LARGEST, finite: bool = True) -> Any:
+def read_json(
+    path: Path,
+    shape: Check = anything,
+    *,
+    advice: str,
+    largest: int = LARGEST,
+    most: int = MOST_VALUES,
+    finite: bool = True,
+) -> Any:
     """Return the document in a file, of the shape `shape`.
 
-    advice: what to do where it cannot be taken, the end of the sentence. largest: bytes at most. finite: whether NaN
-    and Infinity are refused; where they are not, as in a server's answers, neither is anything else that Python's own
-    json takes (numbers of any size, a key that stands twice, half of a surrogate pair). Raises MissingFileError, or
-    JsonError.
+    advice: what to do where it cannot be taken, the end of the sentence. largest: bytes at most. most: values at most.
+    finite: whether NaN and Infinity are refused; where they are not, as in a server's answers, neither is anything else
+    that Python's own json takes (numbers of any size, a key that stands twice, half of a surrogate pair).
+    Raises MissingFileError, or JsonError.
     """
     data = read_bytes(path, advice=advice, largest=largest)
-    return parse_json(data, str(path), shape, advice=advice, largest=largest, finite=finite)
+    return parse_json(data, str(path), shape, advice=advice, largest=largest, most=most, finite=finite)
 
 
 def read_bytes(path: Path, *, advice: str, largest: int = LARGEST) -> bytes:
@@ -83,7 +91,7 @@ def parse_json(
     most: int = MOST_VALUES,
     finite: bool = True,
 ) -> Any:
-    """Return the document in `data`, as `read_json`; name: what the sentence calls it. most: values in it at most."""
+    """Return the document in `data`, as `read_json`; name: what the sentence calls it."""
     data = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
     with _told(name, advice):
         if len(data) > largest:
@@ -178,7 +186,7 @@ def listing(of: Check = anything, least: int = 0, most: int = MOST_VALUES) -> Ch
     def check(value: Any, place: str) -> None:
         if not isinstance(value, list) or not least <= len(value) <= most:
             raise _not(value, place, wanted)
-        for index, each in enumerate(value):
+        for index, each in enumerate(value if of is not anything else ()):
             of(each, f"{place}[{index}]")
 
     return check
@@ -234,6 +242,13 @@ def truth(value: Any, place: str) -> None:
 def or_null(check: Check) -> Check:
     """Null, or what `check` takes."""
     return lambda value, place: None if value is None else check(value, place)
+
+
+SHA256 = text(r"[0-9a-f]{64}", "a SHA-256, 64 hexadecimal digits")
+RATE = text(r"[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", "a rate such as 30000/1001")
+LINE = text(r"[^\x00-\x1f\x7f-\x9f]*", "one line of text")
+BOX = listing(number(-1e6, 1e6), 4, 4)
+"""x1, y1, x2, y2, px."""
 
 
 def below(place: str, key: str) -> str:
@@ -364,6 +379,7 @@ class _Bad:
 
 
 _GONE = object()
+_MOST_DIGITS = 40
 
 
 class _Decoder(json.JSONDecoder):
@@ -399,10 +415,9 @@ class _Decoder(json.JSONDecoder):
         return value if math.isfinite(value) else self._refuse(f"is {literal[:40]}, which is too large for a number")
 
     def _int(self, literal: str) -> int | _Bad:
-        value = int(literal) if len(literal) <= 20 else 2**64
-        if -(2**63) <= value < 2**64:  # a seed of ComfyUI's has all 64 bits
-            return value
-        return self._refuse(f"is {literal[:40]}, which is too large for a whole number")
+        if len(literal) <= _MOST_DIGITS:
+            return int(literal)
+        return self._refuse(f"is {literal[:_MOST_DIGITS]}..., which is too large for a whole number")
 
     def _any_int(self, literal: str) -> int | float:
         return int(literal) if len(literal) <= _LONGEST_INT else float(literal)
