@@ -53,8 +53,10 @@ class StandIn:
         if output[1] == "VHS_VideoCombine":
             write_ffv1(self.folder / "all.mkv", pictures)
             return [ServerFile("all.mkv", "", "output")]
-        write_png(self.folder / "one.png", pictures[0])
-        return [ServerFile("one.png", "", "output")] * len(pictures)
+        files = [ServerFile(f"{index}.png", "", "output") for index in range(len(pictures))]
+        for file, picture in zip(files, pictures, strict=True):
+            write_png(self.folder / file.filename, picture)
+        return files
 
     def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
         target.write_bytes((self.folder / file.filename).read_bytes())
