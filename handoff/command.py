@@ -1,9 +1,9 @@
 """What every stage's command shares: how it ends, its options, its progress bars, and words for frames and devices.
 
-In reading order: `main` (errors become one line on stderr and an exit code), `interruptible` (Ctrl-C and SIGTERM end a
-command in order: once, however often they arrive), the table of options (`Option`, `with_options`), `progress` (silent
-when standard error is no terminal), where a network runs (what --device says, unless the GPU is required), and frame
-numbers as spans.
+In reading order: `main` (errors become one line on stderr and an exit code), `say` (a line for people),
+`interruptible` (Ctrl-C and SIGTERM end a command in order: once, however often they arrive), the table of options
+(`Option`, `with_options`), `progress` (silent when standard error is no terminal), where a network runs (what --device
+says, unless the GPU is required), and frame numbers as spans.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from handoff.errors import PreserverError
+from handoff.errors import PreserverError, printable_lines
 from handoff.files import check_path
 from handoff.places import Box, parse_box
 
@@ -45,7 +45,7 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
         try:
             code = command.main(args=arguments, standalone_mode=False)
         except PreserverError as error:
-            click.echo(f"error: {error}", err=True)
+            say(f"error: {error}", err=True)
             sys.exit(error.exit_code)
         except click.ClickException as error:
             error.show()
@@ -64,6 +64,11 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
             )
             sys.exit(FAULT)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def say(line: str, err: bool = False) -> None:
+    """Print a line, or several, with nothing in them that steers a terminal, whatever they quote."""
+    click.echo(printable_lines(line), err=err)
 
 
 GRACE_S = 5.0

@@ -17,6 +17,7 @@ from handoff.errors import BusyError, InputError, PreserverError, UsageError
 from reskin.comfy.client import ComfyServer
 from reskin.comfy.errors import BadResult, JobError, JobsFailed, ServerAbsent, ServerError, WorkflowRefused
 from reskin.nouns import Nouns, check_name, parse_prompt, slug
+from reskin.settings import check_seed
 
 MAX_SEEDS = 1000
 _LOOK_S = 2.0
@@ -63,10 +64,11 @@ def plan_jobs(prompts: Sequence[Nouns], name: str | None, seed: int, seeds: int 
     """Return a job for each prompt and each seed, seed..seed+seeds-1 where `seeds` is given.
 
     A job is named after its prompt, or `name`; with several prompts "NAME-PROMPT", with `seeds` "...-seed3".
-    Raises UsageError for a name that no folder can have, or that two jobs would have.
+    Raises UsageError for a seed that is none, for a name that no folder can have, or that two jobs would have.
     """
     if seeds is not None and not 1 <= seeds <= MAX_SEEDS:
         raise UsageError(f"--seeds {seeds} is not a number of seeds from 1 to {MAX_SEEDS}.")
+    check_seed("--seed", seed, seeds or 1)
     jobs = []
     for prompt in prompts:
         base = slug(str(prompt))
