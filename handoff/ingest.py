@@ -28,7 +28,7 @@ from av.video.stream import VideoStream
 from handoff.clip.colours import HLG, PQ, colours_of, has_false_matrix
 from handoff.clip.conversion import Conversion
 from handoff.clip.fields import fields_of
-from handoff.clip.orientation import Orientation, orientation_of
+from handoff.clip.orientation import Orientation, orientation_of, stated_orientation
 from handoff.clip.rates import RateMeter, Timing
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
@@ -80,6 +80,9 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     output = run_dir / SOURCE
     run = Run(run_dir, {"name": run_dir.name})
     with run.lock():
+        made = _existing(path, digest, run_dir, force)  # by another process meanwhile
+        if made:
+            return made
         done, info = _make_source(path, output, look)
         run.manifest["source"] = _describe(path, digest, look, info, done)
         run.manifest["stages"] = {"ingest": {"outputs": [describe_output(run, output)]}}
@@ -169,7 +172,7 @@ def _survey(path: Path) -> _Facts:
                     f"{path} changes its size from {first.width}x{first.height} to {frame.width}x{frame.height} px "
                     f"at frame {meter.frames}; convert it to one size."
                 )
-            elif orientation_of(frame) != orientation_of(first):
+            elif stated_orientation(frame) not in (None, orientation_of(first)):
                 raise InputError(
                     f"{path} changes its display matrix from {orientation_of(first)} to {orientation_of(frame)} at "
                     f"frame {meter.frames}; convert it to one orientation."

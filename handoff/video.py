@@ -110,6 +110,8 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not isinstance(stream, VideoStream):
             kinds = ", ".join(sorted({each.type for each in container.streams})) or "none"
             raise InputError(f"{path} has no picture (its streams: {kinds}); give a clip with video.")
+        if stream.codec_context is None:
+            raise InputError(f"{path} is coded in a way that nothing here decodes; export it as H.264.")
         stream.thread_type = "AUTO"
         yield container, stream
 

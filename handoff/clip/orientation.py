@@ -74,16 +74,28 @@ class Orientation:
         return f"{turned}, mirrored" if self.flipped else turned
 
 
+@dataclass(frozen=True)
+class _Stated:
+    """What was read of a frame, and is kept with it."""
+
+    orientation: Orientation | None
+
+
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Return the orientation that a decoded frame's display matrix asks for; the stored one where it has none."""
-    if isinstance(frame.opaque, Orientation):
-        return frame.opaque
+    return stated_orientation(frame) or Orientation()
+
+
+def stated_orientation(frame: VideoFrame) -> Orientation | None:
+    """Return what a decoded frame's display matrix asks for; without one, None: what was said before holds."""
+    if isinstance(frame.opaque, _Stated):
+        return frame.opaque.orientation
     try:
         data = _matrix(frame)
     except ValueError:  # side data that PyAV does not know (EXIF, the view of a second eye) hides all the rest
         data = _matrix(_with_known_data(frame))
-    found = Orientation() if data is None else read_matrix(np.frombuffer(data, np.int32).tolist())
-    frame.opaque = found
+    found = None if data is None else read_matrix(np.frombuffer(data, np.int32).tolist())
+    frame.opaque = _Stated(found)
     return found
 
 

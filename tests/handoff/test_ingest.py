@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from handoff import ingest as ingesting
 from handoff.clip.truncation import missing_part
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_file
@@ -115,6 +116,30 @@ def test_another_clip_in_the_same_run_is_refused_and_force_begins_anew(tmp_path:
     assert json.loads((tmp_path / "run" / "run.json").read_text())["source"]["frames"] == 4
     anew = ingest(other, tmp_path / "run", force=True)
     assert anew.info.frames == 5 and list(anew.manifest["stages"]) == ["ingest"]
+
+
+def test_of_two_clips_for_one_run_at_the_same_time_the_second_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [tmp_path / camera / "clip.mp4" for camera in ("camA", "camB")]
+    for frames, clip in enumerate(clips, 4):
+        clip.parent.mkdir()
+        write_clip(clip, moving_square(frames))
+    look = ingesting._survey
+
+    def meanwhile(path: Path) -> object:
+        found = look(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(ingesting, "_survey", look)
+            ingest(clips[0], tmp_path / "clip")
+        return found
+
+    monkeypatch.setattr(ingesting, "_survey", meanwhile)
+    with pytest.raises(UsageError, match=r"holds another clip \(.*camA/clip\.mp4, .*camB/clip\.mp4 .* --run NAME"):
+        ingest(clips[1], tmp_path / "clip")
+    run = Run.open(tmp_path / "clip")
+    assert run.info.frames == 4 and run.source.read_bytes() == clips[0].read_bytes()
+    assert ingest(clips[0], tmp_path / "clip").info.frames == 4  # the same one meanwhile is no fault
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])

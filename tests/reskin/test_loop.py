@@ -16,26 +16,9 @@ from handoff.run import Run
 from handoff.video import Frame, VideoWriter, probe, read_frames
 from reskin.painting import Changes, Clip, Joining, Layers, WindowFrames, compose, paint_clip, read_windows
 from reskin.windows import Window, later_weight, plan_overlapping
-from tests.reskin.helpers import FPS, HEIGHT, WIDTH, disc_mask, square_mask, write_masks
+from tests.reskin.helpers import FPS, HEIGHT, WIDTH, OneGray, disc_mask, gray, square_mask, write_masks
 
 MakeRun = Callable[..., Run]
-
-
-class OneGray:
-    """A painter whose window k is all of one gray: the object's layer `objects[k]`, the skater's `skaters[k]`."""
-
-    def __init__(self, objects: list[int], skaters: list[int]) -> None:
-        self.objects, self.skaters = objects, skaters
-        self.cuts: list[WindowFrames] = []
-
-    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
-        self.cuts.append(cut)
-        for _ in cut.frames:
-            yield Layers(gray(self.objects[cut.window.index]), gray(self.skaters[cut.window.index]))
-
-
-def gray(value: int) -> Frame:
-    return np.full((HEIGHT, WIDTH, 3), value, np.uint8)
 
 
 def clip_of(run: Run) -> Clip:
