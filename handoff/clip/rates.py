@@ -32,7 +32,7 @@ MAX_GROWTH = 10
 MAX_PAUSE = 10
 """Seconds. Longer gaps between two frames are refused, unless the whole clip is as slow as that."""
 
-_NEAR = Fraction(1, 50)
+_NEAR = 0.02
 _CLOCK_ERROR = 0.0005
 """How far a camera's own clock is from the rate that it states, as a share."""
 _BEGINNING = 256
@@ -174,8 +174,8 @@ def _exact_rate(ticks: Ticks, time_base: Fraction, rates: Sequence[Fraction]) ->
 def _best(times: NDArray[np.float64], stated: Sequence[Fraction]) -> tuple[Fraction, NDArray[np.int64]]:
     """Return the rate that the clip has as a whole, and how often each frame is shown at it.
 
-    The usual step comes first; where it leaves out frames, or repeats most, the steps over two and three frames and
-    the number of frames over the duration are tried too, but none that leaves out a third.
+    The usual step comes first; where it leaves out frames, or repeats most, shorter steps, those over two and three
+    frames, and the number of frames over the duration are tried too, but none that leaves out a third.
     """
     frames = len(times)
     tried: list[tuple[float, Fraction, NDArray[np.int64]]] = []
@@ -192,11 +192,15 @@ def _best(times: NDArray[np.float64], stated: Sequence[Fraction]) -> tuple[Fract
 
 def _likely_rates(times: NDArray[np.float64], stated: Sequence[Fraction]) -> Iterator[Fraction]:
     """Yield the rates that a clip with these time stamps, in seconds, may have, likeliest first."""
-    mean = float(times[-1]) / (len(times) - 1)
-    steps = [float(np.median(times[over:] - times[:-over])) / over for over in (1, 2, 3) if over < len(times)]
-    found = [_fitted(times, step) for step in (*steps, mean) if step * MAX_RATE >= 1]
-    yield from dict.fromkeys(_named(times, fps, error, stated) for fps, error in found)
-    if not found:
+    frames = len(times)
+    short, usual = (float(np.quantile(np.diff(times), share)) for share in (0.25, 0.5))
+    over = [float(np.median(times[count:] - times[:-count])) / count for count in (2, 3) if count < frames]
+    mean = float(times[-1]) / (frames - 1)
+    found = [_fitted(times, step) for step in (usual, short, *over, mean) if step * MAX_RATE >= 1]
+    rates = list(dict.fromkeys(_named(times, fps, error, stated) for fps, error in found))
+    plain = {*STANDARD_RATES, *stated}
+    yield from sorted(rates, key=lambda rate: rate not in plain)  # what has a name comes first
+    if not rates:
         yield Fraction(1 / mean).limit_denominator(1001)  # refused where it is used
 
 
@@ -230,16 +234,16 @@ def _fitted(times: NDArray[np.float64], step: float) -> tuple[float, float]:
 
 def _named(times: NDArray[np.float64], fps: float, error: float, stated: Sequence[Fraction]) -> Fraction:
     """Return the rate that is meant by a measured one: stated, standard, or its own where all frames fit that."""
-    plain = [rate for rate in stated if _is_plain(rate)]
-    for rates in (plain, _WHOLE_RATES, _NTSC_RATES):
-        within = [rate for rate in rates if abs(rate - fps) <= error * fps]
-        if within:
-            return min(within, key=lambda rate: abs(rate - fps)) if rates is not plain else within[0]
-    own = Fraction(fps).limit_denominator(1001)
-    if own and _places(times, own).tolist() == [1] * len(times):
-        return own
-    nearest = min((*plain, *STANDARD_RATES), key=lambda rate: abs(rate - fps))
-    return nearest if abs(nearest - fps) <= _NEAR * fps else own or Fraction(fps)
+    named = ([rate for rate in stated if _is_plain(rate)], _WHOLE_RATES, _NTSC_RATES)
+    own = Fraction(fps).limit_denominator(1001) if fps > 1 else Fraction(1, round(1 / fps))
+    for share in (error, _NEAR):
+        for rates in named:
+            nearest = min(rates, key=lambda rate: abs(rate - fps), default=own)
+            if rates and abs(nearest - fps) <= share * fps:
+                return nearest
+        if _places(times, own).tolist() == [1] * len(times):
+            return own
+    return own
 
 
 def _is_plain(rate: Fraction) -> bool:
