@@ -25,7 +25,7 @@ import click
 from tqdm import tqdm
 
 from handoff.box import Box, parse_box
-from handoff.errors import PreserverError
+from handoff.errors import PreserverError, path_error
 
 T = TypeVar("T")
 
@@ -38,14 +38,14 @@ FAULT = 70
 def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
     """Run a click command and exit: 0, a PreserverError's own code, 2 for bad usage, 130 after Ctrl-C, 70 for the rest.
 
+    A path that the operating system refuses, whoever met it, is a PreserverError too (`handoff.errors.path_error`).
     "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
     """
     with interruptible():
         try:
             code = command.main(args=arguments, standalone_mode=False)
         except PreserverError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
+            _refuse(error)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
@@ -55,6 +55,9 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
         except SystemExit:
             sys.exit(FAULT)
         except Exception as error:
+            refusal = path_error(error) if isinstance(error, OSError) else None
+            if refusal is not None:
+                _refuse(refusal)
             traceback.print_exc()
             click.echo(
                 f"error: {type(error).__name__}, which nobody foresaw (above is where), stopped the work; nothing was "
@@ -63,6 +66,11 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
             )
             sys.exit(FAULT)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(error: PreserverError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(error.exit_code)
 
 
 GRACE_S = 5.0

@@ -104,7 +104,7 @@ _READING_REASONS = {
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENXIO: "nothing is at the other end of it",
     errno.ENODEV: "there is no such device",
-    errno.EINVAL: "its file system cannot do that",
+    errno.EINVAL: "its file system does not take that name",
 }
 
 
@@ -117,12 +117,10 @@ def path_error(error: OSError) -> PreserverError | None:
         return None
     if error.errno in _READING_REASONS:
         return unusable_path(error, error.filename)
-    reason = _STORAGE_REASONS.get(error.errno or 0)
-    return (
-        StorageError(f"cannot write {_named(error.filename)}: {reason}, then run the same command again.")
-        if reason
-        else None
-    )
+    if error.errno in _STORAGE_REASONS:
+        reason = _STORAGE_REASONS[error.errno]
+        return StorageError(f"cannot write {_named(error.filename)}: {reason}, then run the same command again.")
+    return None
 
 
 def unusable_path(error: OSError | ValueError, path: object) -> InputError:

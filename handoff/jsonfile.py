@@ -5,8 +5,8 @@ In reading order: the two ways in, a whole document (`read_json`, `parse_json`) 
 read. A document that cannot be taken is a JsonError, one sentence with the file, the place in it and the value there.
 
 Refused while reading, before anything is built: more bytes, more values or deeper nesting than the limits, and what is
-no plain file. Refused after: NaN, Infinity and numbers beyond 64 bits, a key that stands twice in an object, and half
-of a surrogate pair. UTF-8 is the rule; UTF-16 and UTF-32 are recognised, and a byte order mark is skipped.
+no plain file. Refused after: NaN, Infinity and whole numbers of many digits, a key that stands twice in an object, and
+half of a surrogate pair. UTF-8 is the rule; UTF-16 and UTF-32 are recognised, and a byte order mark is skipped.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from handoff.errors import InputError, MissingFileError, unusable_path
 
 LARGEST = 16 * 2**20
 """Bytes of a document where nothing else is said."""
-MOST_VALUES = 1_000_000
-"""Values of a document."""
+BYTES_A_VALUE = 16
+"""A document may have one value for so many bytes that it may have: the shortest, "[],", are the dearest to hold."""
 LARGEST_RECORD = 4 * 2**20
 """Characters of one record of a long list."""
 DEEPEST = 64
@@ -79,7 +79,7 @@ def parse_json(
     with _told(name, advice):
         if len(data) > largest:
             raise _too_long(largest)
-        value = _parse(data, finite)
+        value = _parse(data, largest // BYTES_A_VALUE, finite)
         shape(value, "")
         return value
 
@@ -162,14 +162,14 @@ def mapping(of: Check, keys: str = r".*", what: str = "a key that is expected") 
     return check
 
 
-def listing(of: Check = anything, least: int = 0, most: int = MOST_VALUES) -> Check:
+def listing(of: Check = anything, least: int = 0, most: int = LARGEST) -> Check:
     """A list of `least` to `most` values, all alike."""
     wanted = f"a list of {least}" if least == most else f"a list of {least} to {most}" if least else "a list"
 
     def check(value: Any, place: str) -> None:
         if not isinstance(value, list) or not least <= len(value) <= most:
             raise _not(value, place, wanted)
-        for index, each in enumerate(value):
+        for index, each in enumerate(value if of is not anything else ()):
             of(each, f"{place}[{index}]")
 
     return check
@@ -225,6 +225,13 @@ def truth(value: Any, place: str) -> None:
 def or_null(check: Check) -> Check:
     """Null, or what `check` takes."""
     return lambda value, place: None if value is None else check(value, place)
+
+
+SHA256 = text(r"[0-9a-f]{64}", "a SHA-256, 64 hexadecimal digits")
+RATE = text(r"[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", "a rate such as 30000/1001")
+LINE = text(r"[^\x00-\x1f\x7f-\x9f]*", "one line of text")
+BOX = listing(number(-1e6, 1e6), 4, 4)
+"""x1, y1, x2, y2, px."""
 
 
 def below(place: str, key: str) -> str:
@@ -290,13 +297,13 @@ def _not_json(why: object) -> Unfit:
     return Unfit("", f"is not JSON ({why})")
 
 
-def _parse(data: bytes, finite: bool) -> Any:
+def _parse(data: bytes, most: int, finite: bool) -> Any:
     with _decoding_errors():
         document = data.decode(json.detect_encoding(data))
     meter = _Meter()
     meter.feed(document)
-    if meter.values > MOST_VALUES:
-        raise Unfit("", f"has more than {MOST_VALUES} values")
+    if meter.values > most:
+        raise Unfit("", f"has more than {most} values")
     decoder = _Decoder(finite)
     try:
         value = decoder.decode(document)
@@ -355,6 +362,7 @@ class _Bad:
 
 
 _GONE = object()
+_MOST_DIGITS = 40
 
 
 class _Decoder(json.JSONDecoder):
@@ -389,10 +397,9 @@ class _Decoder(json.JSONDecoder):
         return value if math.isfinite(value) else self._refuse(f"is {literal[:40]}, which is too large for a number")
 
     def _int(self, literal: str) -> int | _Bad:
-        value = int(literal) if len(literal) <= 20 else 2**63
-        if -(2**63) <= value < 2**63:
-            return value
-        return self._refuse(f"is {literal[:40]}, which is too large for a whole number")
+        if len(literal) <= _MOST_DIGITS:
+            return int(literal)
+        return self._refuse(f"is {literal[:_MOST_DIGITS]}..., which is too large for a whole number")
 
     def check(self, value: Any, place: str, source: str) -> None:
         """Raise Unfit, with its place below `place`, for what cannot be taken in a value that was read from `source`.

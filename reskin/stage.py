@@ -139,7 +139,7 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
     if not any(image.any() for image in read_masks(object_mask)):
         raise InputError(f"{object_mask} shows the object in no frame; extract the clip again with a --bbox.")
     if pose is not None:
-        check_poses(pose, run.info.frames)
+        check_poses(pose, run.info)
     skater_mask: Path | None = run.path("human_mask.mp4")
     if prompt.skater is None:
         skater_mask = None

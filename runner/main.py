@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -14,6 +15,17 @@ from runner.process import RunnerError
 NEEDED = (3, 11)
 FAULT = 70
 """Exit code of an error that nobody foresaw, as in handoff/command.py: 1 means that the gate fails."""
+BAD_PATH = 2
+_PATH_REASONS = {
+    errno.ENOENT: "there is nothing of that name",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+    errno.EISDIR: "it is a folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+}
+"""What the operating system says of a path that was given, as handoff/errors.py has it."""
 
 
 def _check_python() -> None:
@@ -40,6 +52,10 @@ def run(command: Callable[[list[str]], int]) -> NoReturn:
         print("error: interrupted; run the same command to go on.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None and error.errno in _PATH_REASONS:
+            reason = f"{error.filename} cannot be used: {_PATH_REASONS[error.errno]}; check the path."
+            print(f"error: {reason}", file=sys.stderr)
+            sys.exit(BAD_PATH)
         traceback.print_exc()
         print(f"error: {type(error).__name__}, which nobody foresaw (above is where); report it.", file=sys.stderr)
         sys.exit(FAULT)

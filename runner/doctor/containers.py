@@ -6,9 +6,11 @@ import json
 import os
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 
 from runner.docker import compose, engine, images
 from runner.doctor.line import Line, ask, trouble
+from runner.runs import LARGEST
 
 
 def _split(sentence: str) -> tuple[str, str]:
@@ -78,9 +80,10 @@ def server_line() -> Line:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{address}/system_stats", timeout=10) as answer:
-            stats = json.load(answer)
-        version = stats["system"]["comfyui_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            version = json.loads(answer.read(LARGEST))["system"]["comfyui_version"]
+        if not isinstance(version, str) or not version.isprintable():
+            raise ValueError("no version")
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = getattr(error, "reason", error)
         mend = f"start ComfyUI there, or leave SERVER away (curl http://{address}/system_stats shows what answers)"
         return Line("missing", "ComfyUI", f"{address} gives no answer that is ComfyUI's ({reason})", mend)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from handoff.box import Box
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
-from handoff.video import Frame, VideoWriter
+from handoff.video import ClipInfo, Frame, VideoWriter
 
 FRAMES, CRF, BLUE = 14, 12, (30, 60, 230)
 REPORTS = {"iou.csv", "iou.json", "junit.xml", "summary.md", "iou.png", "overlay.mp4"}
@@ -33,8 +33,8 @@ def stick_figure(dx: float = 0.0, seen: float = 0.9) -> Person:
     return Person(Box(100 + dx, 10, 140 + dx, 112), keypoints, scores)
 
 
-def write_poses(path: Path, people: Iterable[list[Person]]) -> Path:
-    with PoseWriter(path, {"model": "test"}) as writer:
+def write_poses(path: Path, info: ClipInfo, people: Iterable[list[Person]]) -> Path:
+    with PoseWriter(path, info, {"model": "test"}) as writer:
         for each in people:
             writer.write(each)
     return path

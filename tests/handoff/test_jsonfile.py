@@ -38,7 +38,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 DOCUMENTS = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
+    | st.integers(-(10**38), 10**38)
     | st.floats(allow_nan=False, allow_infinity=False)
     | TEXTS,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS, inner, max_size=5),
@@ -134,7 +134,7 @@ def test_the_deepest_that_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("[" + "[]," * 1_000_000 + "[]]", "more than 1000000 values"),
+        ("[" + "[]," * 1_100_000 + "[]]", "more than 1048576 values"),
         ('"' + "x" * jsonfile.LARGEST, f"more than {jsonfile.LARGEST} bytes"),
         ('"' + '\\"' * 4_000_000, "Unterminated string"),
     ],
@@ -171,7 +171,6 @@ def test_a_head_of_many_keys_is_refused(tmp_path: Path) -> None:
         ('{"a": -Infinity}', r"a is -Infinity"),
         ('{"a": 1e999}', "a is 1e999, which is too large for a number"),
         ('{"a": 1' + "0" * 5000 + "}", "a is 10000.*too large for a whole number"),
-        ('{"a": -9223372036854775809}', "a is -9223372036854775809"),
         ('{"a": [{"b": 1, "c": 2, "b": 3}]}', r"a\[0\] has the key 'b' twice"),
         ('{"a": 1, "a": 2}', "has the key 'a' twice"),
         ('{"a": ["\\ud800"]}', r"a\[0\] has half of a surrogate pair"),
