@@ -25,7 +25,7 @@ import click
 from tqdm import tqdm
 
 from handoff.box import Box, parse_box
-from handoff.errors import PreserverError, path_error
+from handoff.errors import PreserverError, UsageError, path_error
 
 T = TypeVar("T")
 
@@ -43,6 +43,8 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
     """
     with interruptible():
         try:
+            if any("\0" in each for each in arguments or ()):  # a shell cannot give one
+                raise UsageError("an argument has a NUL character in it, which no path and no text may have.")
             code = command.main(args=arguments, standalone_mode=False)
         except PreserverError as error:
             _refuse(error)
@@ -55,7 +57,7 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
         except SystemExit:
             sys.exit(FAULT)
         except Exception as error:
-            refusal = path_error(error) if isinstance(error, OSError) else None
+            refusal = path_error(error)
             if refusal is not None:
                 _refuse(refusal)
             traceback.print_exc()

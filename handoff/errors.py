@@ -79,6 +79,7 @@ _STORAGE_REASONS = {
     errno.EPERM: "operation not permitted; choose a folder that you may write",
     errno.ENOTDIR: "a part of this path is a file, not a folder; choose another folder",
     errno.EISDIR: "a folder is in the way; move it",
+    errno.EEXIST: "a file is in the way; move it, or choose another folder",
 }
 
 
@@ -108,12 +109,14 @@ _READING_REASONS = {
 }
 
 
-def path_error(error: OSError) -> PreserverError | None:
+def path_error(error: Exception) -> PreserverError | None:
     """Return what the operating system's refusal of a path means for a user; None where that is not known.
 
     Room or a disk that is missing is a StorageError, everything else about a path an InputError.
     """
-    if error.filename is None:
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        error = error.__context__  # Path.resolve says so of links that lead in a circle
+    if not isinstance(error, OSError) or error.filename is None:
         return None
     if error.errno in _READING_REASONS:
         return unusable_path(error, error.filename)

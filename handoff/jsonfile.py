@@ -28,8 +28,8 @@ from handoff.errors import InputError, MissingFileError, unusable_path
 
 LARGEST = 16 * 2**20
 """Bytes of a document where nothing else is said."""
-BYTES_A_VALUE = 16
-"""A document may have one value for so many bytes that it may have: the shortest, "[],", are the dearest to hold."""
+MOST_VALUES = 1_000_000
+"""Values of a document."""
 LARGEST_RECORD = 4 * 2**20
 """Characters of one record of a long list."""
 DEEPEST = 64
@@ -55,14 +55,24 @@ def anything(_value: Any, _place: str) -> None:
     """Take every value."""
 
 
-def read_json(path: Path, shape: Check = anything, *, advice: str, largest: int = LARGEST, finite: bool = True) -> Any:
+def read_json(
+    path: Path,
+    shape: Check = anything,
+    *,
+    advice: str,
+    largest: int = LARGEST,
+    most: int = MOST_VALUES,
+    finite: bool = True,
+) -> Any:
     """Return the document in a file, of the shape `shape`.
 
-    advice: what to do where it cannot be taken, the end of the sentence. largest: bytes at most. finite: whether NaN
-    and Infinity are refused. Raises MissingFileError, or JsonError.
+    advice: what to do where it cannot be taken, the end of the sentence. largest: bytes at most. most: values at most.
+    finite: whether NaN and Infinity are refused; where they are not, as in a server's answers, neither is anything else
+    that Python's own json takes (numbers of any size, a key that stands twice, half of a surrogate pair).
+    Raises MissingFileError, or JsonError.
     """
     data = read_bytes(path, advice=advice, largest=largest)
-    return parse_json(data, str(path), shape, advice=advice, largest=largest, finite=finite)
+    return parse_json(data, str(path), shape, advice=advice, largest=largest, most=most, finite=finite)
 
 
 def read_bytes(path: Path, *, advice: str, largest: int = LARGEST) -> bytes:
@@ -72,14 +82,21 @@ def read_bytes(path: Path, *, advice: str, largest: int = LARGEST) -> bytes:
 
 
 def parse_json(
-    data: bytes | str, name: str, shape: Check = anything, *, advice: str, largest: int = LARGEST, finite: bool = True
+    data: bytes | str,
+    name: str,
+    shape: Check = anything,
+    *,
+    advice: str,
+    largest: int = LARGEST,
+    most: int = MOST_VALUES,
+    finite: bool = True,
 ) -> Any:
     """Return the document in `data`, as `read_json`; name: what the sentence calls it."""
     data = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
     with _told(name, advice):
         if len(data) > largest:
             raise _too_long(largest)
-        value = _parse(data, largest // BYTES_A_VALUE, finite)
+        value = _parse(data, most, finite)
         shape(value, "")
         return value
 
@@ -162,7 +179,7 @@ def mapping(of: Check, keys: str = r".*", what: str = "a key that is expected") 
     return check
 
 
-def listing(of: Check = anything, least: int = 0, most: int = LARGEST) -> Check:
+def listing(of: Check = anything, least: int = 0, most: int = MOST_VALUES) -> Check:
     """A list of `least` to `most` values, all alike."""
     wanted = f"a list of {least}" if least == most else f"a list of {least} to {most}" if least else "a list"
 
@@ -370,11 +387,12 @@ class _Decoder(json.JSONDecoder):
 
     def __init__(self, finite: bool) -> None:
         super().__init__(
-            object_pairs_hook=self._object,
+            object_pairs_hook=self._object if finite else dict,
             parse_constant=self._constant if finite else float,
             parse_float=self._float if finite else float,
-            parse_int=self._int,
+            parse_int=self._int if finite else self._any_int,
         )
+        self._finite = finite
         self._bad = False
 
     def _refuse(self, wrong: str) -> _Bad:
@@ -401,17 +419,22 @@ class _Decoder(json.JSONDecoder):
             return int(literal)
         return self._refuse(f"is {literal[:_MOST_DIGITS]}..., which is too large for a whole number")
 
+    def _any_int(self, literal: str) -> int | float:
+        return int(literal) if len(literal) <= _LONGEST_INT else float(literal)
+
     def check(self, value: Any, place: str, source: str) -> None:
         """Raise Unfit, with its place below `place`, for what cannot be taken in a value that was read from `source`.
 
         What stands for the bytes of a file name that is no UTF-8 (U+DC80 to U+DCFF, as Python has them) is taken.
         """
-        texts = _SURROGATE.search(source) is not None
+        texts = self._finite and _SURROGATE.search(source) is not None
         if self._bad or texts:
             self._bad = False
             _check_values(value, place, texts)
 
 
+_LONGEST_INT = 300
+"""Digits: what has no more is a finite float too."""
 _SURROGATE = re.compile(r"\\u[dD]")
 
 

@@ -52,9 +52,10 @@ def run(command: Callable[[list[str]], int]) -> NoReturn:
         print("error: interrupted; run the same command to go on.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None and error.errno in _PATH_REASONS:
-            reason = f"{error.filename} cannot be used: {_PATH_REASONS[error.errno]}; check the path."
-            print(f"error: {reason}", file=sys.stderr)
+        # Path.resolve says RuntimeError of links that lead in a circle
+        met = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(met, OSError) and met.filename is not None and met.errno in _PATH_REASONS:
+            print(f"error: {met.filename} cannot be used: {_PATH_REASONS[met.errno]}; check the path.", file=sys.stderr)
             sys.exit(BAD_PATH)
         traceback.print_exc()
         print(f"error: {type(error).__name__}, which nobody foresaw (above is where); report it.", file=sys.stderr)

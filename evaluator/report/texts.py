@@ -53,7 +53,7 @@ def _summary(result: Result) -> dict[str, Any]:
 
 def read_json(path: Path) -> Result:
     """Read back what `to_json` gave; raise InputError when it is something else."""
-    data = read_document(path, _SHAPE, advice="evaluate again with --force", largest=_LARGEST)
+    data = read_document(path, _SHAPE, advice="evaluate again with --force", largest=_LARGEST, most=_LARGEST // 16)
     summary, trust = data["summary"], data["summary"]["trust"]
     scores = [FrameScore(**{each.name: frame[each.name] for each in fields(FrameScore)}) for frame in data["frames"]]
     known = Trust(trust["known"], trust["suspicious"], trust["absent"], trust["cycle"])

@@ -134,7 +134,7 @@ def test_the_deepest_that_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("[" + "[]," * 1_100_000 + "[]]", "more than 1048576 values"),
+        ("[" + "[]," * 1_100_000 + "[]]", "more than 1000000 values"),
         ('"' + "x" * jsonfile.LARGEST, f"more than {jsonfile.LARGEST} bytes"),
         ('"' + '\\"' * 4_000_000, "Unterminated string"),
     ],
