@@ -204,7 +204,7 @@ def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextM
 def _mark_newest(run: Run, name: str) -> None:
     """Note which reskin a command means that names none: reskins/.latest."""
     pointer = run.path(RESKINS) / ".latest"
-    if not pointer.exists() or pointer.read_text(encoding="utf-8").strip() != name:
+    if not pointer.is_file() or pointer.read_bytes().strip() != name.encode():
         write_text(pointer, name + "\n")
 
 

@@ -314,6 +314,14 @@ def test_the_body_covers_trunk_and_limbs_and_nothing_far_from_them() -> None:
     assert not body_mask([], 120, 240).any()
 
 
+def test_a_skeleton_far_outside_the_picture_is_drawn_as_far_as_it_goes() -> None:
+    """What was guessed lies at most handoff.poses.FARTHEST px away."""
+    keypoints = np.full((N_KEYPOINTS, 2), FARTHEST, np.float32)
+    keypoints[::2] = -FARTHEST
+    person = Person(Box(0, 0, 10, 10), keypoints, np.ones(N_KEYPOINTS, np.float32))
+    assert body_mask([person], 120, 240).shape == (120, 240)
+
+
 def test_a_limb_that_points_at_the_camera_is_as_thick_as_the_other() -> None:
     person = stick_figure()
     keypoints = person.keypoints.copy()
