@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Prove frame by frame that the new object fills the old outline."""
 
-from runner.evaluate import evaluate
-from runner.main import run
+from runner.commands import run_named
 
 if __name__ == "__main__":
-    run(evaluate)
+    run_named("runner.evaluate", "evaluate")

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Measure the object and the skater in a clip: mask.mp4, pose.json."""
 
-from runner.extract import extract
-from runner.main import run
+from runner.commands import run_named
 
 if __name__ == "__main__":
-    run(extract)
+    run_named("runner.extract", "extract")

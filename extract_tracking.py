@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Find the object in every frame of a clip with SAM 2.1: mask.mp4, mask_skateboard/."""
 
-from runner.main import run
-from runner.tracking import track
+from runner.commands import run_named
 
 if __name__ == "__main__":
-    run(track)
+    run_named("runner.tracking", "track")

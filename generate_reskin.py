@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Paint a new object and a new skater into the clip: output.mp4."""
 
-from runner.main import run
-from runner.reskin import reskin
+from runner.commands import run_named
 
 if __name__ == "__main__":
-    run(reskin)
+    run_named("runner.reskin", "reskin")

@@ -23,11 +23,10 @@ from pathlib import Path
 from bench.turns import take_turns
 from evaluator.cli import command
 from evaluator.retrack import Setup, retrack
-from handoff.box import Box
 from handoff.errors import GateFailed
 from handoff.ingest import ingest
 from handoff.masks import read_masks
-from handoff.prompts import Place
+from handoff.places import Box, Place
 from handoff.video import read_frames
 from tracker.embedded.backend import EmbeddedBackend
 

@@ -38,10 +38,10 @@ from numpy.typing import NDArray
 from bench.scenes import moving_scene
 from bench.standin import small_predictor, write_checkpoint
 from bench.turns import answer, start, take_turns
-from handoff.box import Box
 from handoff.errors import GateFailed
 from handoff.files import sha256_tree
 from handoff.masks import MaskSequenceWriter
+from handoff.places import Box
 from handoff.threads import Behind
 from handoff.video import ClipInfo, VideoWriter, probe, read_frames
 from tracker.sam2.frames import ClipFrames

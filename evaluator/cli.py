@@ -13,9 +13,9 @@ import click
 
 from evaluator import THRESHOLD
 from evaluator.report import FILES, JSON, OVERLAY
-from handoff.box import Box
 from handoff.command import BOX, FiniteRange, Option, with_options
 from handoff.errors import InputError, UsageError
+from handoff.places import Box
 from tracker.sam2.sizes import MODELS
 from tracker.selection import BACKENDS, DEVICES
 

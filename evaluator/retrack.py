@@ -15,18 +15,17 @@ from typing import Any
 
 from evaluator.inputs import read_mask_sequence
 from evaluator.trust import tracker_record
-from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import scratch_dir
 from handoff.jsonfile import read_json, record, whole
 from handoff.masks import Mask, bounds, mask_iou
-from handoff.prompts import Place, check_places
+from handoff.places import Box, Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, read_frames
-from tracker.interface import Keep, Request, TrackerBackend
+from tracker.interface import Keep, TrackerBackend
 from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
-from tracker.tracker import SkateboardTracker
+from tracker.tracker import Request, SkateboardTracker
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from handoff.jsonfile import (
     truth,
     whole,
 )
-from handoff.prompts import place_shape
+from handoff.places import place_shape
 from handoff.run import Run
 from tracker.sam2.sizes import MODELS
 from tracker.selection import BACKENDS

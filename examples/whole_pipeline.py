@@ -16,9 +16,8 @@ import numpy as np
 
 from evaluator import calculate_iou
 from evaluator.gate import Gate
-from handoff.box import parse_box
 from handoff.masks import read_masks, read_png
-from handoff.prompts import Place
+from handoff.places import Place, parse_box
 from handoff.video import read_frames
 from posegen import SkaterPoseExtractor
 from reskin import ComfyOrchestrator, find_node_by_class, upload_asset

@@ -24,8 +24,8 @@ from typing import Any, NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from handoff.box import Box, parse_box
 from handoff.errors import PreserverError, UsageError, path_error
+from handoff.places import Box, parse_box
 
 T = TypeVar("T")
 

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_dir
+from handoff.places import Box
 from handoff.video import ClipInfo, Frame, VideoWriter, read_gray
 
 Mask = NDArray[np.bool_]

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file
 from handoff.jsonfile import BOX, RATE, listing, one_of, read_head, read_list, record, whole
+from handoff.places import Box
 
 if TYPE_CHECKING:
     from handoff.video import ClipInfo

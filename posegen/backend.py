@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from handoff.box import Box
 from handoff.errors import InputError
 from handoff.masks import Mask
+from handoff.places import Box
 from handoff.poses import Person
 from handoff.video import Frame
 

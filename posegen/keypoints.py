@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.masks import Mask
+from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person
 
 Points = NDArray[np.float32]

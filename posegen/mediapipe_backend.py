@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from handoff.box import Box
 from handoff.errors import MissingError
 from handoff.files import sha256_file
 from handoff.masks import Mask
+from handoff.places import Box
 from handoff.poses import Person
 from handoff.video import Frame
 from posegen.backend import Boxes, FramePose, PoseModel, box_on

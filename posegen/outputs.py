@@ -21,8 +21,8 @@ import numpy as np
 
 from handoff.files import atomic_file
 from handoff.masks import FrameFolderWriter
+from handoff.places import Prompt
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
-from handoff.prompts import Prompt
 from handoff.run import Run
 from handoff.video import VideoWriter
 from posegen.backend import FramePose, PoseModel

@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.command import asked_by, asked_device
 from handoff.errors import InputError, MissingError, UsageError
+from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person
 from handoff.threads import Ahead
 from handoff.video import Frame

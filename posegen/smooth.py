@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.errors import UsageError
+from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person
 from posegen.backend import FramePose
 from posegen.choice import METHODS

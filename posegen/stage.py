@@ -16,12 +16,11 @@ from typing import Any
 
 import click
 
-from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import InputError, MissingError
 from handoff.files import DigestError
 from handoff.ingest import ingest
-from handoff.prompts import FILE, Place, Prompt, read_prompts, write_prompt
+from handoff.places import FILE, Box, Place, Prompt, read_prompts, write_prompt
 from handoff.run import Run, Stage, run_stage
 from handoff.video import read_frames
 from handoff.weights import load_registry, models_dir

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from handoff.command import FORCE, RUN, Option, with_options
+from handoff.command import FORCE, RUN, FiniteRange, Option, with_options
 from handoff.errors import UsageError
 from reskin.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, GROW_PX, MAX_GROW_PX, OVERLAP_MODES, read_settings
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP
@@ -40,12 +40,12 @@ PAINTING: tuple[Option, ...] = (
     ),
     (
         ("--cfg",),
-        {"type": click.FloatRange(0, 30)},
+        {"type": FiniteRange(0, 30)},
         "How closely the prompt is followed, e.g. --cfg 1  [default: the workflow's]",
     ),
     (
         ("--shift",),
-        {"type": click.FloatRange(0, 100)},
+        {"type": FiniteRange(0, 100)},
         "The sampling's shift towards noise, e.g. --shift 16  [default: the workflow's]",
     ),
     (

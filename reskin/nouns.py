@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handoff.errors import UsageError
-from handoff.prompts import read_prompts
+from handoff.places import read_prompts
 from handoff.run import Run
 
 MAX_LENGTH = 200

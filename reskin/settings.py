@@ -102,9 +102,6 @@ def read_settings(given: dict[str, Any]) -> Settings:
     values["lock"] = not values.pop("no_lock")
     values["size"] = parse_size(values["size"]) if values["size"] is not None else None
     values["lora"] = _read_lora(values["lora"]) if values["lora"] is not None else None
-    for name in ("cfg", "shift"):
-        if values[name] is not None and not math.isfinite(values[name]):
-            raise UsageError(f"--{name} {values[name]} is not a number.")
     for name in ("object_prompt", "human_prompt", "replaces"):
         _check_text(name, values[name])
     if values["reference"] is not None and not values["reference"].is_file():

@@ -1,4 +1,4 @@
-"""The command lines of the root commands, made of the stages' own options.
+"""What the root commands share: the right Python, errors as one line and an exit code, and their command lines.
 
 The runner knows the stages by their commands only: handoff/commands.json says what options each has (`make reference`
 writes it from click). A root command has all of them under their own names, less the few that it answers for itself,
@@ -9,14 +9,34 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import functools
+import importlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from runner.process import ROOT, RunnerError
 
+NEEDED = (3, 11)
+FAULT = 70
+"""Exit code of an error that nobody foresaw, as in handoff/command.py: 1 means that the gate fails."""
+BAD_PATH = 2
+_PATH_REASONS = {
+    errno.ENOENT: "there is nothing of that name",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+    errno.EISDIR: "it is a folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+}
+"""What the operating system says of a path that was given, as handoff/errors.py has it."""
 COMMANDS = ROOT / "handoff" / "commands.json"
 INTERNAL = ("--check", "--prompt-only", "--keep-detections", "--again-as")
 """What only the runner says to a stage."""
@@ -58,7 +78,7 @@ class Option:
         return f"{self.help}  [{'; '.join(said)}]" if said else self.help
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)  # noqa: UP033 (an older Python imports this, to be told that it is one)
 def _recorded() -> dict[str, Any]:
     recorded: dict[str, Any] = json.loads(COMMANDS.read_text(encoding="utf-8"))
     return recorded
@@ -84,16 +104,10 @@ def passed_on(stage: str, *but: str) -> list[Option]:
     return [each for each in options_of(stage) if not each.hidden and without.isdisjoint(each.names)]
 
 
-def under_prefix(options: Iterable[Option], prefix: str, taken: Iterable[Option]) -> list[Option]:
-    """Return `options` under names that `taken` leaves free: --model becomes --PREFIX-model."""
+def beside(taken: Iterable[Option], options: Iterable[Option]) -> list[Option]:
+    """Return `options` under those of their names that `taken` leaves free."""
     others = {name for each in taken for name in each.names}
-    made = []
-    for each in options:
-        free = tuple(name for name in each.names if name not in others)
-        names = free or (f"--{prefix}-{each.name.removeprefix('--')}",)
-        example = each.help.replace(f"e.g. {each.name} ", f"e.g. {names[-1]} ")
-        made.append(replace(each, names=names, help=example if each.name in others else each.help))
-    return made
+    return [replace(each, names=tuple(name for name in each.names if name not in others)) for each in options]
 
 
 def shared(*options: Option) -> Option:
@@ -197,3 +211,44 @@ class CommandLine:
 
 RUN = Option(("--run",), "The run: a name in data/runs, or a folder (with a slash).", "NAME")
 FORCE = Option(("--force",), "Do the work again even where nothing has changed.")
+
+
+def check_python() -> None:
+    """Go on in a python3.11 where this is another Python; RunnerError where there is none."""
+    if sys.version_info[:2] == NEEDED:
+        return
+    other = shutil.which("python3.11")
+    if other is None:
+        raise RunnerError(
+            f"Python 3.11 is needed, this is {sys.version.split()[0]} and there is no python3.11 on the PATH; "
+            "install it (Debian and Ubuntu: apt install python3.11 python3.11-venv)."
+        )
+    os.execv(other, [other, *sys.argv])
+
+
+def run(command: Callable[[list[str]], int]) -> NoReturn:
+    """Run a command with this process's arguments and exit with what it returns."""
+    try:
+        check_python()
+        code = command(sys.argv[1:])
+    except RunnerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("error: interrupted; run the same command to go on.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        # Path.resolve says RuntimeError of links that lead in a circle
+        met = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(met, OSError) and met.filename is not None and met.errno in _PATH_REASONS:
+            print(f"error: {met.filename} cannot be used: {_PATH_REASONS[met.errno]}; check the path.", file=sys.stderr)
+            sys.exit(BAD_PATH)
+        traceback.print_exc()
+        print(f"error: {type(error).__name__}, which nobody foresaw (above is where); report it.", file=sys.stderr)
+        sys.exit(FAULT)
+    sys.exit(code)
+
+
+def run_named(module: str, function: str) -> NoReturn:
+    """The same for a function that is imported once the Python is the right one: another cannot import it."""
+    run(lambda arguments: getattr(importlib.import_module(module), function)(arguments))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from runner import runs
 from runner.comfy.comfysource import download
+from runner.commands import run
 from runner.envs import locked, working
 from runner.evaluate import evaluate
 from runner.extract import extract
-from runner.main import run
 from runner.process import ROOT, RunnerError
 from runner.reskin import reskin
 from runner.stages import start_stage

@@ -1,7 +1,7 @@
 """extract_physics.py: skeleton and masks of a clip.
 
-The options are those of the tracker and of the pose stage (runner/commands.py); where both have one of a name, the pose
-stage's is called --pose-NAME.
+The options are those of the tracker and of the pose stage (runner/commands.py). A name that both have is the tracker's
+here; the pose stage's option has its other one, --pose-NAME.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner import runs
-from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on, shared, under_prefix
+from runner.commands import FORCE, RUN, CommandLine, Option, beside, named, passed_on, shared
 from runner.envs import ensure_env
 from runner.process import RunnerError
 from runner.stages import chosen, start_stage
@@ -50,7 +50,7 @@ def command_line() -> CommandLine:
         "extract_physics.py",
         "Measure the object's mask and the skater's skeleton in a clip. The object is looked for (--object) unless its "
         "box is given (--bbox, --point or --select).",
-        [CLIP, RUN, *tracking, *under_prefix(posing, "pose", tracking), device, FORCE],
+        [CLIP, RUN, *tracking, *beside(tracking, posing), device, FORCE],
     )
 
 

@@ -9,8 +9,8 @@ import re
 import shlex
 from pathlib import Path
 
+from runner.commands import run
 from runner.envs import BUILD, call, ensure_env, lock_file, working
-from runner.main import run
 from runner.process import ROOT
 
 STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "tests")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,20 +56,3 @@ def passing_sigterm(child: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def run_module(python: Path, module: str, arguments: Sequence[str]) -> int:
-    """Run `python -m module arguments` in the caller's folder and return its exit code.
-
-    Ctrl-C reaches the child too (same process group), SIGTERM is passed on to it; it ends by itself and its code is
-    returned.
-    """
-    command = [str(python), "-m", module, *arguments]
-    child = subprocess.Popen(command, env=stage_environment(), preexec_fn=die_with_parent)
-    with passing_sigterm(child):
-        while True:
-            try:
-                code = child.wait()
-                return 128 - code if code < 0 else code
-            except KeyboardInterrupt:
-                continue

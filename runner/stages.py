@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from runner.comfy.comfysource import ensure_source
 from runner.docker import engine, images, server
 from runner.docker import stage as container
 from runner.envs import ensure_env
-from runner.process import ROOT, RunnerError, run_module
+from runner.process import ROOT, RunnerError, die_with_parent, passing_sigterm, stage_environment
 
 RUNNERS = ("auto", "local", "docker")
 
@@ -43,6 +44,23 @@ def runner() -> str:
         container.remove_left()
         server.remove_left()
     return wish
+
+
+def run_module(python: Path, module: str, arguments: Sequence[str]) -> int:
+    """Run `python -m module arguments` in the caller's folder and return its exit code.
+
+    Ctrl-C reaches the child too (same process group), SIGTERM is passed on to it; it ends by itself and its code is
+    returned.
+    """
+    command = [str(python), "-m", module, *arguments]
+    child = subprocess.Popen(command, env=stage_environment(), preexec_fn=die_with_parent)
+    with passing_sigterm(child):
+        while True:
+            try:
+                code = child.wait()
+                return 128 - code if code < 0 else code
+            except KeyboardInterrupt:
+                continue
 
 
 def start_stage(

@@ -14,13 +14,12 @@ from pathlib import Path
 
 from runner import runs
 from runner.comfy.comfysource import ensure_source
-from runner.commands import help_of
+from runner.commands import help_of, run
 from runner.demo import demo_clip
 from runner.docker import stage as container
 from runner.envs import ensure_env
-from runner.main import run
-from runner.process import ROOT, run_module
-from runner.stages import runner, start_stage
+from runner.process import ROOT
+from runner.stages import run_module, runner, start_stage
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 ONE_PART = ("bench.tracker", "bench.posegen")

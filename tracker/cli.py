@@ -13,10 +13,9 @@ from typing import Any
 
 import click
 
-from handoff.box import parse_box
 from handoff.command import BOX, FORCE, INPUT, RUN, Option, with_options
 from handoff.errors import UsageError
-from handoff.prompts import Place, Point
+from handoff.places import Place, Point, parse_box
 from tracker.sam2.sizes import MODELS
 from tracker.selection import BACKENDS, DEFAULT_MODEL, DEVICES, TrackerChoice, check_choice, identify
 

@@ -20,11 +20,11 @@ import click
 import cv2
 import numpy as np
 
-from handoff.box import Box, check_box, parse_box
 from handoff.command import main
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.files import atomic_file
 from handoff.masks import write_png
+from handoff.places import Box, check_box, parse_box
 from handoff.video import Frame, read_frames
 
 STEP_PX = 50  # of the clip

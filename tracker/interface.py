@@ -1,4 +1,4 @@
-"""What is asked of a tracker, what it answers for a frame, and what stands behind `SkateboardTracker`.
+"""What a tracker answers for a frame, and what stands behind `SkateboardTracker`.
 
 A backend is given one shot of a clip and the places of the object in it, and yields every frame of the shot, in order,
 exactly once. `embedded/backend.py` and `sam2/backend.py` have the two that there are. Importing this loads no cv2.
@@ -7,11 +7,10 @@ exactly once. `embedded/backend.py` and `sam2/backend.py` have the two that ther
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from handoff.prompts import Place
+from handoff.places import Place
 
 if TYPE_CHECKING:
     from handoff.masks import Mask
@@ -19,22 +18,6 @@ if TYPE_CHECKING:
 
 Keep = Literal["largest", "all"]
 """Which parts of a mask are kept."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """All that is asked about one clip.
-
-    places: of the object, each on a frame of its own, the first prompt first. skater: the skater's places; a backend
-    that follows the object only does not look at them. shots: ranges of frames that together are the whole clip, empty
-    for one shot; nothing is carried over a cut. keep, fill_px: how each mask of the object is tidied (`cleanup`).
-    """
-
-    places: tuple[Place, ...] = ()
-    skater: tuple[Place, ...] = ()
-    shots: tuple[range, ...] = ()
-    keep: Keep = "all"
-    fill_px: int = 0
 
 
 class Found(NamedTuple):

@@ -14,22 +14,21 @@ from typing import Any
 
 import click
 
-from handoff.box import Box
 from handoff.command import progress, span_text, spans_of
 from handoff.errors import InputError, UsageError
 from handoff.ingest import ingest
 from handoff.masks import Mask, MaskSequenceWriter, check_mask_sequence, read_masks
+from handoff.places import Box, Place, Point, Prompt, check_places, read_prompts, write_prompt
 from handoff.poses import Person, check_poses, read_poses
-from handoff.prompts import Place, Point, Prompt, check_places, read_prompts, write_prompt
 from handoff.run import Run, Stage, run_stage, tool_versions
 from handoff.video import ClipInfo, read_frames
 from tracker.cleanup import clean
 from tracker.cuts import parse_cuts, shots_of
 from tracker.grid import frame_at, select_box, selector_python
-from tracker.interface import Keep, Request, TrackerBackend
+from tracker.interface import Keep, TrackerBackend
 from tracker.quality import verify
 from tracker.selection import TrackerChoice, make_backend
-from tracker.tracker import HUMAN_FOLDER, HUMAN_VIDEO, SkateboardTracker
+from tracker.tracker import HUMAN_FOLDER, HUMAN_VIDEO, Request, SkateboardTracker
 
 POSES = "pose.json"
 PERSON_VIDEO = "person_mask.mp4"

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.masks import Mask, MaskSequenceWriter
-from handoff.prompts import Place, Point, check_place, check_places
+from handoff.places import Box, Place, Point, check_place, check_places
 from handoff.threads import Behind
 from handoff.video import ClipInfo, probe
 from tracker.cleanup import clean
-from tracker.interface import Found, Request, TrackerBackend
+from tracker.interface import Found, Keep, TrackerBackend
 from tracker.quality import StatusLog
 from tracker.selection import BACKENDS, TrackerChoice, make_backend
 
@@ -28,6 +27,22 @@ MASK_FOLDER = "mask_skateboard"
 HUMAN_VIDEO = "human_mask.mp4"
 HUMAN_FOLDER = "mask_human"
 _WAITING = 4  # masks that wait to be written
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that is asked about one clip.
+
+    places: of the object, each on a frame of its own, the first prompt first. skater: the skater's places; a backend
+    that follows the object only does not look at them. shots: ranges of frames that together are the whole clip, empty
+    for one shot; nothing is carried over a cut. keep, fill_px: how each mask of the object is tidied (`cleanup`).
+    """
+
+    places: tuple[Place, ...] = ()
+    skater: tuple[Place, ...] = ()
+    shots: tuple[range, ...] = ()
+    keep: Keep = "all"
+    fill_px: int = 0
 
 
 class SkateboardTracker:

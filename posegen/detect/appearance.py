@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
+from handoff.places import Box
 from handoff.video import Frame
 
 _HUES, _SHADES = 8, 4

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import InputError
 from handoff.jsonfile import BOX, RATE, listing, number, one_of, read_head, read_list, record, text, whole
+from handoff.places import Box
 from handoff.poses import FrameJsonWriter
 from handoff.run import Run, run_stage, tool_versions
 from handoff.threads import Ahead

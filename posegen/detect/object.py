@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from handoff.box import Box
 from handoff.errors import InputError
-from handoff.prompts import Candidate, Detected, Prompt
+from handoff.places import Box, Candidate, Detected, Prompt
 from handoff.video import ClipInfo
 from posegen.detect.coco import CLASSES
 from posegen.detect.detections import Sample

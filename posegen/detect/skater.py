@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from handoff.box import Box
 from handoff.errors import InputError
+from handoff.places import Box
 from handoff.video import ClipInfo
 from posegen.choice import Where
 from posegen.detect.appearance import alike

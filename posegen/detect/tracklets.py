@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
+from handoff.places import Box
 from posegen.detect.appearance import alike, as_shares
 from posegen.detect.coco import PERSON
 from posegen.detect.detections import Sample

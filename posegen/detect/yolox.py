@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.errors import InputError
+from handoff.places import Box
 from handoff.video import Frame
 from handoff.weights import find_with_digest
 from posegen.detect.coco import CLASSES

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 
 from runner import runs
+from runner.commands import run
 from runner.docker import compose, engine, images, server
 from runner.envs import working
-from runner.main import run
 from runner.process import RunnerError
 
 _LOG_TAIL_LINES = 20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from runner.main import NEEDED
+from runner.commands import NEEDED
 from runner.process import RunnerError
 
 

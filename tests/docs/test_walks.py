@@ -42,8 +42,8 @@ def defined(file: str) -> set[str]:
     return names
 
 
-def test_there_are_the_four_lists_of_the_three_walks() -> None:
-    assert len(walks()) == 4
+def test_there_are_three_walks() -> None:
+    assert len(walks()) == 3
 
 
 @pytest.mark.parametrize("walk", walks(), ids=lambda walk: walk.steps[0][0])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
+from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
 from handoff.video import ClipInfo, Frame, VideoWriter

@@ -37,6 +37,8 @@ from evaluator.figures import (
 )
 from handoff.errors import InputError
 from handoff.masks import Mask, overlap, read_masks
+from handoff.places import Box
+from handoff.poses import FARTHEST, N_KEYPOINTS, Person
 from tests.evaluator import helpers as naive
 from tests.evaluator.helpers import stick_figure
 from tests.helpers import textured

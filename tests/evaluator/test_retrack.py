@@ -17,11 +17,10 @@ from click.testing import Result as Called
 from PIL import Image
 
 from evaluator.retrack import USUAL_CRF, Setup, choose_setup, floor_ious, output_crf, retrack
-from handoff.box import Box
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.ingest import ingest
 from handoff.masks import bounds, read_masks
-from handoff.prompts import Place
+from handoff.places import Box, Place
 from handoff.run import Run
 from handoff.video import VideoWriter, probe, read_frames
 from tests.evaluator.helpers import BLUE, CRF, FRAMES, read_report, write_output

@@ -27,8 +27,8 @@ from evaluator.report.texts import read_json
 from handoff.command import FAULT, INTERRUPTED, main
 from handoff.run import Run
 from handoff.video import probe
-from runner.main import FAULT as RUNNER_FAULT
-from runner.main import run as run_command
+from runner.commands import FAULT as RUNNER_FAULT
+from runner.commands import run as run_command
 from runner.process import ROOT, stage_environment
 from tests.evaluator.helpers import FRAMES, read_report, stick_figure, write_poses
 from tests.helpers import HANG_S, records

@@ -26,8 +26,8 @@ commands.GRACE_S = float(sys.argv[1])
 
 @click.command()
 def command():
-    pathlib.Path("at-work").touch()
     try:
+        pathlib.Path("at-work").touch()  # in here: the signal may come at once
         time.sleep(3600)
     finally:
         pathlib.Path("tidying").touch()

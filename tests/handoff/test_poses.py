@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handoff.box import Box
 from handoff.errors import InputError, UsageError
+from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter, check_poses, read_header, read_poses
 from handoff.video import ClipInfo
 

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from handoff.box import Box
 from handoff.files import sha256_file
+from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person
 from handoff.video import Frame
 from posegen.detect.coco import CLASSES

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from handoff.box import Box
 from handoff.errors import InputError, UsageError
+from handoff.places import Box
 from posegen import draw
 from posegen.choice import METHODS, STYLES, PoseChoice, Where, as_another
 from posegen.smooth import smooth

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from handoff.errors import InputError, MissingError, UsageError
+from handoff.places import read_prompts
 from handoff.poses import check_poses, read_header, read_poses
-from handoff.prompts import read_prompts
 from handoff.run import Run
 from handoff.video import probe, read_frames
 from posegen.cli import FOUND_BY, OPTIONS, command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handoff.box import Box
+from handoff.places import Box
 from posegen.keypoints import (
     FACE,
     FACE_FROM_MESH,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.files import sha256_path
+from handoff.places import Box
 from handoff.poses import read_header, read_poses
 from handoff.run import Run
 from handoff.video import read_frames, read_gray

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handoff.box import Box
+from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person
 from posegen.keypoints import KPT_THR, body_18
 from posegen.outputs import PoseKeypointWriter, frame_to_openpose, frame_to_pose_keypoint

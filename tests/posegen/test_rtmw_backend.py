@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rtmlib import RTMPose
 
-from handoff.box import Box
 from handoff.errors import InputError, MissingError, UsageError
+from handoff.places import Box
 from handoff.video import Frame, read_frames
 from handoff.weights import DigestError
 from posegen.extractor import SkaterPoseExtractor

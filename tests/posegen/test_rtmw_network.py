@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from rtmlib import RTMPose
 
-from handoff.box import Box
 from handoff.errors import InputError
+from handoff.places import Box
 from handoff.video import Frame, read_frames
 from posegen.rtmw_backend import Crop, PoseNetwork, crop
 from tests.posegen.helpers import write_network

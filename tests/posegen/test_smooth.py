@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.errors import UsageError
+from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person
 from posegen.backend import FramePose
 from posegen.choice import METHODS

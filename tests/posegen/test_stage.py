@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from handoff.errors import InputError, MissingError, UsageError
+from handoff.places import read_prompts
 from handoff.poses import check_poses, read_header, read_poses
-from handoff.prompts import read_prompts
 from handoff.run import Run
 from handoff.video import Frame, probe, read_frames, read_gray
 from posegen.backend import Boxes, FramePose, PoseModel

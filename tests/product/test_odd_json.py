@@ -27,10 +27,9 @@ from evaluator.report.texts import junit_xml, read_json, summary_md, to_csv, to_
 from evaluator.retrack import choose_setup, output_crf
 from evaluator.trust import Trust, trust_of
 from handoff import ingest as clips
-from handoff.box import Box
 from handoff.errors import PreserverError
+from handoff.places import Box, Detected, Place, Prompt, check_places, read_prompts, write_prompt
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter, check_poses, read_poses
-from handoff.prompts import Detected, Place, Prompt, check_places, read_prompts, write_prompt
 from handoff.run import Run, StageFolder, describe_output, run_stage
 from handoff.video import VideoWriter
 from posegen.choice import as_another

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handoff.box import Box
 from handoff.errors import UsageError
-from handoff.prompts import Detected, write_prompt
-from handoff.prompts import Prompt as Place
+from handoff.places import Box, Detected, write_prompt
+from handoff.places import Prompt as Place
 from handoff.run import Run
 from reskin.nouns import MAX_LENGTH, Nouns, check_name, old_object, parse_prompt, slug, write_texts
 

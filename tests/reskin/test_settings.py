@@ -132,7 +132,6 @@ def test_what_was_given_is_part_of_the_stages_parameters_and_nothing_else() -> N
         (("--size", "100x100"), "--size 100x100 is not auto"),
         (("--lora", "look.safetensors:nan"), "--lora look.safetensors:nan is not FILE"),
         (("--lora", ":0.5"), "--lora :0.5 is not FILE"),
-        (("--cfg", "nan"), "--cfg nan is not a number"),
         (("--object-prompt", "  "), "--object-prompt '  ' is empty"),
         (("--human-prompt", "a\x07b"), r"--human-prompt 'a.x07b' is empty, has control characters"),
         (("--reference", "nowhere.png"), "no picture nowhere.png; check --reference"),
@@ -141,6 +140,12 @@ def test_what_was_given_is_part_of_the_stages_parameters_and_nothing_else() -> N
 def test_what_cannot_be_is_refused_by_the_options_name(options: tuple[str, ...], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read(*options)
+
+
+def test_a_number_that_is_none_is_refused_by_the_options_name() -> None:
+    for option in ("--cfg", "--shift"):
+        with pytest.raises(click.BadParameter, match="nan is no number from 0 to"):
+            read(option, "nan")
 
 
 def test_a_reference_that_is_no_picture_is_refused_at_once(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from handoff.box import Box
+from handoff.places import Box, Detected, Prompt, write_prompt
 from handoff.poses import PoseWriter
-from handoff.prompts import Detected, Prompt, write_prompt
 from handoff.run import Run
 from handoff.video import Frame, probe, read_frames
 from runner.process import ROOT

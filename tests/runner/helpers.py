@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from runner.docker import images
 from runner.process import ROOT
@@ -105,3 +108,18 @@ class Report:
 
     def has(self, what: str) -> bool:
         return any(row[8:24].strip() == what for row in self.text.splitlines())
+
+
+def other_pythons() -> list[str]:
+    """Return the programs of whatever other Python 3 this machine has, from 3.8 on; skips the test where none is."""
+    versions = [f"python3.{minor}" for minor in (8, 9, 10, 12, 13, 14)]
+    found = [path for path in map(shutil.which, versions) if path]
+    installed = Path.home() / ".pyenv" / "versions"
+    found += [str(path) for name in versions for path in installed.glob(f"*/bin/{name}")]
+    # a shim may lead nowhere
+    found = [
+        path for path in found if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0
+    ]
+    if not found:
+        pytest.skip("this machine has Python 3.11 only")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 
 from handoff.helptext import help_of
 from runner import evaluate, extract, reskin
-from runner.commands import INTERNAL, RUN_AND_CLIP, CommandLine, Given, Option, options_of, under_prefix
+from runner.commands import INTERNAL, RUN_AND_CLIP, CommandLine, Given, Option, beside, options_of
 from runner.process import ROOT, RunnerError
+from tests.runner.helpers import other_pythons
 
 BARE = (sys.executable, "-S")
 """A Python with the standard library and nothing else: no click, no OpenCV."""
@@ -69,17 +71,17 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(arguments: list[str], s
     assert told.value.exit_code == 2
 
 
-def test_an_option_whose_name_is_taken_is_called_after_its_stage() -> None:
-    taken = [Option(("--model",), "", "NAME")]
-    mine = Option(("--model",), "Which, e.g. --model m", "NAME", goes={"posegen": "--model"})
-    (renamed,) = under_prefix([mine], "pose", taken)
-    assert (renamed.names, renamed.help, dict(renamed.goes)) == (
-        ("--pose-model",),
-        "Which, e.g. --pose-model m",
-        {"posegen": "--model"},
-    )
-    both = Option(("--model", "--pose-model"), "", "NAME", goes={"posegen": "--model"})
-    assert under_prefix([both], "pose", taken)[0].names == ("--pose-model",), "it has that name itself"
+def test_an_option_one_of_whose_names_is_taken_has_the_other() -> None:
+    both = Option(("--pose-model", "--model"), "", "NAME", goes={"posegen": "--pose-model"})
+    (left,) = beside([Option(("--model",), "", "NAME")], [both])
+    assert (left.names, dict(left.goes)) == (("--pose-model",), {"posegen": "--pose-model"})
+
+
+@pytest.mark.parametrize("program", LINES)
+def test_no_two_options_of_a_root_command_have_one_name_and_none_has_no_name(program: str) -> None:
+    options = LINES[program].command_line().options
+    names = [name for option in options for name in option.names]
+    assert all(option.names for option in options) and len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("program", LINES)
@@ -178,3 +180,12 @@ def test_a_reader_that_has_seen_enough_of_the_help_breaks_nothing() -> None:
     child.stdout.close()
     assert child.stderr.read() == b""
     assert child.wait() == 0
+
+
+@pytest.mark.parametrize("program", ["extract_physics", "generate_reskin", "evaluate_iou", "extract_tracking"])
+def test_another_python_is_not_taken_for_a_failed_gate(program: str) -> None:
+    for python in other_pythons():
+        command = [python, f"{program}.py", "--help"]
+        done = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=False)
+        assert done.returncode == 3, done.stderr
+        assert re.fullmatch(r"error: Python 3\.11 is needed, this is 3\.\d+\.\S+ and .*\n", done.stderr)

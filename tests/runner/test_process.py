@@ -24,9 +24,9 @@ time.sleep(3600)
 COMMAND = """
 import sys
 from pathlib import Path
-from runner import process
+from runner import process, stages
 process.ROOT = Path.cwd()  # where the module of this test lies
-sys.exit(process.run_module(Path(sys.executable), "stage", []))
+sys.exit(stages.run_module(Path(sys.executable), "stage", []))
 """
 
 

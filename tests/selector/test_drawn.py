@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handoff.prompts import read_prompts
+from handoff.places import read_prompts
 from handoff.run import Run
 from runner.envs import ensure_env
 from runner.process import ROOT

@@ -15,14 +15,14 @@ from click.testing import CliRunner
 
 from handoff.errors import UsageError
 from handoff.masks import read_masks
-from handoff.prompts import Place, Point, Prompt, read_prompts
+from handoff.places import Place, Point, Prompt, read_prompts
 from handoff.run import Run
 from runner.process import ROOT
 from tests.tracker.helpers import Scene, invoke, iou, make_scene, masks_of, text
 from tracker import SkateboardTracker
 from tracker.cli import command, parse_correction, parse_point
-from tracker.interface import Request
 from tracker.selection import make_backend
+from tracker.tracker import Request
 
 
 def test_help_shows_every_option_with_an_example() -> None:

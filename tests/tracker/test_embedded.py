@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handoff.box import Box
+from handoff.places import Box
 from tests.tracker.helpers import make_scene
 from tracker.embedded.backend import MaskSpool
 from tracker.embedded.classical import EmbeddedTracker

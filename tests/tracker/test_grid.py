@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from handoff.box import Box
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.ingest import ingest
-from handoff.prompts import read_prompts
+from handoff.places import Box, read_prompts
 from handoff.run import Run
 from tests.helpers import moving_square, write_clip
 from tests.tracker.helpers import Scene, invoke, text

@@ -19,11 +19,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from handoff.box import Box
 from handoff.errors import InputError, UsageError
 from handoff.ingest import ingest
 from handoff.masks import MaskSequenceWriter, read_masks
-from handoff.prompts import Prompt, read_prompts, write_prompt
+from handoff.places import Box, Prompt, read_prompts, write_prompt
 from handoff.run import Run
 from runner.process import ROOT
 from tests.helpers import textured, write_clip

@@ -8,15 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from handoff.box import Box
 from handoff.errors import InputError, MissingFileError, UsageError
 from handoff.masks import read_masks
-from handoff.prompts import Place, Point
+from handoff.places import Box, Place, Point
 from tests.helpers import write_clip
 from tests.tracker.helpers import HEIGHT, WIDTH, Mask, Scene, board, iou, make_scene, repaint
 from tracker import SkateboardTracker
 from tracker.embedded.backend import read_backward
-from tracker.interface import Request
+from tracker.tracker import Request
 
 
 def follow(path: Path, scene: Scene, prompt: int) -> tuple[SkateboardTracker, list[Mask]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from handoff.command import progress
 from handoff.errors import UsageError, storage_errors
 from handoff.masks import Mask
-from handoff.prompts import Place
+from handoff.places import Place
 from handoff.video import ClipInfo, read_frames
 from tracker.embedded.classical import EmbeddedTracker
 from tracker.interface import Found

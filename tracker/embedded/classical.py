@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.errors import UsageError
 from handoff.masks import Mask, bounds
+from handoff.places import Box
 from handoff.threads import opencv_on_one_thread
 from handoff.video import Frame
 from tracker.embedded.cues import Background, ColourModel, shade_and_hue

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.masks import Mask
+from handoff.places import Box
 from tracker.embedded.cues import ColourModel, shade_and_hue
 
 Field = NDArray[np.float32]  # (H, W)

@@ -16,7 +16,7 @@ import numpy as np
 from handoff.command import asked_by, asked_device
 from handoff.errors import MissingError, UsageError
 from handoff.masks import Mask
-from handoff.prompts import Place
+from handoff.places import Place
 from handoff.video import ClipInfo
 from tracker.interface import Found
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
+from handoff.places import Box
 from tracker.sam2.frames import FrameSource, LazyFrames
 from tracker.sam2.memory import LogitSpool, Reach, lazy_state, prune, reach_of
 from tracker.sam2.predictor import Predictor, State, fast_numerics, weights_cast_once

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handoff.box import Box
 from handoff.errors import InputError
-from handoff.prompts import Prompt, read_prompts
+from handoff.places import Box, Prompt, read_prompts
 from handoff.run import Run
 from handoff.video import Frame, read_frames
 from posegen.cli import command

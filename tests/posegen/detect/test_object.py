@@ -10,10 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from handoff.box import Box
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.files import DigestError
-from handoff.prompts import Prompt, read_prompts, write_prompt
+from handoff.places import Box, Prompt, read_prompts, write_prompt
 from handoff.run import Run
 from handoff.video import ClipInfo
 from posegen.choice import Where

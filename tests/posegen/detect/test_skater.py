@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from handoff.box import Box
 from handoff.errors import InputError, UsageError
+from handoff.places import Box
 from posegen.choice import Where
 from posegen.detect.appearance import SIZE, alike, as_shares, look_of
 from posegen.detect.coco import PERSON

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from bench.scenes import moving_scene
 from bench.standin import SMALL, small_predictor, write_checkpoint
-from handoff.box import Box
+from handoff.places import Box, Prompt, write_prompt
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
-from handoff.prompts import Prompt, write_prompt
 from handoff.run import Run
 from handoff.video import Frame, probe
 from tests.tracker.helpers import write_registry

@@ -16,11 +16,10 @@ import json
 import pytest
 import torch
 
-from handoff.box import Box
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.files import DigestError
 from handoff.masks import Mask, read_masks
-from handoff.prompts import Place, Point, Prompt, read_prompts, write_prompt
+from handoff.places import Box, Place, Point, Prompt, read_prompts, write_prompt
 from handoff.run import Run
 from handoff.video import read_frames
 from tests.tracker.helpers import invoke, iou, masks_of, stage_of

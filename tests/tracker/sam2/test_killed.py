@@ -15,7 +15,7 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 
 from handoff.files import sha256_path
 from handoff.ingest import ingest
-from handoff.prompts import Prompt, write_prompt
+from handoff.places import Prompt, write_prompt
 from handoff.run import Run
 from runner.process import ROOT
 from tests.helpers import until, write_clip

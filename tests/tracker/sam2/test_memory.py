@@ -16,7 +16,7 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 
 import torch
 
-from handoff.box import Box
+from handoff.places import Box
 from handoff.video import Frame
 from runner.process import ROOT
 from tests.tracker.sam2.helpers import ArrayFrames

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 
-from handoff.box import Box
 from handoff.errors import InputError, StorageError, UsageError
+from handoff.places import Box
 from handoff.threads import Ahead, Behind
 from handoff.video import Frame
 from tests.tracker.sam2.helpers import ArrayFrames, Logits, upstream_logits

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handoff.box import Box, check_box, parse_box
 from handoff.errors import InputError, UsageError
 from handoff.masks import bounds
+from handoff.places import Box, check_box, parse_box
 
 
 @pytest.mark.parametrize("text", ["1,2,30,40", "[1,2,30,40]", " [1, 2, 30, 40] ", "1 2 30 40", "1.0,2,3e1,40"])
