@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluator.cli import command as evaluator_command
 from evaluator.figures import body_mask, compare_skeletons
 from evaluator.gate import FrameScore
 from evaluator.inputs import check_run
@@ -27,6 +29,7 @@ from evaluator.report.texts import junit_xml, read_json, summary_md, to_csv, to_
 from evaluator.retrack import choose_setup, output_crf
 from evaluator.trust import Trust, trust_of
 from handoff import ingest as clips
+from handoff.command import FAULT, main
 from handoff.errors import PreserverError
 from handoff.places import Box, Detected, Place, Prompt, check_places, read_prompts, write_prompt
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter, check_poses, read_poses
@@ -37,9 +40,11 @@ from posegen.detect.detections import DetectionWriter, Header, Sample
 from posegen.detect.yolox import Detection
 from posegen.draw import draw_skeletons
 from posegen.stage import find
+from reskin.cli import command as reskin_command
 from reskin.nouns import old_object
 from runner import evaluate, runs
 from tests.helpers import moving_square, write_clip
+from tracker.cli import command as tracker_command
 from tracker.stage import skater_places
 
 FRAMES, WIDTH, HEIGHT = 6, 160, 120
@@ -342,3 +347,123 @@ def test_odd_json_ends_in_a_result_or_a_sentence(whole: Path, file: str) -> None
 @pytest.mark.parametrize("file", FILES)
 def test_ten_thousand_odd_files(whole: Path, file: str) -> None:
     fuzz(whole, file, ALL)
+
+
+def put(document: Any, place: str, value: Any) -> Any:
+    """Set what stands at a place such as "stages/tracker/outputs/0/path"; drop it where the value is DROP."""
+    *way, last = (int(each) if each.isdigit() else each for each in place.split("/"))
+    at = document
+    for each in way:
+        at = at[each]
+    if value is DROP:
+        del at[last]
+    else:
+        at[last] = value
+    return document
+
+
+DROP = object()
+BAD_MANIFESTS = [
+    ("schema", DROP, "has no 'schema'"),
+    ("schema", "2", "schema is '2', and must be a whole number"),
+    ("kind", "clip", "kind is 'clip', and must be 'run' or 'reskin'"),
+    ("stages", DROP, "has no 'stages'"),
+    ("stages", [], "stages is a list of 0, and must be an object"),
+    ("stages/../x", {"outputs": []}, "stages has the key '../x', which is not a stage's name"),
+    ("stages/tracker", None, "stages.tracker is null, and must be an object"),
+    ("stages/tracker/outputs", DROP, "stages.tracker has no 'outputs'"),
+    (
+        "stages/tracker/outputs/0/path",
+        "../../x",
+        "stages.tracker.outputs[0].path is '../../x', and must be a path without '..'",
+    ),
+    ("stages/tracker/outputs/0/path", "/etc/passwd", "stages.tracker.outputs[0].path is '/etc/passwd'"),
+    ("stages/tracker/outputs/0/path", "a\0b", "stages.tracker.outputs[0].path is 'a\\x00b'"),
+    ("stages/ingest/outputs/0/sha256", 12, "stages.ingest.outputs[0].sha256 is 12, and must be a SHA-256"),
+    ("stages/tracker/notes", [], "stages.tracker.notes is a list of 0"),
+    ("stages/tracker/params", None, "stages.tracker.params is null"),
+    ("stages/tracker/params/box", [1, 2], "stages.tracker.params.box is a list of 2, and must be a list of 4"),
+    ("stages/tracker/params/backend", "rm", "stages.tracker.params.backend is 'rm', and must be 'auto' or 'embedded'"),
+    ("stages/tracker/notes/cuts", [0.5], "stages.tracker.notes.cuts[0] is 0.5, and must be a whole number from 1 to 5"),
+    ("stages/tracker/notes/cuts", [4, 3], "stages.tracker.notes.cuts has cuts that are not in their order"),
+    ("stages/tracker/notes/status/ranges/absent", [[0, 10**9]], "ranges.absent[0][1] is 1000000000"),
+    ("source", DROP, "has no 'source'"),
+    ("source/fps", DROP, "source has no 'fps'"),
+    ("source/fps", "1e99999999/1", "source.fps is '1e99999999/1', and must be a rate such as 30000/1001"),
+    ("source/width", "160", "source.width is '160', and must be a whole number"),
+    ("source/width", 1e9, "source.width is 1000000000.0"),
+    ("source/frames", -6, "source.frames is -6"),
+    ("source/frames", float("nan"), "source.frames is NaN, which is no finite number"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "message"), BAD_MANIFESTS)
+def test_a_run_json_that_cannot_be_is_refused_with_its_place(
+    whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], place: str, value: Any, message: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    changed_document = json.loads((whole / "run.json").read_text())
+    if place == "stages/../x":
+        changed_document["stages"]["../x"] = value
+    else:
+        put(changed_document, place, value)
+    (folder / "run.json").write_text(json.dumps(changed_document))
+    output = folder / "reskins" / "drone" / "output.mp4"
+    with pytest.raises(SystemExit) as ended:
+        main(evaluator_command, ["-original", str(folder / "mask.mp4"), "-generated", str(output), "--check"])
+    said = capfd.readouterr().err.strip()
+    assert ended.value.code == 2 and message in said and "\n" not in said, said
+    assert said.startswith(f"error: {folder / 'run.json'} cannot be used: "), said
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_a_command_on_an_odd_run_folder_never_ends_in_a_traceback(whole: Path, tmp_path: Path, seed: int) -> None:
+    chance, folder = random.Random(seed), tmp_path / "run"
+    shutil.copytree(whole, folder)
+    for file in chance.sample(FILES, 2):
+        document = {"": json.loads((folder / file).read_text())}
+        at: Any = document
+        key: Any = ""
+        while isinstance(at[key], dict | list) and at[key] and chance.random() < 0.8:
+            at = at[key]
+            key = chance.choice(list(at) if isinstance(at, dict) else range(len(at)))
+        at[key] = chance.choice(ODD)
+        (folder / file).write_text(json.dumps(document[""]))
+    mask, output = folder / "mask.mp4", folder / "reskins" / "drone" / "output.mp4"
+    for command, line in (
+        (evaluator_command, ["-original", mask, "-generated", output, "--check", "--pose", folder / "pose.json"]),
+        (
+            reskin_command,
+            ["--prompt", "drone", "--run", folder, "--workflow", "draft", "--check", "--pose", folder / "pose.json"],
+        ),
+        (tracker_command, ["--run", folder, "--backend", "embedded", "--check"]),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(command, [str(each) for each in line])
+        assert ended.value.code in (0, 2, 4) and ended.value.code != FAULT
+
+
+def test_the_pose_of_another_clip_is_refused_by_every_stage_that_reads_one(
+    whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = json.loads((whole / "pose.json").read_text()) | {"width": 2 * WIDTH, "height": 2 * HEIGHT}
+    (tmp_path / "pose.json").write_text(json.dumps(other))
+    mask, output = whole / "mask.mp4", whole / "reskins" / "drone" / "output.mp4"
+    evaluation, pose = ["-original", mask, "-generated", output, "--check"], tmp_path / "pose.json"
+    for command, line in (
+        (evaluator_command, [*evaluation, "--pose", pose]),
+        (evaluator_command, [*evaluation, "--generated-pose", pose]),
+        (reskin_command, ["--prompt", "drone", "--run", whole, "--workflow", "draft", "--check", "--pose", pose]),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(command, [str(each) for each in line])
+        assert ended.value.code == 2
+        assert f"6 frames of 320x240 px at 25 fps, and this one has 6 of {WIDTH}x{HEIGHT} px" in capfd.readouterr().err
+    (whole / "pose.json").rename(tmp_path / "own.json")
+    shutil.copy(pose, whole / "pose.json")
+    try:
+        with pytest.raises(PreserverError, match="320x240 px"):
+            skater_places(Run.open(whole), [range(FRAMES)])
+    finally:
+        (tmp_path / "own.json").replace(whole / "pose.json")
