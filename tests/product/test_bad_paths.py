@@ -19,7 +19,7 @@ from handoff.run import Run
 from handoff.video import VideoWriter
 from tests.helpers import Product, moving_square, write_clip
 
-STAGES = ("posegen.cli", "tracker.cli", "tracker.grid", "reskin.cli", "evaluator.cli", "handoff.weights.cli")
+STAGES = ("posegen.cli", "tracker.cli", "tracker.grid.cli", "reskin.cli", "evaluator.cli", "handoff.weights.cli")
 NOBODY = 65534
 
 
@@ -87,7 +87,7 @@ KINDS = ("long", "deep", "loop", "below_a_file", "folder", "empty", "nul", "none
 
 
 GOOD = {
-    *(("tracker.grid", "--output", kind) for kind in ("none", "loop", "empty", "unreadable")),
+    *(("tracker.grid.cli", "--output", kind) for kind in ("none", "loop", "empty", "unreadable")),
     *(("evaluator.cli", "--output", kind) for kind in ("none", "loop", "folder")),
 }
 """What may be written: a new picture, or one in the place of a file or a link; a new report's folder."""
@@ -112,7 +112,7 @@ def others_of(stage: str, option: str, run: Run) -> list[str]:
     needed = {
         "posegen.cli": {"--run": str(run.dir)} | ({} if option == "--again-as" else {"--no-detector": None}),
         "tracker.cli": {"--run": str(run.dir), "--bbox": "20,40,52,72", "--check": None},
-        "tracker.grid": {"--input": clip},
+        "tracker.grid.cli": {} if option == "--run" else {"--input": clip},
         "reskin.cli": {"--run": str(run.dir), "--prompt": "drone", "--workflow": "draft", "--check": None},
         "evaluator.cli": {"--original": mask, "--generated": clip, "--check": None, "--backend": "embedded"},
         "handoff.weights.cli": {"--check": None},
