@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from handoff.errors import PreserverError, printable_lines
+from handoff.errors import PreserverError, UsageError, path_error, printable_lines
 from handoff.files import check_path
 from handoff.places import Box, parse_box
 
@@ -39,14 +39,16 @@ FAULT = 70
 def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
     """Run a click command and exit: 0, a PreserverError's own code, 2 for bad usage, 130 after Ctrl-C, 70 for the rest.
 
+    A path that the operating system refuses, whoever met it, is a PreserverError too (`handoff.errors.path_error`).
     "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
     """
     with interruptible():
         try:
+            if any("\0" in each for each in arguments or ()):  # a shell cannot give one
+                raise UsageError("an argument has a NUL character in it, which no path and no text may have.")
             code = command.main(args=arguments, standalone_mode=False)
         except PreserverError as error:
-            say(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
+            _refuse(error)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
@@ -56,6 +58,9 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
         except SystemExit:
             sys.exit(FAULT)
         except Exception as error:
+            refusal = path_error(error)
+            if refusal is not None:
+                _refuse(refusal)
             traceback.print_exc()
             click.echo(
                 f"error: {type(error).__name__}, which nobody foresaw (above is where), stopped the work; nothing was "
@@ -69,6 +74,11 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
 def say(line: str, err: bool = False) -> None:
     """Print a line, or several, with nothing in them that steers a terminal, whatever they quote."""
     click.echo(printable_lines(line), err=err)
+
+
+def _refuse(error: PreserverError) -> NoReturn:
+    say(f"error: {error}", err=True)
+    sys.exit(error.exit_code)
 
 
 GRACE_S = 5.0

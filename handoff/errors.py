@@ -79,6 +79,7 @@ _STORAGE_REASONS = {
     errno.EPERM: "operation not permitted; choose a folder that you may write",
     errno.ENOTDIR: "a part of this path is a file, not a folder; choose another folder",
     errno.EISDIR: "a folder is in the way; move it",
+    errno.EEXIST: "a file is in the way; move it, or choose another folder",
 }
 
 
@@ -104,25 +105,25 @@ _READING_REASONS = {
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENXIO: "nothing is at the other end of it",
     errno.ENODEV: "there is no such device",
-    errno.EINVAL: "its file system cannot do that",
+    errno.EINVAL: "its file system does not take that name",
 }
 
 
-def path_error(error: OSError) -> PreserverError | None:
+def path_error(error: Exception) -> PreserverError | None:
     """Return what the operating system's refusal of a path means for a user; None where that is not known.
 
     Room or a disk that is missing is a StorageError, everything else about a path an InputError.
     """
-    if error.filename is None:
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        error = error.__context__  # Path.resolve says so of links that lead in a circle
+    if not isinstance(error, OSError) or error.filename is None:
         return None
     if error.errno in _READING_REASONS:
         return unusable_path(error, error.filename)
-    reason = _STORAGE_REASONS.get(error.errno or 0)
-    return (
-        StorageError(f"cannot write {_named(error.filename)}: {reason}, then run the same command again.")
-        if reason
-        else None
-    )
+    if error.errno in _STORAGE_REASONS:
+        reason = _STORAGE_REASONS[error.errno]
+        return StorageError(f"cannot write {_named(error.filename)}: {reason}, then run the same command again.")
+    return None
 
 
 def unusable_path(error: OSError | ValueError, path: object) -> InputError:

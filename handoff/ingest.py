@@ -102,8 +102,9 @@ def _existing(path: Path, digest: str, run_dir: Path, force: bool) -> Run | None
             f"the run {run_dir} holds another clip ({held['path']}, SHA-256 {held['sha256'][:12]}, {path} has "
             f"{digest[:12]}); give --run NAME for a new run, or --force to begin this one anew."
         )
-    recorded = run.manifest["stages"]["ingest"]["outputs"][0]["sha256"]
-    return run if run.source.exists() and sha256_file(run.source) == recorded else None
+    outputs = run.manifest["stages"].get("ingest", {}).get("outputs", [])
+    recorded = [output["sha256"] for output in outputs if output["path"] == SOURCE]
+    return run if run.source.is_file() and [sha256_file(run.source)] == recorded else None
 
 
 def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from handoff.errors import BusyError, InputError, PreserverError, UsageError
+from handoff.jsonfile import read_bytes
 from reskin.comfy.client import ComfyServer
 from reskin.comfy.errors import BadResult, JobError, JobsFailed, ServerAbsent, ServerError, WorkflowRefused
 from reskin.nouns import Nouns, check_name, parse_prompt, slug
@@ -51,8 +52,9 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[Nouns]:
 def read_prompts_file(path: Path) -> list[Nouns]:
     """Read a prompt a line; empty lines and lines that begin with # are left out. Raises InputError."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_bytes(path, advice="give text, a prompt a line")
+        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
         raise InputError(f"the prompts file {path} cannot be read ({error}); give text, a prompt a line.") from error
     prompts = [parse_prompt(line) for line in lines if line and not line.startswith("#")]
     if not prompts:

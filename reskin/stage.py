@@ -155,7 +155,7 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
     if not check_mask_sequence(object_mask, run.info).seen:
         raise InputError(f"{object_mask} shows the object in no frame; extract the clip again with a --bbox.")
     if pose is not None:
-        check_poses(pose, run.info.frames)
+        check_poses(pose, run.info)
     skater_mask: Path | None = run.path("human_mask.mp4")
     if prompt.skater is None:
         skater_mask = None
@@ -220,7 +220,7 @@ def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextM
 def _mark_newest(run: Run, name: str) -> None:
     """Note which reskin a command means that names none: reskins/.latest."""
     pointer = run.path(RESKINS) / ".latest"
-    if not pointer.exists() or pointer.read_text(encoding="utf-8").strip() != name:
+    if not pointer.is_file() or pointer.read_bytes().strip() != name.encode():
         write_text(pointer, name + "\n")
 
 

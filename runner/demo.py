@@ -53,7 +53,7 @@ def _holds_another_clip(folder: Path, clip: Path) -> bool:
     manifest = folder / runs.MANIFEST
     if not manifest.is_file():
         return False
-    return bool(json.loads(manifest.read_text())["source"]["sha256"] != runs.sha256(clip))
+    return bool(runs.within(runs.read_manifest(manifest), "source", "sha256") != runs.sha256(clip))
 
 
 def _list_artefacts(folder: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import secrets
 import shutil
@@ -136,11 +135,8 @@ def second_pose(
 
 def _known(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of what the last evaluation of a reskin read, by path; nothing where there was none."""
-    try:
-        stages = json.loads((folder / runs.MANIFEST).read_text(encoding="utf-8"))["stages"]
-        return dict(stages["evaluator"]["inputs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    known = runs.within(runs.read_manifest(folder / runs.MANIFEST), "stages", "evaluator", "inputs")
+    return known if isinstance(known, dict) else {}
 
 
 @contextlib.contextmanager

@@ -49,6 +49,10 @@ def environments_of(item: pytest.Item) -> set[str]:
     return found | ({*STAGES} if "demo_run" in getattr(item, "fixturenames", ()) else set())
 
 
+SOURCE = {"path": "/a.mp4", "sha256": "0" * 64, "width": 64, "height": 48, "fps": "25/1", "frames": 6}
+"""What run.json says of its clip, at least."""
+
+
 @dataclass(frozen=True)
 class Product:
     """The root commands with a data folder of their own; settings: more of their environment."""

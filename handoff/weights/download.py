@@ -31,8 +31,9 @@ from requests.utils import get_environ_proxies
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
-from handoff.errors import MissingError, StorageError, innermost, storage_errors
+from handoff.errors import InputError, MissingError, StorageError, innermost, storage_errors
 from handoff.files import DigestError, settle, verify_file, write_text
+from handoff.jsonfile import LINE, or_null, read_json, record
 from handoff.weights.registry import check_url, is_loopback
 
 PART_SUFFIX = ".part"
@@ -197,6 +198,9 @@ def _bar(name: str, total: int | None, initial: int) -> Iterator[Callable[[int],
         yield bar.update
 
 
+_NOTE = record({"url": LINE, "sha256": LINE}, {"validator": or_null(LINE)})
+
+
 @dataclass(frozen=True)
 class Part:
     """The unfinished file beside `target`, and the note that says what it is a part of."""
@@ -215,17 +219,21 @@ class Part:
 
     def have(self) -> int:
         """Return the bytes that a new request may build on: 0 for a part of another file, or one without its note."""
-        try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            known = (note["url"], note["sha256"]) == (self.url, self.sha256)
-        except (OSError, ValueError, KeyError, TypeError):
-            known = False
+        note = self._read_note()
+        known = (note.get("url"), note.get("sha256")) == (self.url, self.sha256)
         return self.path.stat().st_size if known and self.path.is_file() else 0
 
     def validator(self) -> str | None:
         """Return what If-Range is to say. Call it only where `have` is not 0."""
-        text = json.loads(self.note.read_text(encoding="utf-8")).get("validator")
-        return text if isinstance(text, str) else None
+        validator: str | None = self._read_note().get("validator")
+        return validator
+
+    def _read_note(self) -> dict[str, Any]:
+        try:
+            note: dict[str, Any] = read_json(self.note, _NOTE, advice="fetch the file anew")
+        except (InputError, OSError):
+            return {}
+        return note
 
     def describe(self, validator: str | None) -> None:
         write_text(self.note, json.dumps({"url": self.url, "sha256": self.sha256, "validator": validator}) + "\n")
