@@ -11,7 +11,6 @@ judged at the same time.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -28,7 +27,7 @@ from typing import Any, ClassVar
 import click
 
 from handoff.errors import BusyError, InputError, StorageError, storage_errors
-from handoff.files import is_open_at, remove_partials, sha256_path, write_text
+from handoff.files import is_open_at, open_lock, remove_partials, sha256_path, write_text
 from handoff.video import ClipInfo
 
 SCHEMA = 2
@@ -272,7 +271,7 @@ def _take(folder: Path, how: int) -> int:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = _open_lock(path, how)
+            descriptor = open_lock(path, how)
         except FileNotFoundError:
             if folder.is_dir():
                 raise
@@ -291,16 +290,6 @@ def _take(folder: Path, how: int) -> int:
                 "file system with locks (flock), or use another folder."
             ) from error
         os.close(descriptor)
-
-
-def _open_lock(path: Path, how: int) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        # who may not write the folder can share a lock that is there: NFS asks for writing only to hold it alone
-        if how == fcntl.LOCK_SH and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and path.exists():
-            return os.open(path, os.O_RDONLY)
-        raise
 
 
 def _remove_unused(folder: Path) -> None:
