@@ -59,9 +59,9 @@ lint: ## ruff and mypy --strict
 weights: ## [PROFILE="tracker pose"] [CHECK=1]: fetch or verify model files; ARGS=--list shows them
 	@$(PYTHON) -m runner.tools weights $(foreach p,$(PROFILE),--profile $(p)) $(if $(CHECK),--check) $(ARGS)
 
-frame: ## VIDEO=clip.mp4 [FRAME=n] [ARGS="-o file.png"]: that frame with a pixel grid, to read a box from
-	@$(if $(VIDEO),,echo "error: name the clip: make frame VIDEO=clip.mp4 FRAME=n" >&2; exit 2;) \
-	$(PYTHON) -m runner.tools frame -i "$$VIDEO" --frame "$${FRAME:-0}" $(ARGS)
+frame: ## VIDEO=clip.mp4 | RUN=name [FRAME=n] [ARGS="-o file.png"]: that frame with a pixel grid, to read a box from
+	@$(if $(VIDEO)$(RUN),,echo "error: name the clip: make frame VIDEO=clip.mp4 FRAME=n" >&2; exit 2;) \
+	$(PYTHON) -m runner.tools frame $(if $(VIDEO),-i "$$VIDEO",$(run_option)) --frame "$${FRAME:-0}" $(ARGS)
 
 bench-tracker: ## SAM 2.1 here against upstream's plain loop: throughput and memory growth; ARGS="--frames 300"
 	@$(PYTHON) -m runner.tools bench.tracker $(ARGS)

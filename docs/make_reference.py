@@ -27,7 +27,7 @@ CLICK = {
     "reskin": ("reskin.cli", "command"),
     "evaluator": ("evaluator.cli", "command"),
     "handoff.weights": ("handoff.weights.cli", "command"),
-    "tracker.grid": ("tracker.grid", "command"),
+    "tracker.grid": ("tracker.grid.cli", "command"),
 }
 """Each `python -m NAME`, and where its click command is."""
 NUMBERS = {"INTEGER": "N", "INTEGER RANGE": "N", "FLOAT": "X", "FLOAT RANGE": "X"}

@@ -13,7 +13,7 @@ import click
 
 from evaluator import THRESHOLD
 from evaluator.report import FILES, JSON, OVERLAY
-from handoff.command import BOX, FiniteRange, Option, with_options
+from handoff.command import BOX, PATH, FiniteRange, Option, with_options
 from handoff.errors import InputError, UsageError
 from handoff.places import Box
 from tracker.sam2.sizes import MODELS
@@ -23,18 +23,17 @@ if TYPE_CHECKING:
     from evaluator.report.result import Result
 
 GATE_FAILED = 1
-_PATH = click.Path(path_type=Path)
 
 _OPTIONS: tuple[Option, ...] = (
     (
         ("-original", "--original"),
-        {"required": True, "type": _PATH},
+        {"required": True, "type": PATH},
         "The original object mask, a video or a folder of PNG files, e.g. -original mask.mp4",
     ),
-    (("-generated", "--generated"), {"type": _PATH}, "The generated clip, e.g. -generated output.mp4"),
+    (("-generated", "--generated"), {"type": PATH}, "The generated clip, e.g. -generated output.mp4"),
     (
         ("--generated-mask",),
-        {"type": _PATH},
+        {"type": PATH},
         "Score this mask in place of a clip; nothing is tracked, e.g. --generated-mask found.mp4",
     ),
     (
@@ -72,15 +71,15 @@ _OPTIONS: tuple[Option, ...] = (
         {"is_flag": True},
         "Measure the noise floor too: track in the source itself, encoded again, e.g. --calibrate",
     ),
-    (("--pose",), {"type": _PATH}, "The source's skeletons; else the run's, e.g. --pose pose.json"),
+    (("--pose",), {"type": PATH}, "The source's skeletons; else the run's, e.g. --pose pose.json"),
     (
         ("--generated-pose",),
-        {"type": _PATH},
+        {"type": PATH},
         "The generated clip's skeletons, to compare the two, e.g. --generated-pose new/pose.json",
     ),
     (
         ("--output",),
-        {"type": _PATH},
+        {"type": PATH},
         "The report's folder, e.g. --output report  [default: report/ beside the generated clip]",
     ),
     (

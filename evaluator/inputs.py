@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from evaluator.figures import body_mask
+from handoff.clip.likeness import check_like_source
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_path
 from handoff.masks import THRESHOLD, Mask, check_mask_sequence, read_masks
@@ -108,6 +109,8 @@ def gather(
     original: Path, generated: Path, run: Run | None, pose: Path | None = None, generated_pose: Path | None = None
 ) -> Material:
     """Find and check all that the evaluation of a generated clip reads; InputError for what does not fit together."""
+    check_like_source(generated)
+    check_like_source(original, mask=True)
     made = probe(generated)
     info = run.info if run else made
     if (made.width, made.height, made.frames) != (info.width, info.height, info.frames):

@@ -21,7 +21,7 @@ from handoff.files import scratch_dir
 from handoff.masks import Mask, bounds, mask_iou
 from handoff.places import Box, Place, check_places
 from handoff.run import Run
-from handoff.video import ClipInfo, VideoWriter, read_frames
+from handoff.video import ClipInfo, VideoWriter, clip_colours, read_frames
 from tracker.interface import Keep, TrackerBackend
 from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
 from tracker.tracker import Request, SkateboardTracker
@@ -187,7 +187,8 @@ def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: 
     """
     with scratch_dir(folder / "floor") as work:
         clip = work / "source.mp4"
-        with VideoWriter(clip, info.fps, info.width, info.height, crf=crf) as writer:
+        colours = clip_colours(source)
+        with VideoWriter(clip, info.fps, info.width, info.height, crf=crf, colours=colours) as writer:
             for frame in read_frames(source):
                 writer.write(frame)
         pairs = zip(read_mask_sequence(original), retrack(clip, setup), strict=True)

@@ -28,6 +28,7 @@ from evaluator.report.result import Result
 from evaluator.report.texts import read_json, remove_reports, write_texts
 from evaluator.retrack import Setup, floor_ious, output_crf, retrack
 from evaluator.trust import Trust, trust_of
+from handoff.clip.likeness import check_like_source
 from handoff.command import progress
 from handoff.errors import InputError, StorageError, UsageError
 from handoff.masks import Mask
@@ -179,6 +180,8 @@ class Evaluation:
 
 def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path | None, say: Say) -> Result:
     """Score one mask sequence against another: no tracking, no run. InputError where they do not fit together."""
+    for each in (original, generated):
+        check_like_source(each, mask=True)
     made = scan(generated)
     check_original(original, made, str(generated))
     info = ClipInfo(made.width, made.height, Fraction(25), made.frames)

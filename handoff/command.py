@@ -25,6 +25,7 @@ import click
 from tqdm import tqdm
 
 from handoff.errors import PreserverError
+from handoff.files import check_path
 from handoff.places import Box, parse_box
 
 T = TypeVar("T")
@@ -99,17 +100,27 @@ def interruptible() -> Iterator[None]:
                 signal.signal(each, handler)
 
 
+class _PathType(click.Path):
+    """A file or a folder, there or not; what is no name that it can have is refused before any work (UsageError)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return check_path(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+PATH = _PathType(path_type=Path)
+"""The click parameter type of a path."""
+
 Option = tuple[tuple[str, ...], dict[str, Any], str]
 """The names (the last without dashes is the parameter's), click's settings, and the help with an example."""
 
 RUN: Option = (
     ("--run", "run_dir"),
-    {"required": True, "type": click.Path(path_type=Path)},
+    {"required": True, "type": PATH},
     "The run folder, e.g. --run runs/demo",
 )
 INPUT: Option = (
     ("-i", "--input", "clip"),
-    {"type": click.Path(path_type=Path)},
+    {"type": PATH},
     "A clip to make the run folder of, e.g. -i a.mp4",
 )
 FORCE: Option = (

@@ -22,13 +22,39 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from handoff.errors import MissingError, StorageError, storage_errors
+from handoff.errors import MissingError, StorageError, UsageError, storage_errors
 
 PARTIAL_SUFFIX = ".partial"
 _LOCK = ".lock"
 NO_LOCKS = {errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 """What the system says where a file system has no locks, or none for a file that was opened like this."""
 _NO_FSYNC = {errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_KEPT = 50  # letters of a name that its partial file has too: no file system has room for many more than its own
+_BELOW = 300  # bytes that the longest path below a run or a report takes
+
+
+def check_path(path: Path) -> Path:
+    """Return a path that a file or a folder can have; UsageError for a longer one. Nothing need be there."""
+    whole = path.absolute()
+    folder = next(each for each in (whole, *whole.parents) if os.path.isdir(each))
+    name, most = max(whole.parts, key=lambda part: len(os.fsencode(part))), _limit(folder, "PC_NAME_MAX", 255)
+    if len(os.fsencode(name)) > most:
+        said = f"the name '{name[:40]}...' has {len(os.fsencode(name))} bytes, {most} are the most here"
+        raise UsageError(f"{said}; give a shorter one.")
+    size, room = len(os.fsencode(whole)), _limit(folder, "PC_PATH_MAX", 4096) - _BELOW
+    if size > room:
+        said = f"the path '{str(path)[:40]}...' has {size} bytes, {room} are the most here"
+        raise UsageError(f"{said}; give a shorter one.")
+    return path
+
+
+def _limit(folder: Path, name: str, usual: int) -> int:
+    """Return a limit that a folder's file system has on names; the usual one where it does not say."""
+    try:
+        limit = os.pathconf(folder, name)
+    except OSError:
+        return usual
+    return limit if limit > 0 else usual
 
 
 @contextlib.contextmanager
@@ -141,7 +167,7 @@ def _remove(partial: Path) -> None:
 
 
 def _partial_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
+    return path.with_name(f".{path.name[:_KEPT]}.{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
 
 
 def _held_file(partial: Path, folder: bool) -> Path:

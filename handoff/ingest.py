@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,25 +20,38 @@ from typing import Any
 
 import av
 import click
-from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from handoff.clip.colours import HLG, PQ, colours_of, has_false_matrix
+from handoff.clip.conversion import Conversion
+from handoff.clip.fields import fields_of
+from handoff.clip.orientation import Orientation, orientation_of, stated_orientation
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file, sha256_file
 from handoff.run import MANIFEST, SOURCE, Run, describe_output
-from handoff.video import ClipInfo, VideoWriter, check_is_file, decode, open_video, probe
+from handoff.video import (
+    ClipInfo,
+    Frame,
+    VideoWriter,
+    check_is_file,
+    decode,
+    frame_to_rgb,
+    open_video,
+    probe,
+    read_frames,
+)
 
 STANDARD_RATES = tuple(
     Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60", "120")
 )
 CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
+CHROMA_OFFSET = -12
+"""Its chroma's, finer: with luma's own, a saturated colour may come back 4 levels of 255 off; with this, 2."""
 
 _MAX_DISTINCT_STEPS = 1000
-_PQ, _HLG = 16, 18
-_UNSPECIFIED = 2
 
 
 def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
@@ -55,9 +69,14 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     look = _survey(path)
     if look.hdr:
         click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
+    if look.damaged:
+        click.echo(f"warning: {_damage(look)}", err=True)
     output = run_dir / SOURCE
     run = Run(run_dir, {"name": run_dir.name})
     with run.lock():
+        made = _existing(path, digest, run_dir, force)  # by another process meanwhile
+        if made:
+            return made
         done = _make_source(path, output, look)
         info = probe(output)
         run.manifest["source"] = _describe(path, digest, look, info, done)
@@ -83,6 +102,7 @@ def _existing(path: Path, digest: str, run_dir: Path, force: bool) -> Run | None
 
 
 def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) -> dict[str, Any]:
+    stored = look.conversion
     return {
         "path": str(path.resolve()),
         "sha256": digest,
@@ -93,29 +113,41 @@ def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) 
         "frames": info.frames,
         "done": done,
         "input": {
-            "width": look.width,
-            "height": look.height,
-            "rotation": look.rotation,
-            "pixel_aspect": str(look.pixel_aspect),
+            "width": stored.width,
+            "height": stored.height,
+            "rotation": stored.orientation.rotation,
+            "mirrored": stored.orientation.flipped,
+            "pixel_aspect": str(stored.pixel_aspect),
             "frames": look.frames,
+            "damaged": list(look.damaged),
         },
     }
+
+
+_SHOWN_DAMAGE = 10
+
+
+def _damage(look: _Facts) -> str:
+    numbers = ", ".join(map(str, look.damaged[:_SHOWN_DAMAGE]))
+    more = len(look.damaged) - _SHOWN_DAMAGE
+    return (
+        f"{len(look.damaged)} of the clip's {look.frames} frames are damaged, and the decoder patched them: "
+        f"{numbers}{f' and {more} more' if more > 0 else ''}. What follows is built on them, up to the next key frame. "
+        "Look at the masks there, or copy the clip again."
+    )
 
 
 @dataclass(frozen=True)
 class _Facts:
     """What one pass over the input found."""
 
-    width: int  # of the stored picture
-    height: int
-    rotation: int  # degrees counter-clockwise that the picture must be turned, 0, 90, 180 or 270
-    pixel_aspect: Fraction
+    conversion: Conversion  # of the stored picture into the shown one
     frames: int
     fps: Fraction
-    fits_grid: bool  # every frame has its own place at `fps`; else frames are repeated or dropped
     needs: tuple[str, ...]  # why the picture must be encoded again; empty when it need not
     other_streams: int
     hdr: bool
+    damaged: tuple[int, ...]  # the frames that the decoder could not read whole, and repaired
 
 
 def _survey(path: Path) -> _Facts:
@@ -124,6 +156,7 @@ def _survey(path: Path) -> _Facts:
             raise InputError(f"{path} has no time base; convert it to an MP4 with a constant rate.")
         meter = RateMeter(Fraction(stream.time_base), _stated_rates(stream))
         first: VideoFrame | None = None
+        interlaced, damaged, stated = 0, [], stream.codec_context.field_order
         for frame in progress(decode(path, container, stream), total=stream.frames or None, desc="look at clip"):
             if frame.pts is None:
                 raise InputError(f"{path} has frames without time stamps; convert it to an MP4 with a constant rate.")
@@ -134,32 +167,43 @@ def _survey(path: Path) -> _Facts:
                     f"{path} changes its size from {first.width}x{first.height} to {frame.width}x{frame.height} px "
                     f"at frame {meter.frames}; convert it to one size."
                 )
+            elif stated_orientation(frame) not in (None, orientation_of(first)):
+                raise InputError(
+                    f"{path} changes its display matrix from {orientation_of(first)} to {orientation_of(frame)} at "
+                    f"frame {meter.frames}; convert it to one orientation."
+                )
+            interlaced += frame.interlaced_frame
+            damaged += [meter.frames] if frame.is_corrupt else []
             meter.feed(frame.pts)
         if first is None:
             raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
-        rotation = round(first.rotation / 90) * 90 % 360
+        orientation, colours = orientation_of(first), colours_of(first)
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         exact, near = meter.exact_rate(), meter.nearly_exact_rate()
         codec = stream.codec_context
+        fields = fields_of(codec.name, stated, interlaced, _decoded(path))
         checks = {
             "variable frame rate": exact is None or exact != stream.average_rate,
-            f"rotation of {rotation} degrees": rotation != 0,
+            str(orientation): orientation != Orientation(),
+            "interlaced (bwdif made each frame of its first field)": fields != "",
             f"pixel aspect {aspect}": aspect != 1,
             f"odd size {first.width}x{first.height}": bool(first.width % 2 or first.height % 2),
             f"{codec.name} in {first.format.name}": (codec.name, first.format.name) != ("h264", "yuv420p"),
+            f"matrix tagged {first.colorspace}": has_false_matrix(first),
+            "full range": colours.full_range,
             f"container {container.format.name}": "mp4" not in container.format.name,
+            "damaged frames": bool(damaged),  # that stages see one repair of them, and not each its own
         }
+        fps = exact or near or meter.nominal_rate()
+        even_rate = None if exact or near else fps
         return _Facts(
-            first.width,
-            first.height,
-            rotation,
-            aspect,
+            Conversion(first.width, first.height, colours.limited(), orientation, aspect, fields, even_rate),
             meter.frames,
-            exact or near or meter.nominal_rate(),
-            (exact or near) is not None,
+            fps,
             tuple(reason for reason, found in checks.items() if found),
             len(container.streams) - 1,
-            codec.color_trc in (_PQ, _HLG),
+            colours.transfer in (PQ, HLG),
+            tuple(damaged),
         )
 
 
@@ -261,68 +305,30 @@ def _copy_packets(path: Path, output: Path) -> None:
 
 
 def _encode(path: Path, output: Path, look: _Facts) -> None:
-    """Decode, turn, square, even out and encode the picture; one frame in memory at a time."""
-    width, height = _output_size(look)
-    with (
-        open_video(path) as (container, stream),
-        VideoWriter(output, look.fps, width, height, crf=CRF) as writer,
-    ):
-        writer.copy_colours(stream)
-        graph = _build_graph(stream, _filters(look, width, height))
-        for frame in progress(decode(path, container, stream), total=look.frames, desc="source.mp4"):
-            graph.push(frame)
-            for picture in _drain(graph):
-                writer.write_picture(picture)
-        graph.push(None)
-        for picture in _drain(graph):
+    """Decode, convert and encode the picture; one frame in memory at a time."""
+    made = look.conversion
+    with VideoWriter(
+        output, look.fps, *made.size, crf=CRF, chroma_offset=CHROMA_OFFSET, colours=made.colours
+    ) as writer:
+        for picture in _pictures(path, look, "source.mp4"):
             writer.write_picture(picture)
 
 
-def _output_size(look: _Facts) -> tuple[int, int]:
-    """Return the size of source.mp4: turned, square pixels, even (an odd last row or column is cut off)."""
-    width, height = look.width, look.height
-    if look.pixel_aspect > 1:
-        width = round(width * look.pixel_aspect)
-    elif look.pixel_aspect < 1:
-        height = round(height / look.pixel_aspect)
-    if look.rotation in (90, 270):
-        width, height = height, width
-    return width // 2 * 2, height // 2 * 2
+def shown_frames(path: Path) -> Iterator[Frame]:
+    """Yield the frames of a clip as its source.mp4 has them, in number, size and colours, (H, W, 3) uint8 RGB.
+
+    Only what encoding again changes is not there yet. Raises what `ingest` does for a clip that cannot be used.
+    """
+    look = _survey(path)
+    if look.needs:
+        return map(frame_to_rgb, _pictures(path, look, "read clip"))
+    return read_frames(path)
 
 
-def _filters(look: _Facts, width: int, height: int) -> list[tuple[str, str]]:
-    """Return the filter chain (name, arguments) that makes the stored picture the displayed one."""
-    turns = {
-        0: [],
-        90: [("transpose", "cclock")],
-        180: [("hflip", ""), ("vflip", "")],
-        270: [("transpose", "clock")],
-    }
-    chain = list(turns[look.rotation])
-    if look.pixel_aspect != 1:
-        chain += [("scale", f"{width}:{height}:flags=bicubic+accurate_rnd+bitexact"), ("setsar", "1")]
-    chain.append(("crop", f"{width}:{height}:0:0:exact=1"))
-    if not look.fits_grid:
-        chain.append(("fps", f"fps={look.fps}:round=near"))
-    return [*chain, ("scale", "out_range=tv:flags=bicubic+accurate_rnd+bitexact"), ("format", "yuv420p")]
+def _pictures(path: Path, look: _Facts, what: str) -> Iterator[VideoFrame]:
+    return look.conversion.pictures(progress(_decoded(path), total=look.frames, desc=what))
 
 
-def _build_graph(stream: VideoStream, chain: list[tuple[str, str]]) -> Graph:
-    graph = Graph()
-    nodes = [graph.add_buffer(template=stream)]
-    nodes += [graph.add(name, arguments) if arguments else graph.add(name) for name, arguments in chain]
-    nodes.append(graph.add("buffersink"))
-    graph.link_nodes(*nodes)
-    graph.configure()
-    return graph
-
-
-def _drain(graph: Graph) -> list[VideoFrame]:
-    frames: list[VideoFrame] = []
-    while True:
-        try:
-            frame = graph.pull()
-        except (av.BlockingIOError, av.EOFError):
-            return frames
-        if isinstance(frame, VideoFrame):
-            frames.append(frame)
+def _decoded(path: Path) -> Iterator[VideoFrame]:
+    with open_video(path) as (container, stream):
+        yield from decode(path, container, stream)

@@ -17,6 +17,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ from typing import Any, ClassVar
 import click
 
 from handoff.errors import BusyError, InputError, StorageError, storage_errors
-from handoff.files import is_open_at, open_lock, remove_partials, sha256_path, write_text
+from handoff.files import fsync, is_open_at, open_lock, remove_partials, sha256_path, write_text
 from handoff.video import ClipInfo
 
 SCHEMA = 2
@@ -35,8 +36,11 @@ SCHEMA = 2
 MANIFEST = "run.json"
 SOURCE = "source.mp4"
 RESKINS = "reskins"
+OUTPUT = "output.mp4"
+"""A reskin's clip. What stands beside it and is of it, and of no other: `_OF_THE_CLIP`."""
+_OF_THE_CLIP = ("report", "pose.json", "output.json")
 _RUN, _RESKIN = "run", "reskin"
-_OF_A_RESKIN = ("reskin", "evaluator")
+_OF_A_RESKIN = _, _JUDGED = "reskin", "evaluator"
 """The stages whose work on a reskin is recorded with it."""
 _LOCK = ".lock"
 _CODE_SUFFIXES = {".py", ".json", ".toml"}
@@ -202,6 +206,23 @@ class Reskin(StageFolder):
         self._run.reload()
         self.manifest = self._read()
 
+    def take_back(self) -> None:
+        """Take away all that is said of the clip in this folder, before another takes its place; only under the lock.
+
+        First its records (how it was painted, its verdict), then report/ whole, the reports that were written elsewhere
+        in this folder, and the files beside the clip that are of it. So a verdict never stands beside a clip that it is
+        not of, wherever this ends. StorageError where something cannot be removed: then the clip has to stay.
+        """
+        taken = {stage: self.manifest["stages"].pop(stage, None) for stage in _OF_A_RESKIN}
+        if any(taken.values()):
+            self.save()
+        reports = [self._run.dir / each["path"] for each in (taken[_JUDGED] or {}).get("outputs", [])]
+        with storage_errors(self.dir):
+            for path in (*(self.dir / name for name in _OF_THE_CLIP), *reports):
+                if path.parent.resolve().is_relative_to(self.dir.resolve()) and path != self.dir / OUTPUT:
+                    _remove_path(path)
+            fsync(self.dir)
+
     def _read(self) -> dict[str, Any]:
         path = self.dir / MANIFEST
         if path.is_file():
@@ -290,6 +311,14 @@ def _take(folder: Path, how: int) -> int:
                 "file system with locks (flock), or use another folder."
             ) from error
         os.close(descriptor)
+
+
+def _remove_path(path: Path) -> None:
+    """Remove a file, a folder with all in it, or a link, which is not followed; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_unused(folder: Path) -> None:

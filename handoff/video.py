@@ -21,10 +21,12 @@ import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from handoff.clip.colours import SCALER, Colours, colours_of, complete_tags, stream_tags, usual_colours
+from handoff.clip.orientation import orientation_of
 from handoff.errors import InputError, MissingFileError, UsageError, storage_errors
 from handoff.files import atomic_file
 
@@ -35,10 +37,6 @@ _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,yuv4mpegpipe,mxf",
 }
-# bit-exact on every CPU, and good chroma: the composite lives on these pixels
-_SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
-_UNSPECIFIED = 2
-_BT601_TAG, _BT709_TAG = 6, 1
 # x264's bytes depend on its number of threads: a fixed number gives the same file on any machine
 ENCODER_THREADS = 4
 # nor may they depend on the process: with its macroblock tree x264 gives the same 96x72 px frames two or more encodings
@@ -59,11 +57,6 @@ class ClipInfo:
     def count(self) -> int:
         """The number of frames, by its other name."""
         return self.frames
-
-
-def is_high_definition(height: int) -> bool:
-    """Say whether untagged video of this height is BT.709 by the players' convention (else BT.601)."""
-    return height >= 720
 
 
 def check_is_file(path: Path) -> None:
@@ -95,15 +88,18 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not isinstance(stream, VideoStream):
             kinds = ", ".join(sorted({each.type for each in container.streams})) or "none"
             raise InputError(f"{path} has no picture (its streams: {kinds}); give a clip with video.")
+        if stream.codec_context is None:
+            raise InputError(f"{path} is coded in a way that nothing here decodes; export it as H.264.")
         stream.thread_type = "AUTO"
         yield container, stream
 
 
 def decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Decode `stream` frame by frame; raise InputError that names the frame where the data breaks off."""
-    index = 0
+    index, told = 0, stream_tags(stream)
     try:
         for frame in container.decode(stream):
+            complete_tags(frame, told)
             yield frame
             index += 1
     except av.FFmpegError as error:
@@ -113,22 +109,43 @@ def decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterat
 
 
 def frame_to_rgb(frame: VideoFrame) -> Frame:
-    """Convert a decoded frame to (H, W, 3) uint8 RGB by its own colour tags, or by its height's convention."""
-    source = frame.colorspace
-    if source == _UNSPECIFIED:
-        source = Colorspace.ITU709 if is_high_definition(frame.height) else Colorspace.ITU601
-    picture = frame.reformat(format="rgb24", src_colorspace=source, interpolation=_SCALER, threads=1)
-    return picture.to_ndarray().astype(np.uint8, copy=False)
+    """Convert a decoded frame to (H, W, 3) uint8 RGB as it is shown: in its colours (`colours_of`), upright.
+
+    Raises InputError for colours that cannot be converted, and for a frame to be turned by an odd angle.
+    """
+    found = colours_of(frame)
+    picture = frame.reformat(
+        format="rgb24",
+        src_colorspace=found.colorspace,
+        src_color_range=found.color_range,
+        dst_colorspace=found.colorspace,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=SCALER,
+        threads=1,
+    )
+    return orientation_of(frame).turn(picture.to_ndarray().astype(np.uint8, copy=False))
 
 
 def frame_to_gray(frame: VideoFrame) -> Frame:
-    """Return the luma of a frame as stored, (H, W) uint8; anything but 8-bit planar YUV or gray is converted."""
+    """Return the luma of a frame, (H, W) uint8, its levels as stored, upright.
+
+    Anything but 8-bit planar YUV or gray is converted, in the colours of `colours_of`. Raises what `frame_to_rgb` does.
+    """
     if frame.format.name.startswith(("yuv", "gray")) and frame.format.components[0].bits == 8:
         plane = frame.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        return np.array(rows[: frame.height, : frame.width], np.uint8)
-    picture = frame.reformat(format="gray", interpolation=_SCALER, threads=1)
-    return picture.to_ndarray().astype(np.uint8, copy=False)
+        return orientation_of(frame).turn(np.array(rows[: frame.height, : frame.width], np.uint8))
+    found = colours_of(frame)
+    picture = frame.reformat(
+        format="gray",
+        src_colorspace=found.colorspace,
+        src_color_range=found.color_range,
+        dst_colorspace=found.colorspace,
+        dst_color_range=found.color_range,
+        interpolation=SCALER,
+        threads=1,
+    )
+    return orientation_of(frame).turn(picture.to_ndarray().astype(np.uint8, copy=False))
 
 
 def probe(path: Path) -> ClipInfo:
@@ -137,10 +154,22 @@ def probe(path: Path) -> ClipInfo:
     Raises InputError for a file that is missing, no video, damaged, or without a single frame.
     """
     with open_video(path) as (container, stream):
-        frames = sum(1 for _ in decode(path, container, stream))
+        frames, size = 0, (0, 0)
+        for frame in decode(path, container, stream):
+            if frames == 0:
+                size = orientation_of(frame).size(frame.width, frame.height)
+            frames += 1
         if frames == 0:
             raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
-        return ClipInfo(stream.width, stream.height, exact_rate(stream), frames)
+        return ClipInfo(*size, exact_rate(stream), frames)
+
+
+def clip_colours(path: Path) -> Colours:
+    """Return the colours that a clip's first frame is in. Raises InputError where it has none, or unknown ones."""
+    with open_video(path) as (container, stream):
+        for frame in decode(path, container, stream):
+            return colours_of(frame)
+    raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
 
 
 def exact_rate(stream: VideoStream) -> Fraction:
@@ -191,7 +220,8 @@ class VideoWriter:
 
     Use it as a context manager; on an exception nothing is left behind.
 
-    mode "rgb":  `write` takes (H, W, 3) uint8 RGB; yuv420p, tagged BT.709 or BT.601 by height, `crf` 0..51.
+    mode "rgb":  `write` takes (H, W, 3) uint8 RGB; yuv420p in `colours`, else those of `usual_colours`, `crf` 0..51.
+                 chroma_offset: of chroma's quantiser to that of luma; below 0 it is better.
     mode "mask": `write` takes (H, W) uint8; gray, lossless (qp 0), bit-exact through `read_gray`.
 
     Raises UsageError for a frame of another size, an odd size in mode "rgb", or no frame at all;
@@ -208,11 +238,16 @@ class VideoWriter:
         mode: Literal["rgb", "mask"] = "rgb",
         crf: int = 14,
         preset: str = "veryfast",
+        colours: Colours | None = None,
+        chroma_offset: int = 0,
     ) -> None:
         if mode == "rgb" and (width % 2 or height % 2):
             raise UsageError(f"{path.name} cannot be {width}x{height} px: H.264 in yuv420p needs even sizes.")
         self.path, self.fps, self.width, self.height, self.mode = path, fps, width, height, mode
-        self._options = {"preset": preset} | ({"crf": str(crf)} | REPEATABLE if mode == "rgb" else {"qp": "0"})
+        chroma = f":chroma-qp-offset={chroma_offset}" if chroma_offset else ""
+        picture = {"crf": str(crf), "x264-params": REPEATABLE["x264-params"] + chroma}
+        self._options = {"preset": preset} | (picture if mode == "rgb" else {"qp": "0"})
+        self._colours = (colours or usual_colours(height)).limited()
         self._count = 0
         self._stack = contextlib.ExitStack()
 
@@ -228,17 +263,11 @@ class VideoWriter:
             codec = self._stream.codec_context
             codec.thread_count = ENCODER_THREADS
             if self.mode == "rgb":
-                tag = _BT709_TAG if is_high_definition(self.height) else _BT601_TAG
-                codec.colorspace = codec.color_primaries = codec.color_trc = tag
-                codec.color_range = ColorRange.MPEG
+                ours = self._colours
+                codec.colorspace, codec.color_range = ours.matrix, ours.color_range
+                codec.color_primaries, codec.color_trc = ours.primaries, ours.transfer
             self._stack = stack.pop_all()
         return self
-
-    def copy_colours(self, stream: VideoStream) -> None:
-        """Tag the video as `stream` is tagged, for pictures that are passed on in the stream's own colours."""
-        ours, theirs = self._stream.codec_context, stream.codec_context
-        ours.colorspace, ours.color_range = theirs.colorspace, ColorRange.MPEG
-        ours.color_primaries, ours.color_trc = theirs.color_primaries, theirs.color_trc
 
     def write(self, frame: Frame) -> None:
         """Add one frame."""
@@ -249,12 +278,12 @@ class VideoWriter:
             )
         frame = np.ascontiguousarray(frame)
         if self.mode == "rgb":
-            matrix = Colorspace.ITU709 if is_high_definition(self.height) else Colorspace.ITU601
             picture = VideoFrame.from_ndarray(frame, format="rgb24").reformat(
                 format="yuv420p",
-                dst_colorspace=matrix,
-                dst_color_range=ColorRange.MPEG,
-                interpolation=_SCALER,
+                src_color_range=ColorRange.JPEG,
+                dst_colorspace=self._colours.colorspace,
+                dst_color_range=self._colours.color_range,
+                interpolation=SCALER,
                 threads=1,
             )
         else:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from handoff.command import FORCE, INPUT, RUN, Option, with_options
+from handoff.command import FORCE, INPUT, PATH, RUN, Option, with_options
 from handoff.errors import UsageError
 from posegen.choice import (
     BACKENDS,
@@ -87,7 +87,7 @@ OPTIONS: tuple[Option, ...] = (
     *FOUND_BY,
     (
         ("--again-as",),
-        {"type": click.Path(path_type=Path), "metavar": "RUN"},
+        {"type": PATH, "metavar": "RUN"},
         "Find the skeleton of another clip exactly as that of this run was found: backend, model, smoothing, detector, "
         "who the skater is, e.g. --run /tmp/again -i output.mp4 --again-as runs/demo",
     ),

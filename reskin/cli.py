@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from handoff.command import FORCE, RUN, FiniteRange, Option, with_options
+from handoff.command import FORCE, PATH, RUN, FiniteRange, Option, with_options
 from handoff.errors import UsageError
 from reskin.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, GROW_PX, MAX_GROW_PX, OVERLAP_MODES, read_settings
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP
@@ -15,7 +15,6 @@ from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP
 WORK_TO_DO = 4
 """Exit code of --check when a server is needed."""
 
-_PATH = click.Path(path_type=Path)
 
 PAINTING: tuple[Option, ...] = (
     (
@@ -64,7 +63,7 @@ PAINTING: tuple[Option, ...] = (
         {"metavar": "FILE[:STRENGTH]"},
         "A LoRA of the server's, and how strong (else 1), e.g. --lora look.safetensors:0.8",
     ),
-    (("--reference",), {"type": _PATH}, "A picture of the new object, e.g. --reference drone.png"),
+    (("--reference",), {"type": PATH}, "A picture of the new object, e.g. --reference drone.png"),
     (
         ("--size",),
         {"metavar": "WxH|auto"},
@@ -107,7 +106,7 @@ OPTIONS: tuple[Option, ...] = (
     RUN,
     (
         ("--prompts-file",),
-        {"type": _PATH},
+        {"type": PATH},
         "Prompts, one a line, in place of --prompt, e.g. --prompts-file prompts.txt",
     ),
     (
@@ -115,10 +114,10 @@ OPTIONS: tuple[Option, ...] = (
         {"multiple": True, "metavar": "HOST:PORT"},
         "A ComfyUI server; repeatable, then jobs are shared out, e.g. --server 127.0.0.1:8188",
     ),
-    (("--mask",), {"type": _PATH}, "The object's mask, e.g. --mask own.mp4  [default: the run's mask.mp4]"),
+    (("--mask",), {"type": PATH}, "The object's mask, e.g. --mask own.mp4  [default: the run's mask.mp4]"),
     (
         ("--pose",),
-        {"type": _PATH},
+        {"type": PATH},
         "The poses, with their drawn skeletons beside them, e.g. --pose runs/demo/pose.json  [default: the run's]",
     ),
     (("--name",), {}, "Folder below reskins/, e.g. --name take2  [default: made from the prompt]"),

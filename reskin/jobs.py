@@ -28,11 +28,12 @@ _OF_THE_JOB = (JobError, WorkflowRefused, BadResult, BusyError)
 
 @dataclass(frozen=True)
 class Job:
-    """One reskin: the folder below reskins/, the prompt and the seed."""
+    """One reskin: the folder below reskins/, the prompt and the seed. chosen: the user gave the folder's name."""
 
     name: str
     prompt: Nouns
     seed: int
+    chosen: bool = field(default=False, compare=False)
 
 
 Work = Callable[[Job, str, threading.Event], None]
@@ -49,7 +50,7 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[Nouns]:
 def read_prompts_file(path: Path) -> list[Nouns]:
     """Read a prompt a line; empty lines and lines that begin with # are left out. Raises InputError."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the prompts file {path} cannot be read ({error}); give text, a prompt a line.") from error
     prompts = [parse_prompt(line) for line in lines if line and not line.startswith("#")]
@@ -72,7 +73,8 @@ def plan_jobs(prompts: Sequence[Nouns], name: str | None, seed: int, seeds: int 
         if name is not None:
             base = name if len(prompts) == 1 else f"{name}-{base}"
         for each in range(seed, seed + (seeds or 1)):
-            jobs.append(Job(check_name(base if seeds is None else f"{base}-seed{each}"), prompt, each))
+            folder = check_name(base if seeds is None else f"{base}-seed{each}")
+            jobs.append(Job(folder, prompt, each, chosen=name is not None and len(prompts) == 1))
     twice = [each for each, count in Counter(job.name for job in jobs).items() if count > 1]
     if twice:
         raise UsageError(f"two prompts would both be reskins/{twice[0]}; word one of them differently.")

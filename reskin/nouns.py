@@ -6,6 +6,7 @@ a negative prompt that names what is replaced.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -18,7 +19,13 @@ from handoff.run import Run
 MAX_LENGTH = 200
 """Longest noun, in characters: it becomes a folder's name and a line in a report."""
 
-_SLUG_LENGTH = 60
+_SLUG_LENGTH, _NAME_LENGTH = 60, 100
+_JOINERS = "\u200c\u200d"
+"""Letters of the category of control characters that Persian, Hindi and emoji are written with."""
+_PLAIN = re.compile(r"[a-z0-9]+(?:,? [a-z0-9]+)*")
+"""A prompt that its folder's name keeps as it is."""
+_DEVICES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
+"""Names that no file can have on Windows and on what it shares."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,11 @@ class Nouns:
 def parse_prompt(text: str) -> Nouns:
     """Split "object, skater" at the comma; one noun alone is the object's.
 
+    A letter and its accent are one prompt however they are written (NFC).
     Raises UsageError for an empty noun, more than two, control characters or a noun over MAX_LENGTH characters.
     """
-    if any(unicodedata.category(letter).startswith("C") for letter in text):
+    text = unicodedata.normalize("NFC", text)
+    if any(unicodedata.category(letter).startswith("C") for letter in text if letter not in _JOINERS):
         raise UsageError(f"the prompt {text!r} has control characters; write plain words.")
     nouns = [" ".join(part.split()) for part in text.split(",")]
     if len(nouns) > 2 or not all(nouns):
@@ -52,14 +61,30 @@ def parse_prompt(text: str) -> Nouns:
 
 
 def slug(text: str) -> str:
-    """Return a folder name for a prompt: "cyberpunk drone, samurai" gives "cyberpunk-drone-samurai"."""
+    """Return a folder name for a prompt: "cyberpunk drone, samurai" gives "cyberpunk-drone-samurai".
+
+    Where that leaves something out (capitals, signs, letters of other scripts, what is over 60 letters) a digest of the
+    whole prompt follows, so that "C++ drone" and "c drone" have two folders.
+    """
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:_SLUG_LENGTH].strip("-") or "reskin"
+    words = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
+    name = words[:_SLUG_LENGTH].strip("-")
+    whole = _PLAIN.fullmatch(text) and name == words and not _DEVICES.fullmatch(name)
+    return name if whole else told_apart(name or "reskin", text)
+
+
+def told_apart(name: str, text: str) -> str:
+    """Return a folder name with the first 8 digits of a prompt's SHA-256, for one that another prompt could have."""
+    return f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def check_name(name: str) -> str:
-    """Return `name` when it can be a folder below reskins/; raise UsageError when it cannot."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+    """Return `name` when it can be a folder below reskins/, on any system; raise UsageError when it cannot."""
+    if len(name) > _NAME_LENGTH:
+        raise UsageError(
+            f"the name '{name[:40]}...' has {len(name)} letters, {_NAME_LENGTH} are the most; give a shorter --name."
+        )
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?", name) or _DEVICES.fullmatch(name):
         raise UsageError(f"the name '{name}' cannot be a folder's; use letters, digits, '.', '-' and '_'.")
     return name
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from handoff.errors import InputError
 from handoff.masks import Mask, frame_name, read_masks, read_png
 from handoff.threads import Behind
-from handoff.video import ClipInfo, Frame, VideoWriter, read_frames
+from handoff.video import ClipInfo, Frame, VideoWriter, clip_colours, read_frames
 from reskin.windows import Window, later_weight
 
 
@@ -116,7 +116,7 @@ def paint_clip(
     windows: in order, covering every frame, as `plan_overlapping` makes them. One window is in memory at a time, and
     the frames that it shares with the next. `window_done` is called after each window. Raises what the painter raises.
     """
-    info, changes = clip.info, Changes()
+    info, colours, changes = clip.info, clip_colours(clip.source), Changes()
     shared: list[Layers] = []  # what the window before made of this window's first frames
     later_starts = [*(window.start for window in windows[1:]), info.frames]
 
@@ -126,7 +126,7 @@ def paint_clip(
 
     # counting and encoding go on while the server paints the next window
     with (
-        VideoWriter(output, info.fps, info.width, info.height, crf=OUTPUT_CRF) as writer,
+        VideoWriter(output, info.fps, info.width, info.height, crf=OUTPUT_CRF, colours=colours) as writer,
         Behind(write, _WAITING) as behind,
     ):
         for cut, later_start in zip(read_windows(clip, windows), later_starts, strict=True):

@@ -18,18 +18,19 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from handoff.errors import InputError, storage_errors
-from handoff.files import scratch_dir, write_text
+from handoff.clip.likeness import check_like_source
+from handoff.errors import BusyError, InputError, storage_errors
+from handoff.files import scratch_dir, settle, write_text
 from handoff.masks import check_mask_sequence, read_masks
 from handoff.poses import check_poses
-from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
+from handoff.run import OUTPUT, RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from reskin.comfy.errors import JobFailed
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Listener, Progress
 from reskin.draft_painter import DraftPainter, decide_look, fill_look
 from reskin.jobs import Job, run_queue
 from reskin.model_painter import VacePainter
-from reskin.nouns import Nouns, old_object, write_texts
+from reskin.nouns import Nouns, check_name, old_object, told_apart, write_texts
 from reskin.painting import OUTPUT_CRF, Clip, Joining, Painter, paint_clip
 from reskin.regions import fit_into, fit_to_area
 from reskin.settings import Settings
@@ -95,13 +96,14 @@ def reskin_run(order: ReskinOrder) -> bool:
     """Paint all jobs that have work to do; return False when there is some that nobody may do now, having said so."""
     run, workflow = Run.open(order.run_dir), order.workflow
     replaces = old_object(run, order.mask, order.settings.replaces) if workflow.name != DRAFT else None
-    prompts = dict.fromkeys(job.prompt for job in order.jobs)
+    jobs = [_with_own_folder(run, job) for job in order.jobs]
+    prompts = dict.fromkeys(job.prompt for job in jobs)
     clips = {each: find_inputs(run, each, order.mask, order.pose, workflow) for each in prompts}
     requests = {
         job: PaintRequest(job, workflow, clips[job.prompt], order.settings, replaces, order.pose, order.force)
-        for job in order.jobs
+        for job in jobs
     }
-    left = [job for job in order.jobs if _has_work(run.reskin(job.name), requests[job])]
+    left = [job for job in jobs if _has_work(run.reskin(job.name), requests[job])]
     if left and (order.check or not order.servers):
         for job in left:
             click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
@@ -115,6 +117,9 @@ def reskin_run(order: ReskinOrder) -> bool:
     def paint_job(job: Job, server: str, stop: threading.Event) -> None:
         own = Run.open(order.run_dir).reskin(job.name)
         with own.lock(), error_log(own.dir):
+            own.reload()
+            if job != _with_own_folder(own.run, job):
+                raise BusyError(f"reskins/{job.name} was made of another prompt meanwhile; run the same command again.")
             with _stage_of(own, requests[job]) as stage:
                 if not stage.unchanged:  # as another process may have left it meanwhile
                     with ComfyOrchestrator(server, limits=order.limits, stop=stop, say=click.echo) as comfy:
@@ -123,8 +128,19 @@ def reskin_run(order: ReskinOrder) -> bool:
             KeptWindows(own.dir).clear()  # only now does run.json have the reskin
 
     run_queue(left, order.servers, paint_job, click.echo)
-    _mark_newest(run, order.jobs[-1].name)
+    _mark_newest(run, jobs[-1].name)
     return True
+
+
+def _with_own_folder(run: Run, job: Job) -> Job:
+    """Return the job in a folder that no other prompt has: "red, cat" and "red cat" would both be red-cat.
+
+    A folder that the user named may be painted anew of another prompt.
+    """
+    record = run.reskin(job.name).manifest["stages"].get("reskin", {})
+    if job.chosen or record.get("params", {}).get("prompt") in (None, str(job.prompt)):
+        return job
+    return replace(job, name=check_name(told_apart(job.name, str(job.prompt))))
 
 
 _SKELETONS, _SKELETON_VIDEO = "pose_skater", "pose.mp4"
@@ -135,6 +151,7 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
     object_mask = mask or run.path("mask.mp4")
     if not object_mask.exists():
         raise InputError(f"there is no mask {object_mask}; make it with extract_physics.py, or give --mask FILE.")
+    check_like_source(object_mask, mask=True)
     check_mask_sequence(object_mask, run.info)
     if not any(image.any() for image in read_masks(object_mask)):
         raise InputError(f"{object_mask} shows the object in no frame; extract the clip again with a --bbox.")
@@ -238,9 +255,12 @@ class _Plan:
 
 
 def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: PaintRequest) -> None:
-    """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie."""
+    """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie.
+
+    What is said of an older clip in this folder, its verdict above all, is taken away before the new one stands there.
+    """
     folder = own.dir
-    info, output, kept = request.clip.info, folder / "output.mp4", KeptWindows(folder)
+    info, output, kept = request.clip.info, folder / OUTPUT, KeptWindows(folder)
     if request.force:
         kept.clear()
     with storage_errors(folder):
@@ -260,7 +280,10 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
             plan = make(request, comfy, scratch, kept, show)
             version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
             click.echo(f"reskin/{request.job.name}: workflow {plan.backend}, ComfyUI {version}")
-            changes = paint_clip(request.clip, plan.painter, plan.windows, output, plan.joining, window_done)
+            painted = scratch / OUTPUT
+            changes = paint_clip(request.clip, plan.painter, plan.windows, painted, plan.joining, window_done)
+            own.take_back()
+            settle(painted, output)
     figures = changes.as_dict()
     prompt, workflow = request.job.prompt, request.workflow
     record = {

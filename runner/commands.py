@@ -18,9 +18,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from runner.process import ROOT, RunnerError
+from runner.runs import check_path
 
 NEEDED = (3, 11)
 FAULT = 70
@@ -30,6 +32,8 @@ INTERNAL = ("--check", "--prompt-only", "--keep-detections", "--again-as")
 """What only the runner says to a stage."""
 RUN_AND_CLIP = ("--run", "--input", "--force")
 """What every root command gives to its stages itself."""
+_PATHS = ("PATH", "CLIP", "FILE", "DIR")
+"""What the value of an option looks like that is a file or a folder."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,8 @@ class CommandLine:
     def parse(self, arguments: Sequence[str]) -> Given:
         """Read the arguments, or print the help and exit with 0.
 
-        Raises RunnerError (2) for an option that there is not, a value that is missing or none of its choices, and a
-        required option that was not given.
+        Raises RunnerError (2) for an option that there is not, a value that is missing or none of its choices, a path
+        that nothing can have, and a required option that was not given.
         """
         if any(each in ("-h", "--help") for each in arguments):
             self._parser().print_help()
@@ -173,6 +177,8 @@ class CommandLine:
                 value = left.pop(0)
             if option.choices and value not in option.choices:
                 raise RunnerError(f"{name} is one of {', '.join(option.choices)}, not '{value}'.", 2)
+            if option.value in _PATHS:
+                check_path(Path(value))
             pairs.append((option, value))
         given = Given(pairs)
         for option in self.options:

@@ -71,18 +71,20 @@ def extract(arguments: list[str]) -> int:
         code = _extract(folder, clip, by_hand, given.has("--force"), given.of("posegen"), given.of("tracker"))
     finally:
         if not existed and code not in INTERRUPTED:
-            _remove_without_stages(folder, before)
+            _remove_without_stages(folder, before, Path(clip))
     if code == 0:
         for name in ("mask.mp4", "pose.json"):
             print(f"{name}: {folder / name}")
     return code
 
 
-def _remove_without_stages(folder: Path, before: Path | None) -> None:
+def _remove_without_stages(folder: Path, before: Path | None, clip: Path) -> None:
     """Take away a run folder that this command made, where no stage came to its end in it; the run `before` it is the
-    newest again.
+    newest again. One that another command made meanwhile, of another clip, is left alone.
     """
-    if folder.is_dir() and not runs.stages_of(folder) and runs.remove_unused(folder) and before:
+    held = runs.clip_of(folder)
+    ours = held is None or held[0] == clip.resolve()
+    if ours and folder.is_dir() and not runs.stages_of(folder) and runs.remove_unused(folder) and before:
         runs.remember(before)
 
 
@@ -105,10 +107,14 @@ def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[st
         ]
     # what was drawn is in prompts.json by then
     steps.append(("tracker", [*run, *force, *(each for each in tracker if each != SELECT)]))
+    held = None
     for number, (stage, arguments) in enumerate(steps):
         code = start_stage(stage, arguments, writes=[folder])
         if code:
             return code
         if number == 0:
             runs.remember(folder)
+            held = runs.clip_of(folder)
+    if runs.clip_of(folder) != held:
+        raise RunnerError(f"another command began the run {folder} anew of another clip; give this one --run NAME.", 2)
     return 0

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 from runner.holds import flocked, open_lock, write_text
@@ -25,7 +26,7 @@ def real(path: Path) -> Path:
 
 def data_dir() -> Path:
     """Return the data folder: $DATA_DIR, else data/ of the project."""
-    return real(Path(os.environ.get("DATA_DIR") or ROOT / "data"))
+    return real(check_path(Path(os.environ.get("DATA_DIR") or ROOT / "data")))
 
 
 def cache_dir() -> Path:
@@ -35,7 +36,7 @@ def cache_dir() -> Path:
 
 def models_dir() -> Path:
     """Return the models folder, laid out as ComfyUI/models: $MODELS_DIR, else models/ of the data folder."""
-    return Path(os.environ.get("MODELS_DIR") or data_dir() / "models")
+    return check_path(Path(os.environ.get("MODELS_DIR") or data_dir() / "models"))
 
 
 def runs_dir() -> Path:
@@ -43,13 +44,43 @@ def runs_dir() -> Path:
     return data_dir() / "runs"
 
 
+_BELOW = 300
+"""Bytes that the longest path below a run or a report takes."""
+
+
+def check_path(path: Path) -> Path:
+    """Return a path that a file or a folder can have; RunnerError (2) for a longer one. Nothing need be there."""
+    whole = path.absolute()
+    folder = next(each for each in (whole, *whole.parents) if os.path.isdir(each))
+    name, most = max(whole.parts, key=lambda part: len(os.fsencode(part))), _limit(folder, "PC_NAME_MAX", 255)
+    if len(os.fsencode(name)) > most:
+        said = f"the name '{name[:40]}...' has {len(os.fsencode(name))} bytes, {most} are the most here"
+        raise RunnerError(f"{said}; give a shorter one.", 2)
+    size, room = len(os.fsencode(whole)), _limit(folder, "PC_PATH_MAX", 4096) - _BELOW
+    if size > room:
+        said = f"the path '{str(path)[:40]}...' has {size} bytes, {room} are the most here"
+        raise RunnerError(f"{said}; give a shorter one.", 2)
+    return path
+
+
+def _limit(folder: Path, name: str, usual: int) -> int:
+    """Return a limit that a folder's file system has on names; the usual one where it does not say."""
+    try:
+        limit = os.pathconf(folder, name)
+    except OSError:
+        return usual
+    return limit if limit > 0 else usual
+
+
 def run_folder(name: str) -> Path:
     """Return the folder of a run given as a name, or as a path (anything with a slash)."""
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        raise RunnerError(f"the run {name[:60]!r} has control characters, or bytes that are no UTF-8; name it anew.", 2)
     if "/" in name:
-        return real(Path(name))
-    if not name or name.startswith("."):
+        return real(check_path(Path(name)))
+    if not name.strip() or name != name.strip() or name.startswith("."):
         raise RunnerError(f"'{name}' cannot be the name of a run; use letters, digits, '-' and '_'.", 2)
-    return runs_dir() / name
+    return check_path(runs_dir() / name)
 
 
 def named_run(name: str | None) -> Path | None:
@@ -58,8 +89,12 @@ def named_run(name: str | None) -> Path | None:
 
 
 def name_for(clip: Path) -> str:
-    """Return the run name a clip gets by default: its file name without the suffix, made safe."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", clip.stem).strip("-") or "clip"
+    """Return the run name a clip gets by default: its file name without the suffix, made safe.
+
+    Where that leaves out letters or signs of other scripts, 8 digits of the file name's SHA-256 follow.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", clip.stem).strip("-") or "clip"
+    return name if clip.stem.isascii() else f"{name}-{hashlib.sha256(os.fsencode(clip.stem)).hexdigest()[:8]}"
 
 
 def remember(folder: Path) -> None:
@@ -80,6 +115,15 @@ def stages_of(folder: Path) -> list[str]:
         return []
 
 
+def clip_of(folder: Path) -> tuple[Path, str] | None:
+    """Return path and SHA-256 of the clip that a run was made of, as run.json says; None where that cannot be read."""
+    try:
+        source = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["source"]
+        return Path(source["path"]), str(source["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def remove_unused(folder: Path) -> bool:
     """Remove a run folder unless another process holds its lock (handoff/run.py); say whether it is gone."""
     with contextlib.ExitStack() as stack:
@@ -98,7 +142,7 @@ def remove_unused(folder: Path) -> bool:
 def newest(parent: Path) -> Path | None:
     """Return the folder last given to `remember` below `parent`, if it is still there."""
     pointer = parent / _LATEST
-    folder = parent / pointer.read_text().strip() if pointer.is_file() else None
+    folder = parent / pointer.read_text(encoding="utf-8").removesuffix("\n") if pointer.is_file() else None
     return folder if folder and folder.is_dir() else None
 
 

@@ -27,14 +27,18 @@ ONE_PART = ("bench.tracker", "bench.posegen")
 
 
 def frame(arguments: list[str]) -> int:
-    """make frame: write one frame with a pixel grid, where the tracker lives; -i CLIP --frame N [-o FILE.png]."""
+    """make frame: write one frame with a pixel grid, where the tracker lives; -i CLIP or --run NAME, --frame N."""
     if "--help" in arguments:
         print(help_of("tracker.grid"))
         return 0
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-o", "--output", type=Path, default=Path("frame.png"))
-    output, _ = parser.parse_known_args(arguments)
-    return start_stage("tracker", arguments, writes=[output.output.absolute().parent], module="tracker.grid")
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--run", type=runs.run_folder)
+    given, rest = parser.parse_known_args(arguments)
+    rest += [] if given.run is None else ["--run", str(given.run)]
+    rest += [] if given.output is None else ["--output", str(given.output)]
+    folder = runs.check_path(given.output or Path("frame.png")).absolute().parent
+    return start_stage("tracker", rest, writes=[folder], module="tracker.grid")
 
 
 def weights(arguments: list[str]) -> int:

@@ -220,12 +220,17 @@ _MATRICES = {
 
 
 def set_rotation(path: Path, clockwise: int) -> Path:
-    """Write a display rotation into the track header of an MP4 (ISO 14496-12, tkhd, the 3x3 matrix)."""
+    """Write a display rotation into the track header of an MP4."""
+    return set_matrix(path, _MATRICES[clockwise])
+
+
+def set_matrix(path: Path, matrix_of: tuple[int, int, int, int]) -> Path:
+    """Write a display matrix (a, b, c, d) into the track header of an MP4 (ISO 14496-12, tkhd, the 3x3 matrix)."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4
     version = data[at]
     matrix = at + (52 if version == 1 else 40)
-    a, b, c, d = (int(value * 65536).to_bytes(4, "big", signed=True) for value in _MATRICES[clockwise])
+    a, b, c, d = (int(value * 65536).to_bytes(4, "big", signed=True) for value in matrix_of)
     zero = bytes(4)
     data[matrix : matrix + 36] = a + b + zero + c + d + zero + zero + zero + (1 << 30).to_bytes(4, "big")
     path.write_bytes(data)

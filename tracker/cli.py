@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from handoff.command import BOX, FORCE, INPUT, RUN, Option, with_options
+from handoff.command import BOX, FORCE, INPUT, PATH, RUN, Option, with_options
 from handoff.errors import UsageError
 from handoff.places import Place, Point, parse_box
 from tracker.sam2.sizes import MODELS
@@ -90,7 +90,7 @@ _OPTIONS: tuple[Option, ...] = (
     ),
     (
         ("--checkpoint",),
-        {"type": click.Path(path_type=Path)},
+        {"type": PATH},
         "A file of SAM 2.1's weights in place of the models folder's, e.g. --checkpoint sam2.1_hiera_large.pt",
     ),
     (

@@ -24,7 +24,8 @@ from handoff.run import Run, Stage, run_stage, tool_versions
 from handoff.video import ClipInfo, read_frames
 from tracker.cleanup import clean
 from tracker.cuts import parse_cuts, shots_of
-from tracker.grid import frame_at, select_box, selector_python
+from tracker.grid.drawing import frame_of
+from tracker.grid.mouse import select_box, selector_python
 from tracker.interface import Keep, TrackerBackend
 from tracker.quality import verify
 from tracker.selection import TrackerChoice, make_backend
@@ -110,7 +111,7 @@ def track_object(task: Task) -> None:
 def draw_box(run: Run, task: Task) -> Task:
     """The task with the box that is drawn by mouse on its frame."""
     click.echo("tracker: drag a box around the object in the window; Enter takes it, Esc or c gives up")
-    return replace(task, box=select_box(frame_at(run.source, task.frame or 0)[0]))
+    return replace(task, box=select_box(frame_of(run.source, task.frame or 0, read_frames)))
 
 
 def choose_prompt(run: Run, task: Task) -> Prompt:

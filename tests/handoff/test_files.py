@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from handoff.files import atomic_dir, atomic_file, remove_partials, scratch_dir
+from handoff.errors import UsageError
+from handoff.files import atomic_dir, atomic_file, check_path, remove_partials, scratch_dir, write_text
 from runner.process import ROOT
 
 WRITING = """
@@ -89,3 +90,19 @@ def test_what_cannot_be_locked_is_left_alone(tmp_path: Path, monkeypatch: pytest
     with atomic_file(tmp_path / "c") as partial:
         partial.write_text("written all the same")
     assert (tmp_path / "c").is_file()
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "侍" * 85])
+def test_a_file_may_have_the_longest_name_that_there_is(name: str, tmp_path: Path) -> None:
+    write_text(check_path(tmp_path / name), "whole")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "whole")]
+    with pytest.raises(UsageError, match=rf"^the name '{name[:40]}\.\.\.' has 256 bytes, 255 are the most here"):
+        check_path(tmp_path / "not there yet" / f"{name}x")
+
+
+def test_a_link_that_leads_nowhere_and_a_path_below_a_file_are_for_others_to_judge(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "loop", tmp_path / "gone" / "x", tmp_path / "file" / "x", Path("/"), Path("x"), Path()):
+        assert check_path(path) == path

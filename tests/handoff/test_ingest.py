@@ -10,9 +10,10 @@ import av
 import numpy as np
 import pytest
 
+from handoff import ingest as ingesting
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_file
-from handoff.ingest import ingest
+from handoff.ingest import ingest, shown_frames
 from handoff.run import Run
 from handoff.video import missing_bytes, probe, read_frames
 from tests.helpers import moving_square, set_rotation, write_clip
@@ -116,6 +117,30 @@ def test_another_clip_in_the_same_run_is_refused_and_force_begins_anew(tmp_path:
     assert anew.info.frames == 5 and list(anew.manifest["stages"]) == ["ingest"]
 
 
+def test_of_two_clips_for_one_run_at_the_same_time_the_second_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [tmp_path / camera / "clip.mp4" for camera in ("camA", "camB")]
+    for frames, clip in enumerate(clips, 4):
+        clip.parent.mkdir()
+        write_clip(clip, moving_square(frames))
+    look = ingesting._survey
+
+    def meanwhile(path: Path) -> object:
+        found = look(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(ingesting, "_survey", look)
+            ingest(clips[0], tmp_path / "clip")
+        return found
+
+    monkeypatch.setattr(ingesting, "_survey", meanwhile)
+    with pytest.raises(UsageError, match=r"holds another clip \(.*camA/clip\.mp4, .*camB/clip\.mp4 .* --run NAME"):
+        ingest(clips[1], tmp_path / "clip")
+    run = Run.open(tmp_path / "clip")
+    assert run.info.frames == 4 and run.source.read_bytes() == clips[0].read_bytes()
+    assert ingest(clips[0], tmp_path / "clip").info.frames == 4  # the same one meanwhile is no fault
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.8, 0.999])
 def test_a_clip_that_is_cut_off_is_refused_wherever_the_cut_is(tmp_path: Path, suffix: str, share: float) -> None:
@@ -137,3 +162,45 @@ def test_a_damaged_clip_is_refused_with_the_frame_where_it_breaks(tmp_path: Path
     whole.write_bytes(data)
     with pytest.raises(InputError, match=r"damaged after frame \d+"):
         ingest(whole, tmp_path / "run")
+
+
+def test_a_clips_frames_are_shown_as_its_source_has_them(tmp_path: Path) -> None:
+    pts = [0, 33, 66, 100, 133, 300, 333, 366, 400, 433, 466, 500]  # ms; four frames are missing after the fifth
+    frames = moving_square(12, width=161, height=121)
+    kinds = {"pix_fmt": "yuv444p", "pixel_aspect": Fraction(4, 3), "pts": pts, "time_base": Fraction(1, 1000)}
+    clip = set_rotation(write_clip(tmp_path / "in.mp4", frames, **kinds), 90)
+    run = ingest(clip, tmp_path / "run")
+    shown = list(shown_frames(clip))
+    assert [frame.shape for frame in shown] == [(run.info.height, run.info.width, 3)] * run.info.frames
+    for one, other in zip(shown, read_frames(run.source), strict=True):
+        assert np.abs(one.astype(int) - other).mean() < 6
+    plain = write_clip(tmp_path / "plain.mp4", moving_square(3))
+    assert all(np.array_equal(*pair) for pair in zip(shown_frames(plain), read_frames(plain), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "options"),
+    [
+        ("libx264", "mp4", {"crf": "10", "g": "12", "bf": "0"}),
+        ("mpeg2video", "ts", {"g": "12", "b": "4M"}),
+        ("mpeg4", "avi", {"g": "12", "b": "2M"}),
+    ],
+)
+def test_frames_that_the_decoder_patched_are_said_and_encoded_as_it_patched_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], codec: str, suffix: str, options: dict[str, str]
+) -> None:
+    clip = write_clip(tmp_path / f"in.{suffix}", moving_square(40), codec=codec, options=options)
+    data = bytearray(clip.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 60] = bytes(60)
+    clip.write_bytes(data)
+    with av.open(str(clip)) as container:
+        container.streams.video[0].thread_type = "FRAME"  # by slices the decoder does not say what it patched
+        damaged = [index for index, frame in enumerate(container.decode(video=0)) if frame.is_corrupt]
+    assert damaged
+    run = ingest(clip, tmp_path / "run")
+    said = capsys.readouterr()
+    assert f"{len(damaged)} of the clip's 40 frames are damaged" in said.err
+    assert f"patched them: {', '.join(map(str, damaged))}." in said.err
+    assert "damaged frames" in said.out
+    assert run.manifest["source"]["input"]["damaged"] == damaged and run.info.frames == 40

@@ -116,6 +116,13 @@ def test_the_same_frames_give_the_same_file_in_every_process(tmp_path: Path) -> 
     assert len(said) == 1
 
 
+def test_a_codec_that_nothing_decodes_is_refused(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "c.mp4", moving_square(3))
+    clip.write_bytes(clip.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(InputError, match="nothing here decodes"):
+        probe(clip)
+
+
 def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), VideoWriter(tmp_path / "x.mp4", Fraction(25), 160, 120) as writer:
         writer.write(textured(120, 160))

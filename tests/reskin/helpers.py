@@ -23,6 +23,7 @@ from handoff.run import Run
 from handoff.video import Frame, VideoWriter
 from reskin.cli import command
 from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.painting import Layers, WindowFrames
 from reskin.regions import fit_into
 from reskin.windows import FOLDER, KeptWindows
 from reskin.workflow import Graph
@@ -71,6 +72,23 @@ def write_ffv1(path: Path, pictures: list[Frame]) -> None:
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="bgra")))
         container.mux(stream.encode())
+
+
+class OneGray:
+    """A painter whose window k is all of one gray: the object's layer `objects[k]`, the skater's `skaters[k]`."""
+
+    def __init__(self, objects: list[int], skaters: list[int]) -> None:
+        self.objects, self.skaters = objects, skaters
+        self.cuts: list[WindowFrames] = []
+
+    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
+        self.cuts.append(cut)
+        for _ in cut.frames:
+            yield Layers(gray(self.objects[cut.window.index]), gray(self.skaters[cut.window.index]))
+
+
+def gray(value: int) -> Frame:
+    return np.full((HEIGHT, WIDTH, 3), value, np.uint8)
 
 
 def arguments(run: Run, *options: str, name: str) -> list[str]:

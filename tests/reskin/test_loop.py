@@ -5,35 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from handoff.clip.colours import Colours
 from handoff.errors import InputError
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter, probe, read_frames
 from reskin.painting import Changes, Clip, Joining, Layers, WindowFrames, compose, paint_clip, read_windows
 from reskin.windows import Window, later_weight, plan_overlapping
-from tests.reskin.helpers import FPS, HEIGHT, WIDTH, disc_mask, square_mask, write_masks
+from tests.reskin.helpers import FPS, HEIGHT, WIDTH, OneGray, disc_mask, gray, square_mask, write_masks
 
 MakeRun = Callable[..., Run]
-
-
-class OneGray:
-    """A painter whose window k is all of one gray: the object's layer `objects[k]`, the skater's `skaters[k]`."""
-
-    def __init__(self, objects: list[int], skaters: list[int]) -> None:
-        self.objects, self.skaters = objects, skaters
-        self.cuts: list[WindowFrames] = []
-
-    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
-        self.cuts.append(cut)
-        for _ in cut.frames:
-            yield Layers(gray(self.objects[cut.window.index]), gray(self.skaters[cut.window.index]))
-
-
-def gray(value: int) -> Frame:
-    return np.full((HEIGHT, WIDTH, 3), value, np.uint8)
 
 
 def clip_of(run: Run) -> Clip:
@@ -153,3 +138,23 @@ def test_a_skeleton_that_ends_early_is_named(make_run: MakeRun) -> None:
     (run.path("pose_skater") / "frame_00008.png").unlink()
     with pytest.raises(InputError, match="ends between frames 0 and 8"):
         list(read_windows(clip_of(run), plan_overlapping(9, 17, 5)))
+
+
+@pytest.mark.parametrize("tags", [(1, 1, 1), (6, 6, 6), (9, 9, 14), (1, 12, 13)])
+def test_the_output_is_in_the_sources_own_colours_and_says_so(
+    make_run: MakeRun, tmp_path: Path, tags: tuple[int, int, int]
+) -> None:
+    run = make_run(9)
+    frames = list(read_frames(run.source))
+    with VideoWriter(run.source, FPS, WIDTH, HEIGHT, crf=4, colours=Colours(*tags)) as writer:
+        for frame in frames:
+            writer.write(frame)
+    paint_clip(clip_of(run), OneGray([0], [9]), plan_overlapping(9, 17, 5), tmp_path / "out.mp4", Joining(), [].append)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        said = {(each.colorspace, each.color_primaries, each.color_trc) for each in container.decode(video=0)}
+    assert said == {tags}
+    for index, (before, after) in enumerate(
+        zip(read_frames(run.source), read_frames(tmp_path / "out.mp4"), strict=True)
+    ):
+        kept = ~(square_mask(index) | disc_mask(index))
+        assert np.abs((before.astype(float) - after)[kept].mean(0)).max() < 1  # the wrong matrix shifts it by 6

@@ -113,16 +113,95 @@ def test_an_endless_noun_is_refused_with_its_length() -> None:
         parse_prompt("x" * (MAX_LENGTH + 1))
 
 
-def test_the_slug_is_readable() -> None:
-    assert slug("Cyberpunk drone, Samuraï!") == "cyberpunk-drone-samurai"
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cyberpunk drone, samurai", "cyberpunk-drone-samurai"),
+        ("cyberpunk drone", "cyberpunk-drone"),
+        ("4 wheel cart", "4-wheel-cart"),
+        ("x" * 60, "x" * 60),
+        ("reskin", "reskin"),
+    ],
+)
+def test_the_slug_of_a_plain_prompt_is_its_words(text: str, name: str) -> None:
+    assert slug(str(parse_prompt(text))) == name
 
 
-@given(st.text())
-def test_a_slug_is_always_a_name_that_stays_in_its_folder(text: str) -> None:
-    assert check_name(slug(text)) == slug(text)
+FOLDING = [
+    ("忍者", "侍"),
+    ("忍者 drone", "侍 drone"),
+    ("C++ drone", "C drone"),
+    ("c# drone", "c drone"),
+    ("Cyberpunk Drone", "cyberpunk drone"),
+    ("CYBERPUNK DRONE", "Cyberpunk Drone"),
+    ("Straße", "strasse"),
+    ("ﬁsh", "fish"),
+    ("Samuraï", "samurai"),
+    ("n\u0303ame", "name"),
+    ("\u0441amera", "camera"),  # the first letter is Cyrillic
+    ("١٢", "٣٤"),
+    ("🐉", "🐲"),
+    ("👩\u200d🚀", "👩🚀"),
+    ("drone 🐉", "drone"),
+    ("sci-fi drone", "sci fi drone"),
+    ("x" * 61, "x" * 62),
+    ("drone of " * 8 + "gold", "drone of " * 8 + "silver"),
+    ("con", "con!"),
+    ("reskin", "?"),
+    ("!", "?"),
+    ("drone, samurai", "drone, Samurai"),
+]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc", "-rf", "a b", "x" * 101, ".hidden"])
+@pytest.mark.parametrize(("one", "other"), FOLDING)
+def test_prompts_that_would_fold_together_have_two_folders(one: str, other: str) -> None:
+    names = [slug(str(parse_prompt(text))) for text in (one, other)]
+    assert len({name.casefold() for name in names}) == 2
+    for name in names:
+        assert check_name(f"{name}-seed999") and name.isascii() and name == name.lower()
+
+
+def test_a_letter_and_its_accent_are_one_prompt_however_they_are_written() -> None:
+    assert parse_prompt("samurai\u0308, n\u0303") == parse_prompt("samuraï, ñ")
+
+
+@given(st.text(), st.text())
+def test_a_slug_is_a_name_that_stays_in_its_folder_and_is_one_texts_only(one: str, other: str) -> None:
+    assert check_name(slug(one)) == slug(one)
+    assert slug(one) != slug(other) or one.replace(",", "") == other.replace(",", "")
+
+
+@given(st.text("aB-+, é"), st.text("aB-+, é"))
+def test_few_letters_fold_together_no_more_than_many(one: str, other: str) -> None:
+    assert slug(one) != slug(other) or one.replace(",", "") == other.replace(",", "")
+
+
+NO_FOLDERS = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "a/b",
+    "a\\b",
+    "/etc",
+    "-rf",
+    "a b",
+    ".hidden",
+    "a.",
+    "a\n",
+    "CON",
+    "nul.txt",
+    "忍者",
+]
+
+
+@pytest.mark.parametrize("name", [*NO_FOLDERS, "CON", "nul.txt", "com1"])
 def test_a_name_that_leaves_the_folder_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be a folder's"):
         check_name(name)
+
+
+@pytest.mark.parametrize("length", [101, 300, 100_000])
+def test_a_name_that_is_too_long_is_refused_with_its_length(length: int) -> None:
+    with pytest.raises(UsageError, match=f"^the name 'x{{40}}...' has {length} letters, 100 are the most; .* --name"):
+        check_name("x" * length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -61,12 +62,21 @@ def test_a_number_of_seeds_that_is_none(seeds: int) -> None:
 
 def test_two_prompts_that_would_have_one_folder_are_refused() -> None:
     with pytest.raises(UsageError, match=r"two prompts would both be reskins/toy-car; word one of them differently"):
-        plan_jobs([CAR, parse_prompt("Toy  Car!")], None, 0, None)
+        plan_jobs([CAR, parse_prompt("toy,  car")], None, 0, None)
+    assert len(set(names(plan_jobs([CAR, parse_prompt("Toy  Car!")], None, 0, None)))) == 2
+
+
+def test_prompts_in_another_script_have_a_folder_each(tmp_path: Path) -> None:
+    (tmp_path / "jp.txt").write_text("忍者\n侍\n", encoding="utf-8")
+    planned = names(plan_jobs(read_prompts_file(tmp_path / "jp.txt"), None, 0, 2))
+    assert len(set(planned)) == 4 and all(re.fullmatch(r"reskin-[0-9a-f]{8}-seed[01]", name) for name in planned)
 
 
 def test_a_prompts_file_has_one_a_line(tmp_path: Path) -> None:
     (tmp_path / "variations.txt").write_text("# variations\ndrone, samurai\n\n  toy car  \r\n", encoding="utf-8")
     assert read_prompts_file(tmp_path / "variations.txt") == [DRONE, CAR]
+    (tmp_path / "windows.txt").write_bytes("\ufeffdrone, samurai\r\n".encode())
+    assert read_prompts_file(tmp_path / "windows.txt") == [DRONE]
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_what_to_paint_is_the_first_option_of_generate_reskin() -> None:
     assert options[:3] == ["-h,", "--prompt", "--prompts-file"]
 
 
-@pytest.mark.parametrize("stage", ["posegen", "tracker", "reskin", "evaluator", "handoff.weights"])
+@pytest.mark.parametrize("stage", ["posegen", "tracker", "reskin", "evaluator", "handoff.weights", "tracker.grid"])
 def test_a_bare_python_shows_a_stages_help_and_says_what_to_do_for_the_rest(stage: str) -> None:
     done = bare("-m", stage, "--help")
     assert (done.returncode, done.stdout, done.stderr) == (0, help_of(stage) + "\n", "")

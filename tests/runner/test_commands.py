@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,76 @@ def make_run(data: Path, name: str, *files: str) -> Path:
 def test_a_run_is_named_after_its_clip() -> None:
     assert runs.name_for(Path("/a/My clip (1).MP4")) == "My-clip-1"
     assert runs.name_for(Path("...mp4")) == "clip"
+
+
+def test_clips_in_another_script_have_a_run_each() -> None:
+    names = [
+        runs.name_for(Path(f"{stem}.mp4")) for stem in ("忍者", "侍", "Ollie 忍者", "Ollie", "clip", "скейт", "🛹")
+    ]
+    assert len(set(names)) == len(names) and names[3:5] == ["Ollie", "clip"]
+    assert all(re.fullmatch(r"(clip|Ollie)(-[0-9a-f]{8})?", name) for name in names)
+
+
+@pytest.mark.parametrize("name", [".", "..", "", " ", " a", "a ", ".hidden", "a\nb", "a/\x07", "\udcff", "a/\udcff"])
+def test_a_name_that_no_run_can_have_is_refused(name: str) -> None:
+    with pytest.raises(RunnerError, match=r"cannot be the name of a run|control characters") as told:
+        runs.run_folder(name)
+    assert told.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["con", "a b", "忍者", "v1.2", "x" * 255, "侍" * 85])
+def test_any_other_is_kept_and_found_again(name: str, data: Path) -> None:
+    folder = runs.run_folder(name)
+    assert folder == data / "runs" / name
+    folder.mkdir(parents=True)
+    runs.remember(folder)
+    assert runs.newest_run() == folder
+
+
+LONG = ["x" * 256, "x" * 300, "侍" * 100, "here/" + "x" * 300 + "/run", "a/" * 2000 + "run"]
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("extract_physics.py", "-i", "clip.mp4", "--run"),
+        ("extract_physics.py", "-i"),
+        ("generate_reskin.py", "--prompt", "a", "--run"),
+        ("generate_reskin.py", "--prompt", "a", "--mask"),
+        ("evaluate_iou.py", "--run"),
+        ("evaluate_iou.py", "--output"),
+        ("extract_tracking.py", "--video", "clip.mp4", "--output"),
+        ("runner/tools.py", "frame", "-i", "clip.mp4", "-o"),
+        ("runner/tools.py", "frame", "--run"),
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",
+)
+def test_a_name_that_is_too_long_is_refused_before_any_work(
+    arguments: tuple[str, ...],
+    name: str,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (data / "clip.mp4").write_text("")
+    program, *given = arguments
+    monkeypatch.setattr(sys, "argv", [program, *given, name])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / program), run_name="__main__")
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and re.fullmatch(
+        r"error: the (name|path) '.*' has \d+ bytes, .* give a shorter one\.\n", said
+    )
+    assert [path.name for path in data.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("variable", ["DATA_DIR", "MODELS_DIR"])
+def test_so_is_that_of_a_folder_in_the_environment(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "x" * 300)
+    with pytest.raises(RunnerError, match="has 300 bytes") as told:
+        runs.models_dir()
+    assert told.value.exit_code == 2
 
 
 def test_a_name_is_a_run_in_the_data_folder_and_a_path_is_itself(data: Path) -> None:
@@ -242,6 +314,46 @@ def test_an_extract_that_fails_keeps_what_a_stage_has_done_and_a_folder_that_was
     (data / "runs" / "mine").mkdir()
     assert extracting.extract(["-i", "x.mp4", "--run", "mine"]) == 2
     assert (data / "runs" / "mine").is_dir()
+
+
+def write_source(folder: Path, clip: Path) -> None:
+    source = {"path": str(clip), "sha256": f"digest of {clip}"}
+    (folder / "run.json").write_text(json.dumps({"source": source, "stages": {"ingest": {}}}))
+
+
+def test_an_extract_whose_run_is_begun_anew_of_another_clip_meanwhile_does_not_end_well(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cameras = iter(["camA", "camA", "camB", "camB", "camA", "camA", "camA", "camA"])
+
+    def work(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        writes[0].mkdir(parents=True, exist_ok=True)
+        write_source(writes[0], data.resolve() / next(cameras) / "x.mp4")
+        return 0
+
+    (data / "camA").mkdir()
+    (data / "camA" / "x.mp4").write_text("")
+    monkeypatch.setattr(extracting, "start_stage", work)
+    with pytest.raises(RunnerError, match=r"began the run .*x anew of another clip; .* --run NAME") as told:
+        extracting.extract(["-i", "camA/x.mp4"])
+    assert told.value.exit_code == 2 and (data / "runs" / "x").is_dir()
+    assert extracting.extract(["-i", "camA/x.mp4"]) == 0
+
+
+@pytest.mark.parametrize(("camera", "left"), [("camA", True), ("camB", False)])
+def test_an_extract_that_fails_keeps_the_run_that_another_one_made_of_another_clip_meanwhile(
+    data: Path, monkeypatch: pytest.MonkeyPatch, camera: str, left: bool
+) -> None:
+    def refused(stage: str, arguments: list[str], *, writes: list[Path]) -> int:
+        make_run(data, "x")
+        write_source(data / "runs" / "x", data.resolve() / camera / "x.mp4")
+        return 2
+
+    (data / "camB").mkdir()
+    (data / "camB" / "x.mp4").write_text("")
+    monkeypatch.setattr(extracting, "start_stage", refused)
+    assert extracting.extract(["-i", "camB/x.mp4"]) == 2
+    assert (data / "runs" / "x").is_dir() is left
 
 
 def test_an_extract_that_is_interrupted_can_be_gone_on_with(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

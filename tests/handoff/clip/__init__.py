@@ -1,0 +1,1 @@
+"""Clips of every colour, orientation and scan."""
