@@ -11,7 +11,6 @@ judged at the same time.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -29,7 +28,7 @@ import click
 
 from handoff.clip.rates import parse_rate
 from handoff.errors import BusyError, InputError, StorageError, storage_errors
-from handoff.files import files_in, fsync, is_open_at, remove_partials, sha256_path, write_text
+from handoff.files import files_in, fsync, is_open_at, open_lock, remove_partials, sha256_path, write_text
 from handoff.jsonfile import (
     RATE,
     SHA256,
@@ -363,7 +362,7 @@ def _take(folder: Path, how: int) -> int:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = _open_lock(path, how)
+            descriptor = open_lock(path, how)
         except FileNotFoundError:
             if folder.is_dir():
                 raise
@@ -382,16 +381,6 @@ def _take(folder: Path, how: int) -> int:
                 "file system with locks (flock), or use another folder."
             ) from error
         os.close(descriptor)
-
-
-def _open_lock(path: Path, how: int) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        # who may not write the folder can share a lock that is there: NFS asks for writing only to hold it alone
-        if how == fcntl.LOCK_SH and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and path.exists():
-            return os.open(path, os.O_RDONLY)
-        raise
 
 
 def _remove_path(path: Path) -> None:

@@ -14,6 +14,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from runner.holds import flocked, open_lock, write_text
 from runner.process import ROOT, RunnerError
 
 MANIFEST = "run.json"
@@ -101,10 +102,8 @@ def name_for(clip: Path) -> str:
 def remember(folder: Path) -> None:
     """Make `folder` the newest of its siblings."""
     pointer = folder.parent / _LATEST
-    partial = pointer.with_name(f"{_LATEST}.{os.getpid()}")
     try:
-        partial.write_text(folder.name + "\n", encoding="utf-8")
-        os.replace(partial, pointer)
+        write_text(pointer, folder.name + "\n")
     except OSError as error:
         raise RunnerError(f"cannot write {pointer} ({error.strerror}); choose a folder that can be written.") from error
 
@@ -153,10 +152,12 @@ def remove_unused(folder: Path) -> bool:
     """Remove a run folder unless another process holds its lock (handoff/run.py); say whether it is gone."""
     with contextlib.ExitStack() as stack:
         if (folder / _LOCK).exists():
-            file = stack.enter_context((folder / _LOCK).open("a"))
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                descriptor = open_lock(folder / _LOCK, fcntl.LOCK_EX)
+                stack.callback(os.close, descriptor)
+                if not flocked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    return False  # nobody knows whether it is held
+            except OSError:  # it is held, or is somebody else's
                 return False
         shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()

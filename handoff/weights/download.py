@@ -32,7 +32,7 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from handoff.errors import InputError, MissingError, StorageError, innermost, storage_errors
-from handoff.files import DigestError, settle, verify_file, write_text
+from handoff.files import DigestError, flocked, fsync, open_lock, settle, verify_file, write_text
 from handoff.jsonfile import LINE, or_null, read_json, record
 from handoff.weights.registry import check_url, is_loopback
 
@@ -134,8 +134,8 @@ def _attempt(part: Part, size_bytes: int | None, patience: Patience) -> bool:
                 for piece in reply.pieces(total):
                     file.write(piece)
                     advance(len(piece))
-            file.flush()
-            os.fsync(file.fileno())
+    with storage_errors(part.path):
+        fsync(part.path)
     length = part.path.stat().st_size
     if total is not None and length < total:
         raise Interrupted(f"the connection ended after {length} of {total} bytes")
@@ -179,14 +179,21 @@ def _alone(target: Path) -> Iterator[None]:
     """Wait until no other process downloads `target`. The system lets go of the lock when a process ends."""
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.with_name(f".{target.name}.lock").open("w")
-    with file:
+        descriptor = open_lock(target.with_name(f".{target.name}.lock"), fcntl.LOCK_EX)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = flocked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             click.echo(f"{target.name}: another process is downloading it; waiting for that one", err=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            alone = flocked(descriptor, fcntl.LOCK_EX)
+        if not alone:
+            click.echo(
+                f"warning: the file system of {target.parent} has no locks; do not run two downloads there at once",
+                err=True,
+            )
         yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
