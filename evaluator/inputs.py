@@ -15,6 +15,7 @@ from evaluator.figures import body_mask
 from handoff.clip.likeness import check_like_source
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_path
+from handoff.links import check_way
 from handoff.masks import Mask, MaskSequence, check_mask_sequence, read_masks
 from handoff.poses import Person, check_poses, read_poses
 from handoff.run import SOURCE, Run
@@ -132,6 +133,7 @@ def gather(
 
 
 def _if_there(path: Path) -> Path | None:
+    check_way(path)
     return path if path.is_file() else None
 
 

@@ -31,6 +31,7 @@ from evaluator.trust import Trust, trust_of
 from handoff.clip.likeness import check_like_source
 from handoff.command import progress
 from handoff.errors import InputError, StorageError, UsageError
+from handoff.links import check_way
 from handoff.masks import Mask, measure_masks, read_masks
 from handoff.run import RESKINS, Reskin, Run, run_stage, tool_versions
 from handoff.threads import Ahead, Behind, opencv_on_one_thread
@@ -57,8 +58,9 @@ class Wishes:
 def check_writable(folder: Path) -> None:
     """Raise StorageError now, not after an hour of tracking, where the report's folder cannot be made or written.
 
-    Nothing is written to find out: where nothing has changed, nothing in the run may.
+    Nothing is written to find out: where nothing has changed, nothing in the run may. LinkError where it is a link.
     """
+    check_way(folder / FILES[JSON])
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not there.is_dir():
         raise StorageError(f"cannot write {folder}: a file is in the way ({there}); move it, or choose another folder.")
