@@ -139,10 +139,11 @@ def remove_unused(folder: Path) -> bool:
 
 
 def newest(parent: Path) -> Path | None:
-    """Return the folder last given to `remember` below `parent`, if it is still there."""
+    """Return the folder last given to `remember` below `parent`, if it is still there: a name in it, and no path."""
     pointer = parent / _LATEST
-    folder = parent / pointer.read_text(encoding="utf-8").removesuffix("\n") if pointer.is_file() else None
-    return folder if folder and folder.is_dir() else None
+    name = pointer.read_text(encoding="utf-8", errors="replace").removesuffix("\n") if pointer.is_file() else ""
+    folder = parent / name
+    return folder if name not in ("", ".", "..") and folder.parent == parent and folder.is_dir() else None
 
 
 def newest_run() -> Path:
