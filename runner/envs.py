@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runner.process import ROOT, RunnerError
+from runner.process import ALONE, ROOT, RunnerError
 
 ENVS = ROOT / ".envs"
 _STAMP = ".complete"
@@ -71,9 +71,13 @@ def working(what: str) -> Iterator[None]:
 
 
 def call(command: Sequence[str | Path], what: str, **extra: str) -> None:
-    """Run a set-up command quietly; on failure raise RunnerError with the end of what it printed."""
+    """Run a set-up command quietly; on failure raise RunnerError with the end of what it printed.
+
+    It runs in the project's folder, so that no settings in the caller's (uv.toml, pyproject.toml) count.
+    """
     done = subprocess.run(
         [os.fspath(part) for part in command],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -85,8 +89,11 @@ def call(command: Sequence[str | Path], what: str, **extra: str) -> None:
 
 
 def _make_venv_with_pip(target: Path, lock: Path) -> None:
-    call([sys.executable, "-m", "venv", target], "python -m venv (Debian and Ubuntu: apt install python3.11-venv)")
-    pip: list[str | Path] = [target / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+    call(
+        [sys.executable, *ALONE, "-m", "venv", target],
+        "python -m venv (Debian and Ubuntu: apt install python3.11-venv)",
+    )
+    pip: list[str | Path] = [target / "bin" / "python", *ALONE, "-m", "pip", "--disable-pip-version-check"]
     call([*pip, "install", "--quiet", "--require-hashes", "-r", lock], f"pip install of {lock.relative_to(ROOT)}")
 
 

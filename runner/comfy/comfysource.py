@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runner.envs import call, ensure_env, locked, working
-from runner.process import RunnerError
+from runner.process import ALONE, ROOT, RunnerError
 
 STAMP = ".source.json"
 SOURCES = ("auto", "official", "package")
@@ -82,7 +82,7 @@ def download(lock: Path, dest: Path, *, extra_args: Sequence[str] = ()) -> Path:
         python = ensure_env("runner")
         with tempfile.TemporaryDirectory(dir=dest) as folder, working(f"downloading {name} {version}"):
             # the runner's own environment has a pip, whatever Python this runs in
-            pip = [str(python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            pip = [str(python), *ALONE, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
             call([*pip, *extra_args, "--require-hashes", "-r", lock, "-d", folder], f"pip download of {name}")
             fetched = next(Path(folder).iterdir())
             return Path(shutil.move(str(fetched), dest / fetched.name))
@@ -110,6 +110,7 @@ def _git(*arguments: str, timeout_s: float) -> str | None:
     try:
         done = subprocess.run(
             [*_GIT, *arguments],
+            cwd=ROOT,  # git does what the settings of the repository say in which it is called
             env=environment,
             timeout=timeout_s,
             capture_output=True,
