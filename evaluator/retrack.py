@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluator.inputs import read_mask_sequence
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import scratch_dir
-from handoff.masks import Mask, bounds, mask_iou
+from handoff.masks import Mask, bounds, mask_iou, read_masks
 from handoff.places import Box, Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, clip_colours, read_frames
@@ -129,7 +128,7 @@ def _frame_of(box: Box, made_from: tuple[Place, ...]) -> tuple[int, str | None]:
 
 
 def _first_box(original: Path) -> Place:
-    for index, mask in enumerate(read_mask_sequence(original)):
+    for index, mask in enumerate(read_masks(original)):
         box = bounds(mask)
         if box is not None:
             return Place(index, box)
@@ -191,6 +190,6 @@ def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: 
         with VideoWriter(clip, info.fps, info.width, info.height, crf=crf, colours=colours) as writer:
             for frame in read_frames(source):
                 writer.write(frame)
-        pairs = zip(read_mask_sequence(original), retrack(clip, setup), strict=True)
+        pairs = zip(read_masks(original), retrack(clip, setup), strict=True)
         for truth, found in progress(pairs, total=info.frames, desc="calibrate"):
             yield mask_iou(truth, found)

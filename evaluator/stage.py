@@ -20,7 +20,7 @@ import numpy as np
 
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
-from evaluator.inputs import Material, Sight, check_original, check_run, read_mask_sequence, scan
+from evaluator.inputs import Material, Sight, check_original, check_run
 from evaluator.report import CHART, FILES, JSON, OVERLAY
 from evaluator.report.chart import write_chart
 from evaluator.report.pictures import OverlayWriter, WorstFrames
@@ -31,7 +31,7 @@ from evaluator.trust import Trust, trust_of
 from handoff.clip.likeness import check_like_source
 from handoff.command import progress
 from handoff.errors import InputError, StorageError, UsageError
-from handoff.masks import Mask
+from handoff.masks import Mask, measure_masks, read_masks
 from handoff.run import RESKINS, Reskin, Run, run_stage, tool_versions
 from handoff.threads import Ahead, Behind, opencv_on_one_thread
 from handoff.video import ClipInfo, Frame
@@ -182,7 +182,7 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     """Score one mask sequence against another: no tracking, no run. InputError where they do not fit together."""
     for each in (original, generated):
         check_like_source(each, mask=True)
-    made = scan(generated)
+    made = measure_masks(generated)
     check_original(original, made, str(generated))
     info = ClipInfo(made.width, made.height, Fraction(25), made.frames)
     material = Material(original, generated, info)
@@ -191,7 +191,7 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     how, trust = material.as_json(), _trust_where_known(original)
     wishes = dataclasses.replace(wishes, formats=wishes.formats - {OVERLAY})
     with Scoring(material, wishes, report, say, how, trust) as session:
-        session.score(read_mask_sequence(generated))
+        session.score(read_masks(generated))
     return session.conclude()
 
 

@@ -204,15 +204,29 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_LITTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+
+
+def is_litter(name: str) -> bool:
+    """Say whether it is a name that Finder and Explorer write into any folder: .DS_Store, ._00000.png, Thumbs.db."""
+    return name.startswith("._") or name.casefold() in _LITTER
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files of a flat folder, in byte order of their names, without litter, hidden files and folders."""
+    found = (path for path in folder.iterdir() if not (is_litter(path.name) or path.name.startswith(".")))
+    return sorted((path for path in found if path.is_file()), key=lambda path: os.fsencode(path.name))
+
+
 def sha256_tree(folder: Path) -> str:
-    """Return one digest for all files of a flat folder.
+    """Return one digest for `files_in` a flat folder.
 
     It is the SHA-256 of what `sha256sum` prints for the files in byte order of their names, so that
-    `cd FOLDER && LC_ALL=C sh -c 'sha256sum *' | sha256sum` gives the same value.
+    `cd FOLDER && LC_ALL=C sh -c 'sha256sum *' | sha256sum` gives the same value (`*` leaves out what is hidden).
     """
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir(), key=lambda entry: entry.name.encode()):
-        digest.update(f"{sha256_file(path)}  {path.name}\n".encode())
+    for path in files_in(folder):
+        digest.update(f"{sha256_file(path)}  ".encode() + os.fsencode(path.name) + b"\n")
     return digest.hexdigest()
 
 

@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 import click
 
 from handoff.errors import BusyError, InputError, StorageError, storage_errors
-from handoff.files import fsync, is_open_at, remove_partials, sha256_path, write_text
+from handoff.files import files_in, fsync, is_open_at, remove_partials, sha256_path, write_text
 from handoff.video import ClipInfo
 
 SCHEMA = 2
@@ -459,7 +459,7 @@ def describe_output(folder: StageFolder, path: Path) -> dict[str, Any]:
     """Return the manifest's record of an output: path, bytes, SHA-256, and for a folder the number of files."""
     record: dict[str, Any] = {"path": folder.relative(path)}
     if path.is_dir():
-        files = [each for each in path.iterdir() if each.is_file()]
+        files = files_in(path)
         record |= {"files": len(files), "bytes": sum(each.stat().st_size for each in files)}
     else:
         record["bytes"] = path.stat().st_size

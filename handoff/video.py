@@ -1,6 +1,6 @@
 """Reading and writing clips with PyAV, one frame at a time.
 
-In reading order: opening a file (`open_video`, `decode`), frames as arrays (`read_frames`, `read_gray`), writing
+In reading order: opening a file (`open_video`, `decode`), frames as arrays (`read_frames`), writing
 (`VideoWriter`), and whether a file is shorter than it says it is (`missing_bytes`).
 
 Frames are counted by decoding and rates are fractions: container metadata and floats are wrong on real files
@@ -126,28 +126,6 @@ def frame_to_rgb(frame: VideoFrame) -> Frame:
     return orientation_of(frame).turn(picture.to_ndarray().astype(np.uint8, copy=False))
 
 
-def frame_to_gray(frame: VideoFrame) -> Frame:
-    """Return the luma of a frame, (H, W) uint8, its levels as stored, upright.
-
-    Anything but 8-bit planar YUV or gray is converted, in the colours of `colours_of`. Raises what `frame_to_rgb` does.
-    """
-    if frame.format.name.startswith(("yuv", "gray")) and frame.format.components[0].bits == 8:
-        plane = frame.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        return orientation_of(frame).turn(np.array(rows[: frame.height, : frame.width], np.uint8))
-    found = colours_of(frame)
-    picture = frame.reformat(
-        format="gray",
-        src_colorspace=found.colorspace,
-        src_color_range=found.color_range,
-        dst_colorspace=found.colorspace,
-        dst_color_range=found.color_range,
-        interpolation=SCALER,
-        threads=1,
-    )
-    return orientation_of(frame).turn(picture.to_ndarray().astype(np.uint8, copy=False))
-
-
 def probe(path: Path) -> ClipInfo:
     """Decode the whole clip, keeping nothing, and return its size, rate and frame count.
 
@@ -188,9 +166,9 @@ def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator
     return map(frame_to_rgb, _read(path, start, stop))
 
 
-def read_gray(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-    """Yield the luma of frames start..stop-1 as (H, W) uint8, in order, one in memory at a time."""
-    return map(frame_to_gray, _read(path, start, stop))
+def read_decoded(path: Path) -> Iterator[VideoFrame]:
+    """Yield all frames as they are decoded, in order, one in memory at a time."""
+    return _read(path, 0, None)
 
 
 def _read(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
@@ -220,9 +198,6 @@ class VideoWriter:
 
     Use it as a context manager; on an exception nothing is left behind.
 
-    mode "rgb":  `write` takes (H, W, 3) uint8 RGB; yuv420p in `colours`, else those of `usual_colours`, `crf` 0..51.
-                 chroma_offset: of chroma's quantiser to that of luma; below 0 it is better.
-    mode "mask": `write` takes (H, W) uint8; gray, lossless (qp 0), bit-exact through `read_gray`.
 
     Raises UsageError for a frame of another size, an odd size in mode "rgb", or no frame at all;
     StorageError when the disk is full or the folder cannot be written.

@@ -107,9 +107,9 @@ def read_settings(given: dict[str, Any]) -> Settings:
     if values["reference"] is not None and not values["reference"].is_file():
         raise UsageError(f"there is no picture {values['reference']}; check --reference.")
     if values["reference"] is not None:
-        from handoff.masks import read_png  # loads cv2
+        from handoff.picture.photo import read_photo  # loads cv2
 
-        read_png(values["reference"])  # what is none is said now
+        read_photo(values["reference"])  # what is none is said now
     settings = Settings(**values)
     if settings.window is not None or settings.overlap is not None:
         settings.windows(None)

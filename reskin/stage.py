@@ -21,7 +21,7 @@ from tqdm import tqdm
 from handoff.clip.likeness import check_like_source
 from handoff.errors import BusyError, InputError, storage_errors
 from handoff.files import scratch_dir, settle, write_text
-from handoff.masks import check_mask_sequence, read_masks
+from handoff.masks import check_mask_sequence
 from handoff.poses import check_poses
 from handoff.run import OUTPUT, RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from reskin.comfy.errors import JobFailed
@@ -152,8 +152,7 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
     if not object_mask.exists():
         raise InputError(f"there is no mask {object_mask}; make it with extract_physics.py, or give --mask FILE.")
     check_like_source(object_mask, mask=True)
-    check_mask_sequence(object_mask, run.info)
-    if not any(image.any() for image in read_masks(object_mask)):
+    if not check_mask_sequence(object_mask, run.info).seen:
         raise InputError(f"{object_mask} shows the object in no frame; extract the clip again with a --bbox.")
     if pose is not None:
         check_poses(pose, run.info.frames)

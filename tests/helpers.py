@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -28,8 +28,9 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from handoff.clip.orientation import orientation_of
 from handoff.files import sha256_path
-from handoff.video import REPEATABLE
+from handoff.video import REPEATABLE, read_decoded
 from runner.process import ROOT
 from runner.tools import STAGES
 
@@ -167,6 +168,13 @@ def encode_silence(container: OutputContainer, sound: AudioStream, blocks: int) 
         silence.sample_rate, silence.pts = 8000, index * 1024
         container.mux(sound.encode(silence))
     container.mux(sound.encode(None))
+
+
+def read_gray(path: Path) -> Iterator[Frame]:
+    """The luma of an 8-bit clip as it is stored, (H, W) uint8 a frame, upright, whatever a mask may be."""
+    for frame in read_decoded(path):
+        rows = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(-1, frame.planes[0].line_size)
+        yield orientation_of(frame).turn(rows[: frame.height, : frame.width])
 
 
 def write_clip(

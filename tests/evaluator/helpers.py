@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
+from evaluator.cli import command
 from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
@@ -31,6 +33,12 @@ def stick_figure(dx: float = 0.0, seen: float = 0.9) -> Person:
     keypoints[:23] = np.stack([np.array(xs) + 120 + dx, np.array(ys) + 10], axis=1)
     scores[:23] = seen
     return Person(Box(100 + dx, 10, 140 + dx, 112), keypoints, scores)
+
+
+def masks_against(*options: object) -> Result:
+    """The command in this process; errors come through."""
+    arguments = [str(each) for each in options]
+    return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
 
 
 def write_poses(path: Path, people: Iterable[list[Person]]) -> Path:

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from handoff.errors import InputError, StorageError, UsageError
-from handoff.video import VideoWriter, probe, read_frames, read_gray
+from handoff.video import VideoWriter, probe, read_frames
 from runner.process import ROOT
-from tests.helpers import moving_square, textured, write_clip
+from tests.helpers import moving_square, read_gray, textured, write_clip
 
 
 def test_rate_is_an_exact_fraction_and_frames_are_counted_by_decoding(tmp_path: Path) -> None:

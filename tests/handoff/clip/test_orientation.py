@@ -15,8 +15,9 @@ from av.packet import Packet
 from handoff.clip.orientation import Orientation, read_matrix
 from handoff.errors import InputError
 from handoff.ingest import ingest, shown_frames
-from handoff.video import probe, read_frames, read_gray
+from handoff.video import probe, read_frames
 from tests.handoff.clip.cards import DISPLAYS, ONE, Kind, card, decoded, shown_by, write_card_clip
+from tests.helpers import read_gray
 
 NEAR = 8.0
 
