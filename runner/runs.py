@@ -164,7 +164,7 @@ def remove_unused(folder: Path) -> bool:
 
 
 def newest(parent: Path) -> Path | None:
-    """Return the folder last given to `remember` below `parent`, if it is still there."""
+    """Return the folder last given to `remember` below `parent`, if it is still there: a name in it, and no path."""
     pointer = parent / _LATEST
     name = pointer.read_bytes() if pointer.is_file() else b""
     plain = name.removesuffix(b"\n").decode("utf-8", "replace")
