@@ -9,4 +9,4 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # not there und
 from runner.python import run_named
 
 if __name__ == "__main__":
-    run_named("runner.tracking", "track")
+    run_named("runner.extract", "track")
