@@ -24,7 +24,7 @@ from runner.doctor.__main__ import main as doctor
 from runner.envs import ensure_env
 from runner.evaluate import evaluate
 from runner.extract import extract
-from runner.locks import compile_locks
+from runner.packages.locks import compile_locks
 from runner.process import ROOT, RunnerError
 from runner.reskin import reskin
 from runner.stages import run_module, runner, start_stage

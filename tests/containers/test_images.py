@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from runner.docker import images
-from runner.locks import SHARED, pins, shared_lock
+from runner.packages.locks import SHARED, pins, shared_lock
 from runner.process import ROOT
 from tests.containers.helpers import STAGES, TAG, World, engine, image, image_of
 

@@ -183,7 +183,7 @@ def test_make_alone_lists_the_targets_and_a_missing_variable_is_named() -> None:
 
 
 def test_the_runner_needs_nothing_but_the_standard_library() -> None:
-    code = "import sys, runner.demo, runner.tools, runner.locks; print({m.split('.')[0] for m in sys.modules})"
+    code = "import sys, runner.demo, runner.tools, runner.packages.locks; print({m.split('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(eval(done.stdout))
     assert not {name for name in loaded if name not in sys.stdlib_module_names and name not in ("runner", "__main__")}

@@ -1,4 +1,4 @@
-"""make lock: compile every requirements.in into its hashed requirements.lock: python -m runner.locks [STAGE ...]
+"""make lock: compile every requirements.in into its hashed requirements.lock: see `compile_locks`
 
 And runner/docker/cuda.lock and torch.lock: the pins that several images share, so that they can share one layer.
 """

@@ -1,0 +1,1 @@
+"""Which versions of packages every stage has: its hashed lock, and what several share."""
