@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runner.process import ALONE, ROOT, RunnerError
+from runner.process import ALONE, ROOT, RunnerError, check_root
 
 ENVS = ROOT / ".envs"
 _STAMP = ".complete"
@@ -136,6 +136,7 @@ def ensure_env(stage: str) -> Path:
     Two calls at once for the same stage: the second waits for the first and uses what it made.
     Raises RunnerError when it cannot be made.
     """
+    check_root()
     lock = lock_file(stage)
     target = ENVS / f"{stage}-{_key(lock)}"
     python = target / "bin" / "python"
