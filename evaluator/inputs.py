@@ -23,6 +23,9 @@ from handoff.video import ClipInfo, Frame, probe, read_frames
 HUMAN_MASK, POSE = "human_mask.mp4", "pose.json"
 T = TypeVar("T")
 
+_ROUGHLY = 0.01
+"""How far the rate of a skeleton's clip may differ, as a share, where the other rate is only what a file states."""
+
 
 class Sight(NamedTuple):
     """One frame of everything that is known; masks (H, W) bool, pictures (H, W, 3) uint8 RGB."""
@@ -116,9 +119,10 @@ def gather(
         pose = pose or _if_there(run.path(POSE))
     if human_mask:
         check_mask_sequence(human_mask, info)
-    for each in (pose, generated_pose):
-        if each is not None:
-            check_poses(each, info.frames)
+    if pose is not None:
+        check_poses(pose, info, 0.0 if run else _ROUGHLY)
+    if generated_pose is not None:
+        check_poses(generated_pose, info, _ROUGHLY)
     if generated_pose is not None and pose is None:
         raise UsageError(
             f"--generated-pose {generated_pose} has no skeleton of the source to be compared with; give it with --pose."

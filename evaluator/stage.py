@@ -85,7 +85,7 @@ class Evaluation:
     @property
     def trust(self) -> Trust:
         """How far the original mask can be trusted."""
-        return trust_of(self.material.run, self.material.original)
+        return trust_of(self.material.run, self.material.original, self.material.info.frames)
 
     def source_clip(self) -> Path:
         """The clip before the reskin; raise UsageError where it is not known."""
@@ -139,9 +139,8 @@ class Evaluation:
         tools = {"tracker": self.setup.backend.description}
         tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
         inputs, force = self.material.inputs, self.wishes.force
-        with run_stage(
-            reskin, "evaluator", params=params, inputs=inputs, tools=tools, code=("tracker",), force=force
-        ) as stage:
+        more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": force}
+        with run_stage(reskin, "evaluator", params=params, inputs=inputs, tools=tools, **more) as stage:
             if stage.unchanged:
                 result = read_json(self.report / FILES[JSON])
                 for score in result.scores:
@@ -188,22 +187,22 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     material = Material(original, generated, info)
     if report:
         check_writable(report)
-    how, trust = material.as_json(), _trust_where_known(original)
+    how, trust = material.as_json(), _trust_where_known(original, made.frames)
     wishes = dataclasses.replace(wishes, formats=wishes.formats - {OVERLAY})
     with Scoring(material, wishes, report, say, how, trust) as session:
         session.score(read_masks(generated))
     return session.conclude()
 
 
-def _trust_where_known(original: Path) -> Trust:
+def _trust_where_known(original: Path, frames: int) -> Trust:
     """Return what the run that a mask lies in says of it; nothing where it is not the mask that the run made."""
     try:
         run = Run.containing(original)
         if run is not None:
             check_run(run, original)
+        return trust_of(run, original, frames)
     except InputError:  # two masks need no run, and so no sound one
         return Trust()
-    return trust_of(run, original)
 
 
 class Scoring:

@@ -25,7 +25,7 @@ from handoff.picture.numbering import numbered_pngs
 from handoff.picture.planes import check_alpha_is_decoded, frame_to_samples
 from handoff.picture.png import Samples, read_rgb, read_samples
 from handoff.places import Box
-from handoff.video import ClipInfo, Frame, VideoWriter, read_decoded
+from handoff.video import ClipInfo, Frame, VideoWriter, read_pictures
 
 Mask = NDArray[np.bool_]
 """(H, W) bool, True on the object."""
@@ -208,7 +208,7 @@ def _pictures_of(path: Path) -> Iterator[tuple[str, Samples]]:
             yield str(file), read_samples(file)
     else:
         check_alpha_is_decoded(path)
-        for index, frame in enumerate(read_decoded(path)):
+        for index, frame in enumerate(read_pictures(path)):
             where = f"frame {index} of {path}"
             yield where, frame_to_samples(frame, where)
 

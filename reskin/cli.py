@@ -130,7 +130,11 @@ OPTIONS: tuple[Option, ...] = (
         {"metavar": "NAME|FILE"},
         "The template, or one of your own, e.g. --workflow wan_vace  [default: by the models here]",
     ),
-    (("--seed",), {"default": 0, "show_default": True}, "Another seed, another look, e.g. --seed 7"),
+    (
+        ("--seed",),
+        {"default": 0, "show_default": True},
+        "A whole number from 0 on: another one, another look, e.g. --seed 7",
+    ),
     (
         ("--seeds",),
         {"type": int, "metavar": "N"},

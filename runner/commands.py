@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import functools
 import json
 import sys
@@ -18,10 +19,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from runner import FAULT, NEEDED, refuse_python
 from runner.process import ROOT, RunnerError
-from runner.python import FAULT, NEEDED, refuse_python
 from runner.runs import check_path
 
+BAD_PATH = 2
+_PATH_REASONS = {
+    errno.ENOENT: "there is nothing of that name",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+    errno.EISDIR: "it is a folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+}
+"""What the operating system says of a path that was given, as handoff/errors.py has it."""
 COMMANDS = ROOT / "handoff" / "commands.json"
 INTERNAL = ("--check", "--prompt-only", "--keep-detections", "--again-as")
 """What only the runner says to a stage."""
@@ -215,6 +227,11 @@ def run(command: Callable[[list[str]], int]) -> NoReturn:
         print("error: interrupted; run the same command to go on.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        # Path.resolve says RuntimeError of links that lead in a circle
+        met = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(met, OSError) and met.filename is not None and met.errno in _PATH_REASONS:
+            print(f"error: {met.filename} cannot be used: {_PATH_REASONS[met.errno]}; check the path.", file=sys.stderr)
+            sys.exit(BAD_PATH)
         traceback.print_exc()
         print(f"error: {type(error).__name__}, which nobody foresaw (above is where); report it.", file=sys.stderr)
         sys.exit(FAULT)

@@ -61,7 +61,7 @@ def extract(arguments: list[str]) -> int:
     by_hand = any(given.has(name) for name in BY_HAND)
     if by_hand and given.has("--object"):
         raise RunnerError("--object looks for the box that --bbox, --point or --select gives; use one of them.", 2)
-    if not Path(clip).exists():
+    if not os.path.exists(clip):  # False also for a name that is too long for one
         raise RunnerError(f"there is no file {clip}; check the path.", 2)
     folder = runs.named_run(given.value("--run")) or runs.run_folder(runs.name_for(Path(clip)))
     if given.has(SELECT):

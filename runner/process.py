@@ -30,6 +30,13 @@ class RunnerError(Exception):
         super().__init__(message)
         self.exit_code = exit_code
 
+    def __str__(self) -> str:
+        """Return the sentence with nothing in it that steers a terminal, as handoff/errors.py: a name may hold that."""
+        said = super().__str__()
+        return "".join(
+            each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in said
+        )
+
 
 def die_with_parent() -> None:
     """Have the kernel end this process when its parent dies, even by SIGKILL. For `preexec_fn`; Linux only."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from runner.comfy.comfysource import ensure_source
 from runner.docker import engine, images, server
 from runner.docker import stage as container
 from runner.envs import ensure_env
+from runner.holds import held_folder
 from runner.process import (
     ALONE,
     FAILED,
@@ -131,14 +130,10 @@ def comfyui(log: Path) -> Iterator[tuple[str, str | None]]:
         with server.serve(log) as (address, project):
             yield address, project
         return
-    cache = runs.cache_dir()
-    source = ensure_source(ROOT / "comfyui" / "pins.toml", cache)
+    source = ensure_source(ROOT / "comfyui" / "pins.toml", runs.cache_dir())
     python = ensure_env("comfyui")
-    for left in cache.glob("work-*"):  # of a command that was killed
-        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
-            shutil.rmtree(left, ignore_errors=True)
     with (
-        tempfile.TemporaryDirectory(prefix=f"work-{os.getpid()}-", dir=cache) as work,
-        comfyserver.serve(python, source, Path(work), log, models=runs.models_dir()) as address,
+        held_folder(runs.data_dir(), "comfyui") as work,
+        comfyserver.serve(python, source, work, log, models=runs.models_dir()) as address,
     ):
         yield address, None

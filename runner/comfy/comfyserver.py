@@ -20,12 +20,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from runner.comfy.comfyargs import server_arguments
 from runner.comfy.comfysource import ensure_source, source_origin
 from runner.process import ALONE, RunnerError, without_gpu
+from runner.runs import LARGEST, within
 
 __all__ = ["ensure_source", "serve", "source_origin"]
 
@@ -166,7 +168,8 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, base: Path, lo
         stats = _system_stats(port)
         if stats is not None:
             # a stranger on the port would answer too: ours was started with our folder
-            return str(base) in stats.get("system", {}).get("argv", [])
+            argv = within(stats, "system", "argv")
+            return isinstance(argv, list) and str(base) in argv
         time.sleep(_POLL_S)
     raise RunnerError(f"ComfyUI did not answer within {timeout_s:.0f} s; the end of its log, {log}:\n{_tail(log)}")
 
@@ -176,8 +179,8 @@ def _system_stats(port: int) -> dict[str, Any] | None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/system_stats", timeout=5) as answer:
-            stats = json.load(answer)
-    except (OSError, ValueError):
+            stats = json.loads(answer.read(LARGEST))
+    except (OSError, HTTPException, ValueError, RecursionError):  # RecursionError: nested too deeply
         return None
     return stats if isinstance(stats, dict) else None
 

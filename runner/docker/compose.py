@@ -6,9 +6,12 @@ the data folder, or in the folder that a command is called in, says how a contai
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import json
 import os
+import platform
 import re
 import subprocess
 import tempfile
@@ -18,6 +21,7 @@ from pathlib import Path
 from runner import runs
 from runner.docker import engine, images
 from runner.docker.gpu import required, use_gpu
+from runner.holds import write_text
 from runner.process import ROOT, RunnerError
 
 PROJECT = os.environ.get("COMPOSE_PROJECT_NAME") or "skate-physics"
@@ -29,22 +33,50 @@ def own_project() -> str:
     return f"{PROJECT}-{mark()}"
 
 
-def mark() -> str:
-    """Return what tells this process's containers from those of other people and commands: user and process id."""
-    return f"{os.getuid()}-{os.getpid()}"
+def mark(process: int | None = None) -> str:
+    """Return what tells a process's containers from others: user, where its number means something, and the number.
+
+    process: this one unless given.
+    """
+    return f"{os.getuid()}-{_numbered_in()}-{process or os.getpid()}"
+
+
+@functools.cache
+def _numbered_in() -> str:
+    """Return a name for this start of this machine, and for the container where this process is in one.
+
+    Commands in containers and on other machines may use the same engine, and process numbers say nothing about them.
+    """
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux
+        text = platform.node()
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def marked(name: str) -> str | None:
     """Return the `mark` at the beginning of a name, of any user and process, else None."""
-    found = re.match(r"\d+-\d+(?![^-])", name)
+    found = re.match(r"\d+-[0-9a-f]{8}-\d+(?![^-])", name)
     return found[0] if found else None
 
 
 def left_by(name: str) -> str | None:
-    """Return the `mark` at the beginning of a name where that process was this user's and is gone, else None."""
+    """Return the `mark` at the beginning of a name where that process was this user's and is gone, else None.
+
+    None also for one of another machine or container, which may be at work.
+    """
     found = marked(name)
-    user, _, process = (found or "").partition("-")
-    return found if user == str(os.getuid()) and not Path(f"/proc/{process}").exists() else None
+    if not found:
+        return None
+    user, numbered_in, process = found.split("-")
+    if (user, numbered_in) != (str(os.getuid()), _numbered_in()):
+        return None
+    with contextlib.suppress(PermissionError, OverflowError):
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return found
+    return None
 
 
 def files(publish: bool = False, by_hand: bool = False) -> list[str]:
@@ -204,9 +236,7 @@ def quoted(value: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        write_text(path, text)
     except OSError as error:
         raise RunnerError(f"cannot write {path} ({error.strerror}).") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.docker import compose
 from tests.containers.helpers import (
     BOX,
     DRAFT,
@@ -42,7 +43,7 @@ def long_run(world: World, long_clip: Path) -> Path:
 
 
 def running(command: subprocess.Popen[str]) -> list[str]:
-    found = containers(f"skate-physics-run-{os.getuid()}-{command.pid}-", running=True)
+    found = containers(f"skate-physics-run-{compose.mark(command.pid)}-", running=True)
     assert found or command.poll() is None, command.stdout and command.stdout.read()
     return found
 
@@ -170,7 +171,7 @@ def test_a_painting_whose_containers_are_killed_says_so_and_the_same_command_goe
 def start_and_wait_for_painting(world: World) -> subprocess.Popen[str]:
     """Start generate_reskin.py and wait until its server has painted something."""
     command = world.start("generate_reskin.py", "--run", "clip", *DRAFT)
-    painted = world.data / "comfyui" / f"{os.getuid()}-{command.pid}" / "output"
+    painted = world.data / "comfyui" / compose.mark(command.pid) / "output"
     until("the painting begins", lambda: bool(list(painted.rglob("*.png"))) or command.poll() is not None)
     assert command.poll() is None, command.stdout and command.stdout.read()
     assert len(containers_of(command.pid)) == 2 and networks_of(command.pid)

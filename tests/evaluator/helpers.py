@@ -19,7 +19,7 @@ from evaluator.cli import command
 from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
-from handoff.video import Frame, VideoWriter
+from handoff.video import ClipInfo, Frame, VideoWriter
 
 FRAMES, CRF, BLUE = 14, 12, (30, 60, 230)
 REPORTS = {"iou.csv", "iou.json", "junit.xml", "summary.md", "iou.png", "overlay.mp4"}
@@ -41,8 +41,8 @@ def masks_against(*options: object) -> Result:
     return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
 
 
-def write_poses(path: Path, people: Iterable[list[Person]]) -> Path:
-    with PoseWriter(path, {"model": "test"}) as writer:
+def write_poses(path: Path, info: ClipInfo, people: Iterable[list[Person]]) -> Path:
+    with PoseWriter(path, info, {"model": "test"}) as writer:
         for each in people:
             writer.write(each)
     return path

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -205,7 +206,16 @@ def test_a_generated_clip_of_another_length_or_size(run: Run, gate: Command) -> 
 
 
 def test_a_skeleton_of_another_clip(gate: Command, run: Run, tmp_path: Path) -> None:
-    short = write_poses(tmp_path / "pose.json", [[stick_figure()]] * 5)
+    info, people = run.info, [[stick_figure()]] * FRAMES
+    for other, message in (
+        (replace(info, width=1280), f"{FRAMES} frames of 1280x{info.height} px .* and this one has"),
+        (replace(info, frames=5), "5 frames of"),
+        (replace(info, fps=info.fps * 2), f"at {info.fps * 2} fps"),
+    ):
+        poses = write_poses(tmp_path / "pose.json", other, people)
+        refused(gate, run, InputError, message, "--generated-pose", poses)
+        refused(gate, run, InputError, message, "--pose", poses)
+    short = write_poses(tmp_path / "pose.json", info, people[:5])
     refused(gate, run, InputError, f"has 5 frames, the clip has {FRAMES}", "--generated-pose", short)
 
 
