@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # not there under PYTHONSAFEPATH
 
-from runner.python import run_named
+from runner import run_named
 
 if __name__ == "__main__":
     run_named("runner.extract", "track")

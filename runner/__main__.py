@@ -5,7 +5,7 @@ import sys
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # the checkout, not its folder runner
 
-from runner.python import run_named  # noqa: E402
+from runner import run_named  # noqa: E402
 
 if __name__ == "__main__":
     run_named("runner.tools", "tool")

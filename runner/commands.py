@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from runner import FAULT, NEEDED, refuse_python
 from runner.process import ROOT, RunnerError
-from runner.python import FAULT, NEEDED, refuse_python
 from runner.runs import check_path
 
 BAD_PATH = 2

@@ -53,13 +53,18 @@ ALONE = ("-P", "-s")
 """Python's options for what is started by `-m`: nothing is imported from the current folder, nor from the user's."""
 
 
+def check_root() -> None:
+    """Raise RunnerError where the project's folder cannot stand on Python's path, nor have environments in it."""
+    if os.pathsep in str(ROOT):
+        raise RunnerError(f"the project lies in {ROOT}, and Python's path is parted at each '{os.pathsep}'; move it.")
+
+
 def stage_environment() -> dict[str, str]:
     """Return this process's environment with the project alone on Python's path, and no GPU where GPU=off.
 
     Raises RunnerError where the project's folder cannot stand on that path.
     """
-    if os.pathsep in str(ROOT):
-        raise RunnerError(f"the project lies in {ROOT}, and Python's path is parted at each '{os.pathsep}'; move it.")
+    check_root()
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
     no_gpu = {"CUDA_VISIBLE_DEVICES": ""} if without_gpu() else {}
     return environment | no_gpu | {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}

@@ -7,7 +7,7 @@ mends it. Exit code 0 when the runner that would be used can run, 3 when not. Ev
 
 import sys
 
-from runner.python import MISSING, NEEDED
+from runner import MISSING, NEEDED
 
 
 def main(names):  # type: (list[str]) -> int

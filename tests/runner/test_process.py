@@ -176,7 +176,9 @@ def test_a_stage_that_cannot_be_loaded_never_ends_with_1(
     assert re.search(f"^error: python -m {stage} {said}", done.stderr, re.M)
 
 
-def test_a_checkout_that_python_cannot_have_on_its_path_is_said_to_be_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("environments", ["stages.ensure_env = lambda stage: Path(sys.executable)", "pass"])
+def test_a_checkout_that_python_cannot_have_on_its_path_is_said_to_be_so(tmp_path: Path, environments: str) -> None:
+    """Whether its environments are there or not."""
     checkout = tmp_path / "a:b"
     shutil.copytree(ROOT / "runner", checkout / "runner")
     shutil.copytree(ROOT / "handoff", checkout / "handoff")
@@ -185,7 +187,7 @@ def test_a_checkout_that_python_cannot_have_on_its_path_is_said_to_be_so(tmp_pat
     shutil.copy(ROOT / "extract_physics.py", checkout)
     (tmp_path / "clip.mp4").touch()
     code = "import sys\nfrom pathlib import Path\nfrom runner import extract, stages\nfrom runner.commands import run\n"
-    code += "stages.ensure_env = lambda stage: Path(sys.executable)\nrun(extract.extract)\n"
+    code += f"{environments}\nrun(extract.extract)\n"
     done = subprocess.run(
         [sys.executable, "-c", code, "-i", tmp_path / "clip.mp4", "--bbox", "1,2,3,4"],
         cwd=checkout,
