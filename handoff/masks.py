@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_dir
-from handoff.picture.levels import read_objects
+from handoff.picture.levels import check_alpha_is_decoded, frame_to_samples, read_objects
 from handoff.picture.numbering import numbered_pngs
-from handoff.picture.planes import check_alpha_is_decoded, frame_to_samples
 from handoff.picture.png import Samples, read_rgb, read_samples
 from handoff.places import Box
 from handoff.video import ClipInfo, Frame, VideoWriter, read_pictures

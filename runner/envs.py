@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runner.holds import NOT_OURS, flocked, fsync, locked, open_lock
-from runner.process import ROOT, RunnerError, die_with_parent
+from runner.process import ROOT, RunnerError, check_root, die_with_parent
 
 ENVS = ROOT / ".envs"
 _STAMP = ".complete"
@@ -216,6 +216,7 @@ def ensure_env(stage: str) -> Path:
     folder of another user is used where it is complete.
     Raises RunnerError when it cannot be made.
     """
+    check_root()
     lock = lock_file(stage)
     target = ENVS / stage
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on
-from runner.holds import held_folder
+from runner.holds import fsync, held_folder
 from runner.process import RunnerError
 from runner.stages import start_stage
 
@@ -120,6 +120,7 @@ def second_pose(
             code = start_stage("posegen", arguments, writes=[run])
             if code == 0:
                 os.replace(scratch / "pose.json", pose)
+                fsync(folder)
                 print(f"{pose.name}: {pose}", flush=True)
     except (RunnerError, OSError) as error:
         print(f"warning: {error}", file=sys.stderr)

@@ -31,8 +31,7 @@ def real_file(path: Path) -> Path:
 
     A run may come from anybody: RunnerError (2) for a link in it.
     """
-    run = run_of(path)
-    if run is None or path.resolve() == path.absolute():
+    if not _run_folders(_placed(path)) or path.resolve() == path.absolute():
         return real(path)
     check_way(path)
     return path.parent.resolve() / path.name
@@ -211,7 +210,7 @@ def remove_unused(folder: Path) -> bool:
 
 
 def newest(parent: Path) -> Path | None:
-    """Return the folder last given to `remember` below `parent`, if it is still there."""
+    """Return the folder last given to `remember` below `parent`, if it is still there: a name in it, and no path."""
     pointer = parent / _LATEST
     name = _first_bytes(pointer, 300)
     plain = name.removesuffix(b"\n").decode("utf-8", "replace")

@@ -26,7 +26,7 @@ from typing import Any
 
 from runner.comfy.comfyargs import server_arguments
 from runner.comfy.comfysource import ensure_source, source_origin
-from runner.process import RunnerError, without_gpu
+from runner.process import ALONE, RunnerError, without_gpu
 from runner.runs import LARGEST, new_file, within
 
 __all__ = ["ensure_source", "serve", "source_origin"]
@@ -51,7 +51,12 @@ os.execv(sys.executable, [sys.executable, "-s", *sys.argv[2:]])
 
 # nothing is asked of a model hub, and user site packages stay out
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONNOUSERSITE": "1"}
-_NOT_PASSED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
+_PASSED_ON = re.compile(
+    "PATH|LANG|LC_[A-Z]+|TZ|TMPDIR|USER|LOGNAME|LD_LIBRARY_PATH|(CUDA|NVIDIA|PYTORCH|OMP|MKL|OPENBLAS)_[A-Z0-9_]+"
+)
+"""What the server has of the caller's environment: where programs and libraries are, and what cards and threads it may
+use. It is other people's code; tokens, passwords, proxies and what changes Python stay out, as in its container."""
+_SECRET = re.compile("TOKEN|SECRET|PASSW|CREDENTIAL|KEY")
 _FOLDERS = ("base", "input", "output", "temp", "user", "web")
 
 
@@ -92,6 +97,12 @@ def serve(
         _remove({name: folders[name] for name in _FOLDERS}, work_dir)
 
 
+def clean_environment(home: Path) -> dict[str, str]:
+    """Return what the server's environment is, made of this process's; its home is a folder that goes with it."""
+    passed = {k: v for k, v in os.environ.items() if _PASSED_ON.fullmatch(k) and not _SECRET.search(k)}
+    return passed | _ENVIRONMENT | {"HOME": str(home)}
+
+
 def _remove(folders: dict[str, Path], work_dir: Path) -> None:
     for folder in folders.values():
         shutil.rmtree(folder, ignore_errors=True)
@@ -115,14 +126,13 @@ def _start(
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(_PORT_TRIES):
         port = _free_port()
-        environment = {k: v for k, v in os.environ.items() if k not in _NOT_PASSED_ON} | _ENVIRONMENT
-        command = [str(env_python), "-s", "-c", _BOOTSTRAP, str(os.getpid())]
+        command = [str(env_python), *ALONE, "-c", _BOOTSTRAP, str(os.getpid())]
         with new_file(log) as output:
             try:
                 server = subprocess.Popen(
                     [*command, *server_arguments(port, folders, on_gpu)],
                     cwd=source,
-                    env=environment,
+                    env=clean_environment(folders["base"]),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -22,7 +22,7 @@ from typing import Any
 
 from runner.envs import call, ensure_env, set_up_environment, working
 from runner.holds import held_folder, locked
-from runner.process import RunnerError
+from runner.process import ALONE, ROOT, RunnerError
 
 STAMP = ".source.json"
 SOURCES = ("auto", "official", "package")
@@ -81,7 +81,7 @@ def download(lock: Path, dest: Path, *, extra_args: Sequence[str] = ()) -> Path:
         python = ensure_env("runner")
         with held_folder(dest, stem) as folder, working(f"downloading {name} {version}"):
             # the runner's own environment has a pip, whatever Python this runs in
-            pip = [str(python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            pip = [str(python), *ALONE, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
             call([*pip, *extra_args, "--require-hashes", "-r", lock, "-d", folder], f"pip download of {name}")
             fetched = next(folder.iterdir())
             return Path(shutil.move(str(fetched), dest / fetched.name))
@@ -109,6 +109,7 @@ def _git(*arguments: str, timeout_s: float) -> str | None:
     try:
         done = subprocess.run(
             [*_GIT, *arguments],
+            cwd=ROOT,  # git does what the settings of the repository say in which it is called
             env=environment,
             timeout=timeout_s,
             capture_output=True,

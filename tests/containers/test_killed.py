@@ -83,6 +83,19 @@ def test_a_container_killed_at_work_is_said_to_be_and_the_same_command_goes_on(
     finish(again, long_clip, long_run)
 
 
+def test_a_stage_that_meets_its_limit_of_memory_is_killed_and_no_verdict_and_says_what_to_raise(
+    again: World, undisturbed: Path
+) -> None:
+    mask = undisturbed / "mask.mp4"
+    files = ("-original", mask, "--generated-mask", mask, "--output", again.data / "report")
+    done = again.elsewhere(again.data, SKATE_MEMORY="24m", SKATE_TMP="1m")("evaluate_iou.py", *files)
+    assert done.returncode == 137, done.stderr
+    assert "error: the container ran out of memory and was killed; raise SKATE_MEMORY, free some" in done.stderr
+    assert "Gate: " not in done.stdout
+    done = again("evaluate_iou.py", *files)
+    assert done.returncode == 0, done.stderr
+
+
 def test_ctrl_c_ends_the_container_and_the_command_with_130(again: World, long_clip: Path, long_run: Path) -> None:
     command, _ = start_and_wait(again, long_clip, long_run)
     os.killpg(command.pid, signal.SIGINT)  # what a terminal does
