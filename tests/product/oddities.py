@@ -109,17 +109,7 @@ KINDS = (
 TARGETS = ("thesis.tex", "folder", "nothing", "/dev/zero", "/etc/passwd", "itself", "source.mp4", "/", "..")
 NAMES = (
     *(b".lock", b".latest", b"report", b"run.json", b"frame_00001.png", b"frame_9999999999.png", b".a.00.partial"),
-    *(
-        b"\xff\xfe.png",
-        b"a\nb.png",
-        b"\x1b[2J",
-        b"x" * 255,
-        b"-rf",
-        b".DS_Store",
-        b"._a.png",
-        b"Thumbs.db",
-        b".windows",
-    ),
+    *(b"\xff\xfe.png", b"a\nb.png", b"\x1b[2J", b"x" * 255, b"-rf", b".DS_Store", b"._a.png", b"Thumbs.db"),
 )
 
 
@@ -138,7 +128,9 @@ class Oddity:
             return
         if any(each.is_symlink() for each in path.parents if each.is_relative_to(run)):
             return  # not the run's any more
-        if self.kind in ("cut", "noise", "sparse", "mode") and (not path.is_file() or path.is_symlink()):
+        if self.kind in ("json", "cut", "noise", "sparse", "mode") and (not path.is_file() or path.is_symlink()):
+            return
+        if self.kind == "noise" and path.stat().st_size > 2**24:
             return
         if self.kind == "mode":
             path.chmod(self.value)
@@ -153,18 +145,18 @@ class Oddity:
             path.write_bytes(data)
         elif self.kind == "name":
             if os.path.lexists(path):
-                path.rename(
-                    os.fsdecode(os.path.join(os.fsencode(path.parent), self.value)) + ("" if path.is_file() else ".d")
-                )
+                new = Path(os.fsdecode(os.path.join(os.fsencode(path.parent), self.value)))
+                _remove(new)
+                path.rename(new)
         elif self.kind == "swap":
             other = run / self.value
             if path.is_file() and other.is_file() and path != other:
-                data = path.read_bytes()
-                path.write_bytes(other.read_bytes())
-                other.write_bytes(data)
+                between = run / ".between"
+                path.rename(between)
+                other.rename(path)
+                between.rename(other)
         elif self.kind == "json":
-            if path.is_file() and not path.is_symlink():
-                path.write_bytes(self.value)
+            path.write_bytes(self.value)
         else:
             _remove(path)
             self._put(path, outside)
