@@ -339,7 +339,7 @@ def _decoding_errors() -> Iterator[None]:
         raise Unfit("", f"is not {error.encoding.upper()} ({error.reason})") from error
 
 
-_STRING = re.compile(r'"(?>[^"\\]*(?:\\.[^"\\]*)*)(?:"|(\\?\Z))', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|(\\?\Z))', re.DOTALL)
 """A string, or as its group 1 the end of the text within one."""
 _NO_BRACKETS = re.compile(r"[^][{}]+")
 _STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
