@@ -125,6 +125,8 @@ def seen(folder: Path) -> dict[str, tuple[object, ...]]:
         # a folder is listed here too
         read = state.st_atime_ns if each.is_file() else 0
         found[str(each)] = (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_mode, read)
+    linked = (folder / "hard.txt").stat()
+    found["hard.txt"] = (linked.st_ino, linked.st_size, linked.st_mtime_ns, linked.st_mode)
     return found
 
 
@@ -150,7 +152,6 @@ def judge(whole: Path, folder: Path, changes: list[Oddity]) -> None:
         peak = int(told.rsplit("peak: ", 1)[1])
         assert peak < MOST_MEMORY, (stage, changes, peak)
         assert seen(outside) == before, (stage, changes, told)
-        assert (outside / "hard.txt").read_text() == "precious hard.txt", (stage, changes)
         assert sorted(folder.iterdir()) == beside, (stage, changes)
 
 
