@@ -10,7 +10,7 @@ but not this mark. So an evaluation counts as done only where its mark is here (
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import hmac
 import os
 import secrets
@@ -78,23 +78,20 @@ def _read(path: Path) -> bytes | None:
 
 
 def _make(path: Path) -> bytes:
-    """Make a new secret and return it, or another process's that was made meanwhile. The marks of an old one are void."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    """Make a new secret, one process at a time, and return it; the marks of an old one are void then."""
+    descriptor = os.open(path.parent, os.O_RDONLY)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_BYTES))
-            file.flush()
-            os.fsync(descriptor)
-        if os.path.lexists(path):
-            os.replace(partial, path)  # it was no secret
-        else:
-            with contextlib.suppress(FileExistsError):
-                os.link(partial, path)  # the first of several processes
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        secret = _read(path)  # another process may have made it meanwhile
+        if secret is None:
+            secret = secrets.token_bytes(_BYTES)
+            partial = path.with_name(f".{path.name}.partial")
+            partial.unlink(missing_ok=True)  # of a killed process
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secret)
+            fsync(partial)
+            os.replace(partial, path)
+            fsync(path.parent)
+        return secret
     finally:
-        partial.unlink(missing_ok=True)
-    fsync(path.parent)
-    secret = _read(path)
-    if secret is None:
-        raise PermissionError(0, "its secret can be read by others")
-    return secret
+        os.close(descriptor)

@@ -18,6 +18,7 @@ from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter
+from tests.helpers import vouch_for
 
 FRAMES, CRF, BLUE = 14, 12, (30, 60, 230)
 REPORTS = {"iou.csv", "iou.json", "junit.xml", "summary.md", "iou.png", "overlay.mp4"}
@@ -37,6 +38,7 @@ def write_poses(path: Path, people: Iterable[list[Person]]) -> Path:
     with PoseWriter(path, {"model": "test"}) as writer:
         for each in people:
             writer.write(each)
+    vouch_for(path)
     return path
 
 
