@@ -116,7 +116,7 @@ def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[st
             runs.remember(folder)
             ours = runs.sha256(Path(clip))
         held = runs.clip_of(folder)
-        if held is None or held[1] != ours:
+        if held is not None and held[1] != ours:
             told = f"another command began the run {folder} anew of another clip; give this one --run NAME."
             raise RunnerError(told, 2)
     return 0
