@@ -1,13 +1,22 @@
 # The commands of the Skate Physics Preserver. `make` alone lists them.
 #   RUNNER=local|docker  VIDEO=clip.mp4  PROMPT="..."  RUN=name  OBJECT=skateboard | BBOX=x1,y1,x2,y2 FRAME=n  ARGS="more options"
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-RUNNER ?= auto
-export SERVER RUNNER GPU SKATE_TAG NODES COMFYUI_SOURCE COMFYUI_PORT COMFYUI_LOWVRAM COMFYUI_RESERVE_VRAM PYTHON_IMAGE
-export VIDEO PROMPT RUN OBJECT BBOX FRAME
-# values reach the shell through the environment, so that quotes in them are harmless
-run_option = $(if $(RUN),--run "$$RUN")
-box_option = $(if $(OBJECT),--object "$$OBJECT") $(if $(BBOX),--bbox "$$BBOX" --frame "$${FRAME:-0}")
+# A value is text, and nothing in it is run. What comes from the environment goes to the shell as it is. What stands on
+# make's command line make would expand when it hands it on, so each of those is taken as it was typed. No value is named
+# in $(...) below: the shell asks for it, in quotes, and runner/tools.py parts those that are lists into words.
+typed := $(filter-out MAKE%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+$(foreach name,$(typed),$(eval override export $(name) := $$(value $(name))))
+MAKEOVERRIDES :=
+python = "$${PYTHON:-$$(command -v python3.11 || command -v python3)}" -s
+clip_needed = if [ -z "$$VIDEO" ]; then echo "error: name the clip: make $@ VIDEO=clip.mp4" >&2; exit 2; fi
+prompt_needed = if [ -z "$$PROMPT" ]; then \
+	echo 'error: say what to paint: make $@ PROMPT="cyberpunk drone, samurai"' >&2; exit 2; fi
+run_option = $${RUN:+--run "$$RUN"}
+box_option = $${OBJECT:+--object "$$OBJECT"} $${BBOX:+--bbox "$$BBOX" --frame "$${FRAME:-0}"}
+args = --words ARGS
+extract = $(python) runner $(args) extract -i "$$VIDEO" $(run_option) $(box_option)
+reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option)
+evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock reference clean doctor
@@ -18,74 +27,73 @@ help: ## list the targets
 	@sed -n '2s/^# */  variables: /p' $(MAKEFILE_LIST)
 
 demo: ## see the product work: a real clip with a known truth through every stage
-	@$(PYTHON) -m runner.demo
+	@$(python) runner demo
 
 extract: ## VIDEO=clip.mp4 [OBJECT=name | BBOX=x1,y1,x2,y2 FRAME=n] [RUN=name]: masks and skeleton
-	@$(if $(VIDEO),,echo "error: name the clip: make extract VIDEO=clip.mp4" >&2; exit 2;) \
-	$(PYTHON) extract_physics.py -i "$$VIDEO" $(run_option) $(box_option) $(ARGS)
+	@$(clip_needed); $(extract)
 
 reskin: ## PROMPT="object, skater" [RUN=name]: paint the new object and skater
-	@$(if $(PROMPT),,echo 'error: say what to paint: make reskin PROMPT="cyberpunk drone, samurai"' >&2; exit 2;) \
-	$(PYTHON) generate_reskin.py --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option) $(ARGS)
+	@$(prompt_needed); $(reskin)
 
 evaluate: ## [RUN=name]: the gate, IoU > 0.90 in every frame (make ends with 2 where evaluate_iou.py ends with 1, 2 or 3)
-	@$(PYTHON) evaluate_iou.py -original mask.mp4 -generated output.mp4 $(run_option) $(ARGS)
+	@$(evaluate)
 
 pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name]: extract, reskin, evaluate
-	@$(MAKE) --no-print-directory extract
-	@$(MAKE) --no-print-directory reskin
-	@$(MAKE) --no-print-directory evaluate
+	@$(clip_needed); $(prompt_needed); $(extract)
+	@$(reskin)
+	@$(evaluate)
 
 build: ## [STAGES="tracker posegen"] [NODES="name ..."|none]: make the container images, for RUNNER=docker
-	@$(PYTHON) -m runner.docker build $(STAGES)
+	@$(python) runner --words STAGES docker build
 
 up: ## [PUBLISH=1]: start ComfyUI's container and leave it running; PUBLISH=1 on 127.0.0.1:8188 too
-	@$(PYTHON) -m runner.docker up $(if $(PUBLISH),--publish)
+	@$(python) runner docker up $${PUBLISH:+--publish}
 
 down: ## stop it
-	@$(PYTHON) -m runner.docker down
+	@$(python) runner docker down
 
 test: ## the tests of every module, in at most 10 minutes; [TESTS=path: all of those] [ARGS="-k name"]
-	@$(PYTHON) -m runner.tools pytest $(or $(TESTS),tests --ignore=tests/containers -m "not slow") $(ARGS)
+	@if [ -z "$$TESTS" ]; then set -- tests --ignore=tests/containers -m "not slow"; fi; \
+	$(python) runner --words TESTS --words ARGS pytest "$$@"
 
 test-all: ## everything that this machine can run: the slow tests and the containers' too; [ARGS="-k name"]
-	@$(PYTHON) -m runner.tools pytest tests $(ARGS)
+	@$(python) runner $(args) pytest tests
 
 lint: ## ruff and mypy --strict
-	@$(PYTHON) -m runner.tools ruff check .
-	@$(PYTHON) -m runner.tools ruff format --check .
-	@$(PYTHON) -m runner.tools mypy
+	@$(python) runner ruff check .
+	@$(python) runner ruff format --check .
+	@$(python) runner mypy
 
 weights: ## [PROFILE="tracker pose"] [CHECK=1]: fetch or verify model files; ARGS=--list shows them
-	@$(PYTHON) -m runner.tools weights $(foreach p,$(PROFILE),--profile $(p)) $(if $(CHECK),--check) $(ARGS)
+	@$(python) runner --words PROFILE=--profile $(args) weights $${CHECK:+--check}
 
 frame: ## VIDEO=clip.mp4 | RUN=name [FRAME=n] [ARGS="-o file.png"]: that frame with a pixel grid, to read a box from
-	@$(if $(VIDEO)$(RUN),,echo "error: name the clip: make frame VIDEO=clip.mp4 FRAME=n" >&2; exit 2;) \
-	$(PYTHON) -m runner.tools frame $(if $(VIDEO),-i "$$VIDEO",$(run_option)) --frame "$${FRAME:-0}" $(ARGS)
+	@[ -n "$$RUN" ] || { $(clip_needed); }; [ -z "$$VIDEO" ] || RUN=; \
+	$(python) runner $(args) frame $${VIDEO:+-i "$$VIDEO"} $(run_option) --frame "$${FRAME:-0}"
 
 bench-tracker: ## SAM 2.1 here against upstream's plain loop: throughput and memory growth; ARGS="--frames 300"
-	@$(PYTHON) -m runner.tools bench.tracker $(ARGS)
+	@$(python) runner $(args) bench.tracker
 
 bench-posegen: ## RTMW here against rtmlib's own loop: throughput and memory growth; ARGS="--gmacs 4"
-	@$(PYTHON) -m runner.tools bench.posegen $(ARGS)
+	@$(python) runner $(args) bench.posegen
 
 bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at three lengths; ARGS="--frames 81"
-	@$(PYTHON) -m runner.tools bench.reskin $(ARGS)
+	@$(python) runner $(args) bench.reskin
 
 bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
-	@$(PYTHON) -m runner.tools bench.evaluator $(ARGS)
+	@$(python) runner $(args) bench.evaluator
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
-	@$(PYTHON) -m runner.tools bench.memory
+	@$(python) runner bench.memory
 
 lock: ## compile every requirements.in into its hashed requirements.lock
-	@$(PYTHON) -m runner.locks
+	@$(python) runner locks
 
 reference: ## write docs/reference/commands.md and handoff/commands.json, after a change of any command's options
-	@$(PYTHON) -m runner.tools docs.make_reference
+	@$(python) runner docs.make_reference
 
 clean: ## remove the environments and downloads (not the runs)
 	rm -rf .envs data/cache
 
 doctor: ## [PROFILE="tracker reskin"] [SERVER=host:port]: what this machine lacks for RUNNER, each with what mends it
-	@$(PYTHON) -m runner.doctor $(PROFILE)
+	@$(python) runner --words PROFILE doctor

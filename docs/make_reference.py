@@ -16,9 +16,9 @@ from handoff.helptext import COMMANDS
 from runner.commands import Option, options_of
 from runner.evaluate import command_line as evaluate_line
 from runner.extract import command_line as extract_line
+from runner.extract import tracking_line
 from runner.process import ROOT
 from runner.reskin import command_line as reskin_line
-from runner.tracking import command_line as tracking_line
 
 PAGE = ROOT / "docs" / "reference" / "commands.md"
 CLICK = {

@@ -297,6 +297,7 @@ An adult's, in round figures. The longer of the two sides is the length of both:
 short in the picture, but as thick as ever.
 """
 _TRUNK = (5, 6, 12, 11)  # shoulders and hips, in a ring
+_THICKEST = 32767  # px: OpenCV draws no thicker line
 
 
 def body_mask(people: Sequence[Person], height: int, width: int) -> Mask:
@@ -314,7 +315,9 @@ def body_mask(people: Sequence[Person], height: int, width: int) -> Mask:
         length = max((float(np.linalg.norm(points[a] - points[b])) for a, b in there), default=0.0)
         for a, b in there:
             # a thick line has round ends in OpenCV
-            cv2.line(canvas, points[a].tolist(), points[b].tolist(), (1,), max(1, round(2 * share * length)))
+            cv2.line(
+                canvas, points[a].tolist(), points[b].tolist(), (1,), min(_THICKEST, max(1, round(2 * share * length)))
+            )
     if seen[list(_TRUNK)].all():
         cv2.fillPoly(canvas, [points[list(_TRUNK)].astype(np.int32)], (1,))
     return canvas.view(bool)

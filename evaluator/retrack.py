@@ -8,17 +8,17 @@ the floor informs, and the verdict never looks at it.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluator.inputs import read_mask_sequence
+from evaluator.trust import tracker_record
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import scratch_dir
-from handoff.masks import Mask, bounds, mask_iou
+from handoff.jsonfile import read_json, record, whole
+from handoff.masks import Mask, bounds, mask_iou, read_masks
 from handoff.places import Box, Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, clip_colours, read_frames
@@ -85,8 +85,8 @@ def choose_setup(
     Raises InputError for a box or a frame outside the clip and for a tracker that is not the same, UsageError for a
     frame without a box, MissingError for missing weights.
     """
-    stage = run.manifest["stages"].get("tracker", {}) if run else {}
-    recorded, notes = stage.get("params", {}), stage.get("notes", {})
+    stage = tracker_record(run, info.frames)
+    recorded, notes = stage["params"], stage["notes"]
     starts = [0, *notes.get("cuts", ()), info.frames]
     shots = tuple(range(a, b) for a, b in itertools.pairwise(starts)) if len(starts) > 2 else ()
     made_from: tuple[Place, ...] = ()
@@ -129,7 +129,7 @@ def _frame_of(box: Box, made_from: tuple[Place, ...]) -> tuple[int, str | None]:
 
 
 def _first_box(original: Path) -> Place:
-    for index, mask in enumerate(read_mask_sequence(original)):
+    for index, mask in enumerate(read_masks(original)):
         box = bounds(mask)
         if box is not None:
             return Place(index, box)
@@ -170,14 +170,13 @@ USUAL_CRF = 12
 
 def output_crf(generated: Path) -> int:
     """Return the CRF that the generated clip was encoded with, from output.json beside it, else USUAL_CRF."""
-    record = generated.with_name("output.json")
-    if not record.is_file():
+    path = generated.with_name("output.json")
+    if not path.is_file():
         return USUAL_CRF
-    try:
-        encoder = json.loads(record.read_text(encoding="utf-8")).get("encoder", {})
-        return int(encoder.get("crf", USUAL_CRF))
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{record} cannot be read ({error}); make the reskin again.") from error
+    encoded = read_json(
+        path, record({}, {"encoder": record({}, {"crf": whole(0, 51)})}), advice="make the reskin again"
+    )
+    return int(encoded.get("encoder", {}).get("crf", USUAL_CRF))
 
 
 def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: int, folder: Path) -> Iterator[float]:
@@ -191,6 +190,6 @@ def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: 
         with VideoWriter(clip, info.fps, info.width, info.height, crf=crf, colours=colours) as writer:
             for frame in read_frames(source):
                 writer.write(frame)
-        pairs = zip(read_mask_sequence(original), retrack(clip, setup), strict=True)
+        pairs = zip(read_masks(original), retrack(clip, setup), strict=True)
         for truth, found in progress(pairs, total=info.frames, desc="calibrate"):
             yield mask_iou(truth, found)

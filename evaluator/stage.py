@@ -20,7 +20,7 @@ import numpy as np
 
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
-from evaluator.inputs import Material, Sight, check_original, check_run, read_mask_sequence, scan
+from evaluator.inputs import Material, Sight, check_original, check_run
 from evaluator.report import CHART, FILES, JSON, OVERLAY
 from evaluator.report.chart import write_chart
 from evaluator.report.pictures import OverlayWriter, WorstFrames
@@ -33,7 +33,7 @@ from handoff.clip.likeness import check_like_source
 from handoff.command import progress
 from handoff.errors import BusyError, InputError, StorageError, UsageError
 from handoff.files import sha256_path
-from handoff.masks import Mask
+from handoff.masks import Mask, measure_masks, read_masks
 from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from handoff.threads import Ahead, Behind, opencv_on_one_thread
 from handoff.video import ClipInfo, Frame
@@ -87,7 +87,7 @@ class Evaluation:
     @property
     def trust(self) -> Trust:
         """How far the original mask can be trusted."""
-        return trust_of(self.material.run, self.material.original)
+        return trust_of(self.material.run, self.material.original, self.material.info.frames)
 
     def source_clip(self) -> Path:
         """The clip before the reskin; raise UsageError where it is not known."""
@@ -141,10 +141,12 @@ class Evaluation:
             params["floor_crf"] = output_crf(self.material.generated)  # nor is what output.json says
         tools = {"tracker": self.setup.backend.description}
         tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
-        more: dict[str, Any] = {"code": ("tracker",), "force": self.wishes.force, "believed": self._is_ours}
+        more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
         gathered, inputs = reskin.run.manifest, self.material.inputs
         try:
-            with run_stage(reskin, "evaluator", params=params, inputs=inputs, tools=tools, **more) as stage:
+            with run_stage(
+                reskin, "evaluator", params=params, inputs=inputs, tools=tools, believed=self._is_ours, **more
+            ) as stage:
                 if reskin.run.manifest != gathered:
                     raise BusyError(f"{reskin.run.dir} was extracted anew meanwhile; run the same command again.")
                 result = self._kept() if stage.unchanged else self._judge(stage)
@@ -230,28 +232,28 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     """Score one mask sequence against another: no tracking, no run. InputError where they do not fit together."""
     for each in (original, generated):
         check_like_source(each, mask=True)
-    made = scan(generated)
+    made = measure_masks(generated)
     check_original(original, made, str(generated))
     info = ClipInfo(made.width, made.height, Fraction(25), made.frames)
     material = Material(original, generated, info)
     if report:
         check_writable(report)
-    how, trust = material.as_json(), _trust_where_known(original)
+    how, trust = material.as_json(), _trust_where_known(original, made.frames)
     wishes = dataclasses.replace(wishes, formats=wishes.formats - {OVERLAY})
     with Scoring(material, wishes, report, say, how, trust) as session:
-        session.score(read_mask_sequence(generated))
+        session.score(read_masks(generated))
     return session.conclude()
 
 
-def _trust_where_known(original: Path) -> Trust:
+def _trust_where_known(original: Path, frames: int) -> Trust:
     """Return what the run that a mask lies in says of it; nothing where it is not the mask that the run made."""
     try:
         run = Run.containing(original)
         if run is not None:
             check_run(run, original)
+        return trust_of(run, original, frames)
     except InputError:  # two masks need no run, and so no sound one
         return Trust()
-    return trust_of(run, original)
 
 
 class Scoring:

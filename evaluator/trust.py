@@ -5,13 +5,31 @@ A pass against a wrong mask is worth nothing, so a report says this beside its v
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from handoff.command import Spans, span_text, spans_of
+from handoff.jsonfile import (
+    LINE,
+    Check,
+    Unfit,
+    anything,
+    listing,
+    mapping,
+    number,
+    one_of,
+    or_null,
+    record,
+    truth,
+    whole,
+)
+from handoff.places import place_shape
 from handoff.run import Run
+from tracker.sam2.sizes import MODELS
+from tracker.selection import BACKENDS
 
 _SUSPICIOUS = "suspicious:"
 
@@ -88,13 +106,58 @@ def _cycle(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"frames": frames, "mean": round(total / frames, 3) if frames else None, "doubtful": doubtful}
 
 
-def trust_of(run: Run | None, original: Path) -> Trust:
-    """Read what the tracker's record in a run says of a mask that it made; nothing is known of another one."""
+def tracker_record(run: Run | None, frames: int) -> dict[str, Any]:
+    """Return what run.json says of the tracker: "params", "notes" and "outputs", all empty where it says nothing.
+
+    frames: of the clip. Raises JsonError for a record that no tracker writes.
+    """
+    found = run.recorded("tracker", _tracker_shape(frames)) if run else None
+    return {"params": {}, "notes": {}, "outputs": []} | (found or {})
+
+
+def _tracker_shape(frames: int) -> Check:
+    frame = whole(0, frames - 1)
+
+    def params(value: Any, place: str) -> None:
+        known = {
+            "backend": one_of(*BACKENDS),
+            "model": one_of(*MODELS),
+            "weights": LINE,
+            "overrides": listing(LINE),
+            "compiled": truth,
+            "corrections": listing(place_shape),
+            "keep": one_of("all", "largest"),
+            "fill_holes": whole(0),
+        }
+        record({}, known)(value, place)
+        if "frame" in value:
+            place_shape(value, place)
+        if value.get("backend") == "sam2":
+            record({"model": anything})(value, place)
+
+    def cuts(value: Any, place: str) -> None:
+        listing(whole(1, frames - 1))(value, place)
+        if any(after <= before for before, after in itertools.pairwise(value)):
+            raise Unfit(place, "has cuts that are not in their order")
+
+    spans = mapping(listing(listing(frame, 2, 2)), r"[a-z:-]{1,60}", "a status")
+    verified = record({"frames": whole(0), "mean": or_null(number(0, 1)), "doubtful": listing(frame)})
+    notes = {
+        "cuts": cuts,
+        "skater": listing(place_shape),
+        "status": record({"ranges": spans}),
+        "verify": listing(verified),
+    }
+    return record({}, {"params": params, "notes": record({}, notes)})
+
+
+def trust_of(run: Run | None, original: Path, frames: int) -> Trust:
+    """Read what the tracker's record in a run says of a mask of so many frames; nothing is known of another's mask."""
     if run is None:
         return Trust()
-    stage = run.manifest["stages"].get("tracker", {})
-    notes = stage.get("notes", {})
-    made = {output["path"] for output in stage.get("outputs", [])}
+    stage = tracker_record(run, frames)
+    notes = stage["notes"]
+    made = {output["path"] for output in stage["outputs"]}
     if run.relative(original) not in made or "status" not in notes:
         return Trust()
     ranges: dict[str, Spans] = notes["status"]["ranges"]

@@ -1,9 +1,9 @@
 """What every stage's command shares: how it ends, its options, its progress bars, and words for frames and devices.
 
-In reading order: `main` (errors become one line on stderr and an exit code), `interruptible` (Ctrl-C and SIGTERM end a
-command in order: once, however often they arrive), the table of options (`Option`, `with_options`), `progress` (silent
-when standard error is no terminal), where a network runs (what --device says, unless the GPU is required), and frame
-numbers as spans.
+In reading order: `main` (errors become one line on stderr and an exit code), `say` (a line for people),
+`interruptible` (Ctrl-C and SIGTERM end a command in order: once, however often they arrive), the table of options
+(`Option`, `with_options`), `progress` (silent when standard error is no terminal), where a network runs (what --device
+says, unless the GPU is required), and frame numbers as spans.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from handoff.errors import PreserverError
+from handoff.errors import PreserverError, UsageError, path_error, printable_lines
 from handoff.files import check_path
 from handoff.places import Box, parse_box
 
@@ -34,19 +34,25 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it: 128 + SIGINT."""
 FAULT = 70
 """Exit code of an error that nobody foresaw: sysexits.h's EX_SOFTWARE. 1, Python's own, means that the gate fails."""
+FAILED_AS = "SKATE_FAILED_AS"
+FAILED = 101
+"""Environment, and what the runner sets it to: the exit code in place of 1, so that no Python that breaks down, and
+ends with 1 by itself, is taken for a verdict. Another value changes nothing."""
 
 
 def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
     """Run a click command and exit: 0, a PreserverError's own code, 2 for bad usage, 130 after Ctrl-C, 70 for the rest.
 
+    A path that the operating system refuses, whoever met it, is a PreserverError too (`handoff.errors.path_error`).
     "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
     """
     with interruptible():
         try:
+            if any("\0" in each for each in arguments or ()):  # a shell cannot give one
+                raise UsageError("an argument has a NUL character in it, which no path and no text may have.")
             code = command.main(args=arguments, standalone_mode=False)
         except PreserverError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
+            _refuse(error)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
@@ -56,6 +62,9 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
         except SystemExit:
             sys.exit(FAULT)
         except Exception as error:
+            refusal = path_error(error)
+            if refusal is not None:
+                _refuse(refusal)
             traceback.print_exc()
             click.echo(
                 f"error: {type(error).__name__}, which nobody foresaw (above is where), stopped the work; nothing was "
@@ -63,7 +72,18 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
                 err=True,
             )
             sys.exit(FAULT)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        sys.exit(FAILED if code == 1 and os.environ.get(FAILED_AS) == str(FAILED) else code)
+
+
+def say(line: str, err: bool = False) -> None:
+    """Print a line, or several, with nothing in them that steers a terminal, whatever they quote."""
+    click.echo(printable_lines(line), err=err)
+
+
+def _refuse(error: PreserverError) -> NoReturn:
+    say(f"error: {error}", err=True)
+    sys.exit(error.exit_code)
 
 
 GRACE_S = 5.0

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,7 @@ _STORAGE_REASONS = {
     errno.EPERM: "operation not permitted; choose a folder that you may write",
     errno.ENOTDIR: "a part of this path is a file, not a folder; choose another folder",
     errno.EISDIR: "a folder is in the way; move it",
+    errno.EEXIST: "a file is in the way; move it, or choose another folder",
 }
 
 
@@ -93,6 +95,50 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {reason}, then run the same command again.") from error
 
 
+_READING_REASONS = {
+    errno.ENOENT: "there is nothing of that name",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+    errno.EISDIR: "it is a folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.ENXIO: "nothing is at the other end of it",
+    errno.ENODEV: "there is no such device",
+    errno.EINVAL: "its file system does not take that name",
+}
+
+
+def path_error(error: Exception) -> PreserverError | None:
+    """Return what the operating system's refusal of a path means for a user; None where that is not known.
+
+    Room or a disk that is missing is a StorageError, everything else about a path an InputError.
+    """
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        error = error.__context__  # Path.resolve says so of links that lead in a circle
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    if error.errno in _READING_REASONS:
+        return unusable_path(error, error.filename)
+    if error.errno in _STORAGE_REASONS:
+        reason = _STORAGE_REASONS[error.errno]
+        return StorageError(f"cannot write {_named(error.filename)}: {reason}, then run the same command again.")
+    return None
+
+
+def unusable_path(error: OSError | ValueError, path: object) -> InputError:
+    """Return the refusal of a path that the operating system does not open (ValueError: it has a NUL in it)."""
+    reason = "its name has a NUL character in it"
+    if isinstance(error, OSError):
+        reason = _READING_REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
+    return InputError(f"{_named(path)} cannot be used: {reason}; check the path.")
+
+
+def _named(path: object) -> str:
+    name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
+    return name if len(name) <= 200 else f"{name[:197]}..."
+
+
 def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
     """Return what an error comes from, under those of the packages `wrappers`, which say less and at greater length."""
     if type(error).__module__.split(".")[0] in wrappers:
@@ -102,3 +148,24 @@ def innermost(error: BaseException, wrappers: tuple[str, ...]) -> BaseException:
                 if type(found).__module__.split(".")[0] not in wrappers:
                     return found
     return error
+
+
+def printable(text: object, most: int | None = 300) -> str:
+    """Return a text from outside (a file's name, a workflow, a server's answer) as part of one line.
+
+    What is no printable character, such as those that steer a terminal or a line's direction, becomes an escape like
+    \\x1b. most: characters; of a longer text the beginning is left.
+    """
+    found = str(text)
+    if most is not None and len(found) > most:
+        found = f"{found[: most - 3]}..."
+    return found if found.isprintable() else "".join(map(_escaped, found))
+
+
+def printable_lines(text: object) -> str:
+    """Return a text of several lines, such as a message, with nothing in it that steers a terminal; of any length."""
+    return "\n".join(printable(line, None) for line in str(text).split("\n"))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

@@ -1,16 +1,19 @@
 """Files and folders that appear under their own name only when they are complete, and what their bytes are.
 
 In reading order: writing beside the final name (`atomic_file`, `atomic_dir`, `scratch_dir`, `write_text`, `settle`),
-what a killed process left (`remove_partials`), then SHA-256 of files and folders, and whether a file is the one that
-was meant: by byte count and digest, never by name or date.
+what a killed process left (`remove_partials`), locks (`open_lock`, `flocked`), then SHA-256 of files and folders, and
+whether a file is the one that was meant: by byte count and digest, never by name or date.
 
 Whoever writes a partial file or folder holds a lock on it (flock, which the operating system lets go of when the
-process ends, however it ends). That holds between containers, where process numbers say nothing.
+process ends, however it ends). That holds between containers and machines, where process numbers say nothing. Of a
+folder the lock is a file in it, since network file systems lock files only: `.NAME.RANDOM.partial/` has `.lock`, and
+NAME beside it, which is what is being written. runner/holds.py does the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -19,9 +22,13 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from handoff.errors import MissingError, UsageError, storage_errors
+from handoff.errors import MissingError, StorageError, UsageError, storage_errors
 
 PARTIAL_SUFFIX = ".partial"
+_LOCK = ".lock"
+NO_LOCKS = {errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What the system says where a file system has no locks, or none for a file that was opened like this."""
+_NO_FSYNC = {errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _KEPT = 50  # letters of a name that its partial file has too: no file system has room for many more than its own
 _BELOW = 300  # bytes that the longest path below a run or a report takes
 
@@ -89,15 +96,16 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_dir(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`, named after it, that is removed at the end, whatever happens.
+    """Yield an empty folder of its name in one beside `path`, which is removed at the end, whatever happens.
 
     Raises StorageError when it cannot be made.
     """
     with contextlib.ExitStack() as stack:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = stack.enter_context(_held_partial(path, folder=True))
-        yield partial
+            folder = stack.enter_context(_held_partial(path, folder=True)) / path.name
+            folder.mkdir()
+        yield folder
 
 
 def write_text(path: Path, text: str) -> None:
@@ -115,10 +123,13 @@ def settle(source: Path, target: Path) -> None:
 
 
 def fsync(path: Path) -> None:
-    """Have a file or a folder on the disk before anything else is done."""
+    """Have a file or a folder on the disk before anything else is done, where its file system can say so."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:  # some file systems refuse that for folders: then it is on the disk when they see fit
+        if error.errno not in _NO_FSYNC:
+            raise
     finally:
         os.close(descriptor)
 
@@ -135,18 +146,16 @@ def remove_partials(folder: Path) -> None:
 
 
 def _remove_if_left(partial: Path) -> None:
-    access = os.O_RDONLY if partial.is_dir() else os.O_RDWR  # NFS locks only what is open for writing
-    try:
-        descriptor = os.open(partial, access | os.O_NOFOLLOW)
-    except OSError:  # it has its final name by now, or belongs to somebody else
-        return
-    try:
+    descriptor = -1
+    with contextlib.suppress(OSError):  # it has its final name by now, is somebody else's, or cannot be locked
+        held = _held_file(partial, partial.is_dir())
+        # a folder without its lock is one that is moved aside, or one whose maker comes too late and makes another
+        create = os.O_CREAT if held != partial else 0
+        descriptor = os.open(held, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | create, 0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if is_open_at(descriptor, partial):
+        if is_open_at(descriptor, held):
             _remove(partial)
-    except OSError:
-        return
-    finally:
+    if descriptor != -1:
         os.close(descriptor)
 
 
@@ -159,6 +168,11 @@ def _remove(partial: Path) -> None:
 
 def _partial_name(path: Path) -> Path:
     return path.with_name(f".{path.name[:_KEPT]}.{secrets.token_hex(6)}{PARTIAL_SUFFIX}")
+
+
+def _held_file(partial: Path, folder: bool) -> Path:
+    """Return the file that is locked while a partial file or folder is being written."""
+    return partial / _LOCK if folder else partial
 
 
 @contextlib.contextmanager
@@ -177,17 +191,47 @@ def _make_held(path: Path, folder: bool) -> tuple[Path, int]:
         partial = _partial_name(path)
         if folder:
             partial.mkdir()
-            try:
-                descriptor = os.open(partial, os.O_RDONLY)
-            except FileNotFoundError:
-                continue
-        else:
-            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody removes it either
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if is_open_at(descriptor, partial):
+        held = _held_file(partial, folder)
+        try:
+            descriptor = os.open(held, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except (FileExistsError, FileNotFoundError):
+            if folder:
+                continue  # somebody took it for a leftover before it was locked
+            raise
+        flocked(descriptor, fcntl.LOCK_EX)  # where a file system has no locks, nobody removes it either
+        if is_open_at(descriptor, held):
             return partial, descriptor
-        os.close(descriptor)  # somebody took it for a leftover before it was locked
+        os.close(descriptor)  # as above
+
+
+def open_lock(path: Path, how: int) -> int:
+    """Open a lock file, made where it is missing, so that it can be locked as `how` says; return the descriptor.
+
+    For reading and writing: network file systems want the one for LOCK_SH, the other for LOCK_EX. Who may not write it
+    can share what is there. Raises StorageError where a link has its name, OSError where it cannot be opened.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StorageError(f"{path} is a link, and a lock is a file; remove the link.") from error
+        if how != fcntl.LOCK_SH or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def flocked(descriptor: int, how: int) -> bool:
+    """Lock an open file; return whether its file system has locks.
+
+    Raises BlockingIOError where another process holds it and `how` has LOCK_NB.
+    """
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    return True
 
 
 def is_open_at(descriptor: int, path: Path) -> bool:
@@ -204,15 +248,29 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_LITTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+
+
+def is_litter(name: str) -> bool:
+    """Say whether it is a name that Finder and Explorer write into any folder: .DS_Store, ._00000.png, Thumbs.db."""
+    return name.startswith("._") or name.casefold() in _LITTER
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files of a flat folder, in byte order of their names, without litter, hidden files and folders."""
+    found = (path for path in folder.iterdir() if not (is_litter(path.name) or path.name.startswith(".")))
+    return sorted((path for path in found if path.is_file()), key=lambda path: os.fsencode(path.name))
+
+
 def sha256_tree(folder: Path) -> str:
-    """Return one digest for all files of a flat folder.
+    """Return one digest for `files_in` a flat folder.
 
     It is the SHA-256 of what `sha256sum` prints for the files in byte order of their names, so that
-    `cd FOLDER && LC_ALL=C sh -c 'sha256sum *' | sha256sum` gives the same value.
+    `cd FOLDER && LC_ALL=C sh -c 'sha256sum *' | sha256sum` gives the same value (`*` leaves out what is hidden).
     """
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir(), key=lambda entry: entry.name.encode()):
-        digest.update(f"{sha256_file(path)}  {path.name}\n".encode())
+    for path in files_in(folder):
+        digest.update(f"{sha256_file(path)}  ".encode() + os.fsencode(path.name) + b"\n")
     return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 
 COMMANDS = Path(__file__).with_name("commands.json")
@@ -21,7 +22,7 @@ _INSTEAD = {
     "evaluator": "evaluate_iou.py runs it in the stage's own environment",
     "handoff.weights": "make weights runs it in an environment that has what it needs",
 }
-MISSING = 3
+MISSING, FAULT = 3, 70
 
 
 def help_of(command: str) -> str:
@@ -29,14 +30,17 @@ def help_of(command: str) -> str:
     return str(json.loads(COMMANDS.read_text(encoding="utf-8"))[command]["help"])
 
 
-def answer_without(command: str, error: ImportError) -> int:
-    """Answer for `python -m COMMAND`, whose packages cannot be imported, and return the exit code.
+def answer_without(command: str, error: Exception) -> int:
+    """Answer for `python -m COMMAND`, whose modules cannot be imported, and return the exit code, never Python's 1.
 
-    --help prints the recorded text. Everything else gets one sentence on stderr: what is missing, and what to run.
-    Raises the error again where it is a module of ours that is missing.
+    error: what importing them raised. Where a package is missing or cannot be loaded, --help prints the recorded text,
+    and everything else gets one sentence on stderr: what is wrong, and what to run. Anything else is a fault: 70.
     """
-    if (error.name or "").split(".")[0] in _OURS:
-        raise error
+    if not isinstance(error, ImportError) or (error.name or "").split(".")[0] in _OURS:
+        traceback.print_exception(error)
+        said = f"cannot be loaded ({type(error).__name__}; above is where); nothing was done."
+        print(f"error: python -m {command} {said}", file=sys.stderr)
+        return FAULT
     if "--help" in sys.argv[1:]:
         try:
             print(help_of(command), flush=True)

@@ -1,7 +1,7 @@
 """A clip becomes a run: source.mp4, the clip as every later stage sees it, and the run's manifest.
 
 In reading order: `ingest` itself, what one pass over the clip finds (`_survey`), whether its frame rate is constant and
-which it is (`RateMeter`, from the frames' own time stamps), and how source.mp4 is made (`_make_source`).
+which it is (handoff/clip/rates.py), and how source.mp4 is made (`_make_source`).
 
 source.mp4 has rotation applied, square pixels, a constant rate, even size, 8-bit yuv420p H.264 and no audio. A clip
 that already is all that is copied; one that only carries more streams (audio) has its picture copied without encoding
@@ -11,10 +11,12 @@ it again.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
+import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from handoff.clip.colours import HLG, PQ, colours_of, has_false_matrix
 from handoff.clip.conversion import Conversion
 from handoff.clip.fields import fields_of
 from handoff.clip.orientation import Orientation, orientation_of, stated_orientation
+from handoff.clip.rates import RateMeter, Timing
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file, scratch_dir, settle, sha256_file
@@ -37,21 +40,18 @@ from handoff.video import (
     VideoWriter,
     check_is_file,
     decode,
+    entries_of,
     frame_to_rgb,
     open_video,
     probe,
     read_frames,
+    read_pictures,
 )
 
-STANDARD_RATES = tuple(
-    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60", "120")
-)
 CRF = 10
 """x264 quality of a source.mp4 that had to be encoded again: visually lossless."""
 CHROMA_OFFSET = -12
 """Its chroma's, finer: with luma's own, a saturated colour may come back 4 levels of 255 off; with this, 2."""
-
-_MAX_DISTINCT_STEPS = 1000
 
 
 def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
@@ -68,6 +68,12 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     if run:
         return run
     look = _survey(path)
+    if look.timing.total != look.frames or look.timing.left_out:
+        click.echo(
+            f"warning: the clip's frame rate varies: its {look.frames} frames become {look.timing.total} at "
+            f"{look.timing.fps} fps ({look.timing.repeated} repeated, {look.timing.left_out} left out).",
+            err=True,
+        )
     if look.hdr:
         click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
     if look.damaged:
@@ -79,8 +85,7 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
             return held
         with scratch_dir(run.source) as scratch:
             made = scratch / SOURCE
-            done = _make_source(path, made, look)
-            info = probe(made)
+            done, info = _make_source(path, made, look)
             stages = _kept_stages(run_dir, made)
             settle(made, run.source)
         run.manifest["source"] = _describe(path, digest, look, info, done)
@@ -101,8 +106,9 @@ def _existing(path: Path, digest: str, run_dir: Path, force: bool) -> Run | None
             f"the run {run_dir} holds another clip ({held['path']}, SHA-256 {held['sha256'][:12]}, {path} has "
             f"{digest[:12]}); give --run NAME for a new run, or --force to begin this one anew."
         )
-    recorded = run.manifest["stages"]["ingest"]["outputs"][0]["sha256"]
-    return run if run.source.exists() and sha256_file(run.source) == recorded else None
+    outputs = run.manifest["stages"].get("ingest", {}).get("outputs", [])
+    recorded = [output["sha256"] for output in outputs if output["path"] == SOURCE]
+    return run if run.source.is_file() and [sha256_file(run.source)] == recorded else None
 
 
 def _kept_stages(run_dir: Path, made: Path) -> dict[str, Any]:
@@ -162,10 +168,11 @@ class _Facts:
 
     conversion: Conversion  # of the stored picture into the shown one
     frames: int
-    fps: Fraction
+    timing: Timing
     needs: tuple[str, ...]  # why the picture must be encoded again; empty when it need not
     other_streams: int
     hdr: bool
+    checksums: array[int]  # of each picture, where it may be copied
     damaged: tuple[int, ...]  # the frames that the decoder could not read whole, and repaired
 
 
@@ -175,10 +182,9 @@ def _survey(path: Path) -> _Facts:
             raise InputError(f"{path} has no time base; convert it to an MP4 with a constant rate.")
         meter = RateMeter(Fraction(stream.time_base), _stated_rates(stream))
         first: VideoFrame | None = None
+        checksums, copied = array("L"), "mp4" in container.format.name and stream.codec_context.name == "h264"
         interlaced, damaged, stated = 0, [], stream.codec_context.field_order
         for frame in progress(decode(path, container, stream), total=stream.frames or None, desc="look at clip"):
-            if frame.pts is None:
-                raise InputError(f"{path} has frames without time stamps; convert it to an MP4 with a constant rate.")
             if first is None:
                 first = frame
             elif (frame.width, frame.height) != (first.width, first.height):
@@ -194,15 +200,18 @@ def _survey(path: Path) -> _Facts:
             interlaced += frame.interlaced_frame
             damaged += [meter.frames] if frame.is_corrupt else []
             meter.feed(frame.pts)
+            if copied and frame.format.name == "yuv420p" and not (frame.width % 2 or frame.height % 2):
+                checksums.append(_checksum(frame))
         if first is None:
             raise InputError(f"{path} has a video stream with zero frames; give a clip with at least one.")
         orientation, colours = orientation_of(first), colours_of(first)
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
-        exact, near = meter.exact_rate(), meter.nearly_exact_rate()
+        timing = meter.timing(str(path))
         codec = stream.codec_context
         fields = fields_of(codec.name, stated, interlaced, _decoded(path))
         checks = {
-            "variable frame rate": exact is None or exact != stream.average_rate,
+            "time stamps that go back or are missing": timing.repaired,
+            "variable frame rate": not timing.exact or timing.fps != stream.average_rate,
             str(orientation): orientation != Orientation(),
             "interlaced (bwdif made each frame of its first field)": fields != "",
             f"pixel aspect {aspect}": aspect != 1,
@@ -213,15 +222,14 @@ def _survey(path: Path) -> _Facts:
             f"container {container.format.name}": "mp4" not in container.format.name,
             "damaged frames": bool(damaged),  # that stages see one repair of them, and not each its own
         }
-        fps = exact or near or meter.nominal_rate()
-        even_rate = None if exact or near else fps
         return _Facts(
-            Conversion(first.width, first.height, colours.limited(), orientation, aspect, fields, even_rate),
+            Conversion(first.width, first.height, colours.limited(), orientation, aspect, fields),
             meter.frames,
-            fps,
+            timing,
             tuple(reason for reason, found in checks.items() if found),
             len(container.streams) - 1,
             colours.transfer in (PQ, HLG),
+            checksums,
             tuple(damaged),
         )
 
@@ -230,82 +238,34 @@ def _stated_rates(stream: VideoStream) -> list[Fraction]:
     return [Fraction(rate) for rate in (stream.average_rate, stream.base_rate, stream.guessed_rate) if rate]
 
 
-class RateMeter:
-    """Feed it every frame's time stamp in order; it keeps a few numbers, however long the clip.
-
-    time_base: seconds a tick. stated: the rates that the container states, best first.
-    """
-
-    def __init__(self, time_base: Fraction, stated: list[Fraction]) -> None:
-        self.time_base = time_base
-        rates = list(dict.fromkeys([*stated, *STANDARD_RATES]))
-        self._grids = [_Grid(rate, time_base) for rate in rates]
-        self._steps: Counter[int] = Counter()
-        self._first: int | None = None
-        self._last = 0
-        self.frames = 0
-
-    def feed(self, pts: int) -> None:
-        """Take the next frame's time stamp, in ticks."""
-        if self._first is None:
-            self._first = pts
-        elif pts - self._last in self._steps or len(self._steps) < _MAX_DISTINCT_STEPS:
-            self._steps[pts - self._last] += 1
-        self._last = pts
-        for grid in self._grids:
-            grid.feed(self.frames, pts - self._first)
-        self.frames += 1
-
-    def exact_rate(self) -> Fraction | None:
-        """Return the rate on whose grid every frame lies to within one tick, else None."""
-        for grid in self._grids:
-            if grid.worst * grid.step <= 1:
-                return grid.fps
-        return None
-
-    def nearly_exact_rate(self) -> Fraction | None:
-        """Return a rate at which every frame is nearest to its own place on the grid, else None.
-
-        At that rate no frame has to be repeated or dropped; only the time stamps are evened out.
-        """
-        best = min(self._grids, key=lambda grid: grid.worst)
-        return best.fps if best.worst < Fraction(1, 2) else None
-
-    def nominal_rate(self) -> Fraction:
-        """Return the rate of the commonest step between frames, as a standard rate where one is within 2 %."""
-        steps = [(count, -step) for step, count in self._steps.items() if step > 0]
-        if not steps:
-            return self._grids[0].fps
-        rate = 1 / (-max(steps)[1] * self.time_base)
-        nearest = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
-        return nearest if abs(nearest - rate) <= rate / 50 else rate.limit_denominator(1001)
-
-
-class _Grid:
-    """How far the time stamps are from a grid of one rate, in frames."""
-
-    def __init__(self, fps: Fraction, time_base: Fraction) -> None:
-        self.fps = fps
-        self.step = 1 / (fps * time_base)
-        self.worst = Fraction(0)
-
-    def feed(self, index: int, ticks: int) -> None:
-        self.worst = max(self.worst, abs(ticks / self.step - index))
-
-
-def _make_source(path: Path, output: Path, look: _Facts) -> str:
-    """Make source.mp4 in the gentlest way that gives what later stages need; return what was done."""
+def _make_source(path: Path, output: Path, look: _Facts) -> tuple[str, ClipInfo]:
+    """Make source.mp4 in the gentlest way that gives what later stages need; return what was done, and what it is."""
     if not look.needs:
         if look.other_streams == 0:
             with atomic_file(output) as partial:
                 shutil.copyfile(path, partial)
-            return "copied"
-        _copy_packets(path, output)
-        copied = probe(output)
-        if (copied.frames, copied.fps) == (look.frames, look.fps):
-            return "picture copied, other streams dropped"
+        else:
+            _copy_packets(path, output)
+        if _is_reached(output, look):
+            done = "picture copied, other streams dropped" if look.other_streams else "copied"
+            return done, ClipInfo(*look.conversion.size, look.timing.fps, look.frames)
     _encode(path, output, look)
-    return "encoded again: " + ", ".join(look.needs or ("hidden frames",))
+    return "encoded again: " + ", ".join(look.needs or ("frames that are hidden or cannot be sought",)), probe(output)
+
+
+def _is_reached(output: Path, look: _Facts) -> bool:
+    """Say whether each frame of a copied clip is what it was, where a reader begins at each entry, not at the start."""
+    with open_video(output) as (_, stream):
+        if stream.average_rate != look.timing.fps:
+            return False
+    begins = [0, *entries_of(output).numbers]
+    parts = [read_pictures(output, *part) for part in zip(begins, [*begins[1:], None], strict=True)]
+    frames = progress(chain.from_iterable(parts), total=look.frames, desc=SOURCE)
+    return array("L", map(_checksum, frames)) == look.checksums
+
+
+def _checksum(frame: VideoFrame) -> int:
+    return zlib.crc32(frame.to_ndarray().tobytes())
 
 
 def _copy_packets(path: Path, output: Path) -> None:
@@ -327,7 +287,7 @@ def _encode(path: Path, output: Path, look: _Facts) -> None:
     """Decode, convert and encode the picture; one frame in memory at a time."""
     made = look.conversion
     with VideoWriter(
-        output, look.fps, *made.size, crf=CRF, chroma_offset=CHROMA_OFFSET, colours=made.colours
+        output, look.timing.fps, *made.size, crf=CRF, chroma_offset=CHROMA_OFFSET, colours=made.colours
     ) as writer:
         for picture in _pictures(path, look, "source.mp4"):
             writer.write_picture(picture)
@@ -345,7 +305,9 @@ def shown_frames(path: Path) -> Iterator[Frame]:
 
 
 def _pictures(path: Path, look: _Facts, what: str) -> Iterator[VideoFrame]:
-    return look.conversion.pictures(progress(_decoded(path), total=look.frames, desc=what))
+    pictures = look.conversion.pictures(progress(_decoded(path), total=look.frames, desc=what))
+    for picture, times in zip(pictures, look.timing.shown.tolist(), strict=True):
+        yield from repeat(picture, times)
 
 
 def _decoded(path: Path) -> Iterator[VideoFrame]:

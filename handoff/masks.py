@@ -1,12 +1,14 @@
 """Masks, their areas, IoU and bounds; mask sequences: one lossless MP4 and one folder of PNG files that say the same.
 
 In reading order: counting (`Overlap` is where every IoU comes from), pictures and folders of frames, then writing and
-reading mask sequences. A mask is (H, W) bool, True on the object. On disk it is 8-bit gray, 0 or 255.
+reading mask sequences. A mask is (H, W) bool, True on the object. We write it as 8-bit gray, 0 or 255; what others
+write is read by the rules of handoff/picture/levels.py, for every stage.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,14 +20,14 @@ from numpy.typing import NDArray
 
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_dir
+from handoff.picture.levels import check_alpha_is_decoded, frame_to_samples, read_objects
+from handoff.picture.numbering import numbered_pngs
+from handoff.picture.png import Samples, read_rgb, read_samples
 from handoff.places import Box
-from handoff.video import ClipInfo, Frame, VideoWriter, read_gray
+from handoff.video import ClipInfo, Frame, VideoWriter, read_pictures
 
 Mask = NDArray[np.bool_]
 """(H, W) bool, True on the object."""
-
-THRESHOLD = 128
-"""Luma at or above this is object: a mask that went through a lossy encoder comes back whole (tested at CRF 23)."""
 
 _CACHED_BYTES = 700_000
 
@@ -136,11 +138,8 @@ def write_png(path: Path, image: Frame) -> None:
 
 
 def read_png(path: Path) -> Frame:
-    """Return a picture as (H, W, 3) uint8 RGB; raise InputError when it is none."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"{path} is not a picture that can be read; make it again.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    """Return a PNG file as (H, W, 3) uint8 RGB, without its alpha; InputError when it is none, damaged or too large."""
+    return read_rgb(path)
 
 
 class FrameFolderWriter:
@@ -194,33 +193,56 @@ class MaskSequenceWriter:
 
 
 def read_masks(path: Path) -> Iterator[Mask]:
-    """Yield the masks of a mask video or of a folder of frame_00000.png, (H, W) bool, in order."""
+    """Yield the masks (H, W) bool of a clip, or of a folder of PNG files in the order of their numbers.
+
+    What the object is in a picture: handoff/picture/levels.py. Raises InputError for pictures that are no masks, for
+    frames that are missing, and at the end for a sequence that numbers its objects.
+    """
+    return read_objects(str(path), functools.partial(_pictures_of, path))
+
+
+def _pictures_of(path: Path) -> Iterator[tuple[str, Samples]]:
     if path.is_dir():
-        return _read_pngs(path)
-    return (image >= THRESHOLD for image in read_gray(path))
+        for file in numbered_pngs(path):
+            yield str(file), read_samples(file)
+    else:
+        check_alpha_is_decoded(path)
+        for index, frame in enumerate(read_pictures(path)):
+            where = f"frame {index} of {path}"
+            yield where, frame_to_samples(frame, where)
 
 
-def _read_pngs(folder: Path) -> Iterator[Mask]:
-    for index, path in enumerate(sorted(folder.glob("frame_*.png"))):
-        if path.name != frame_name(index):
-            raise InputError(f"{folder} has {path.name} where {frame_name(index)} should be: a frame is missing.")
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise InputError(f"{path} is not a picture that can be read; make the masks again.")
-        yield image >= THRESHOLD
+@dataclass(frozen=True)
+class MaskSequence:
+    """What a mask sequence is: size in px, frames, and the number of frames that are not empty."""
+
+    width: int
+    height: int
+    frames: int
+    seen: int
 
 
-def check_mask_sequence(path: Path, info: ClipInfo) -> None:
-    """Raise InputError unless `path` has exactly the clip's frame count and size."""
-    count = 0
+def measure_masks(path: Path) -> MaskSequence:
+    """Read a whole mask sequence, keeping nothing; raise InputError where it is none, or changes its size."""
+    width = height = frames = seen = 0
     for mask in read_masks(path):
-        if mask.shape != (info.height, info.width):
-            raise InputError(
-                f"{path} is {mask.shape[1]}x{mask.shape[0]} px, the clip is {info.width}x{info.height} px; "
-                "give the mask that was made from this clip."
-            )
-        count += 1
-    if count != info.frames:
+        if frames and mask.shape != (height, width):
+            raise InputError(f"{path} changes its size to {mask.shape[1]}x{mask.shape[0]} px at frame {frames}.")
+        height, width = mask.shape
+        frames, seen = frames + 1, seen + bool(mask.any())
+    return MaskSequence(width, height, frames, seen)
+
+
+def check_mask_sequence(path: Path, info: ClipInfo | MaskSequence, whose: str = "the clip") -> MaskSequence:
+    """Return what a mask sequence is; raise InputError unless it has exactly that frame count and size."""
+    found = measure_masks(path)
+    if (found.width, found.height) != (info.width, info.height):
         raise InputError(
-            f"{path} has {count} frames, the clip has {info.frames}; give the mask that was made from this clip."
+            f"{path} is {found.width}x{found.height} px, {whose} is {info.width}x{info.height} px; "
+            "give the mask that was made from this clip."
         )
+    if found.frames != info.frames:
+        raise InputError(
+            f"{path} has {found.frames} frames, {whose} has {info.frames}; give the mask that was made from this clip."
+        )
+    return found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handoff.errors import InputError, UsageError
 from handoff.files import write_text
+from handoff.jsonfile import BOX, LINE, Unfit, listing, number, one_of, read_json, record, text, whole
 
 if TYPE_CHECKING:  # a command's options need no video library
     from handoff.run import Run
@@ -149,13 +150,11 @@ class Place:
         return box | {"frame": self.frame} | ({"points": points} if points else {})
 
     @classmethod
-    def from_json(cls, record: Any) -> Place:
-        """The opposite of `as_json`; KeyError, TypeError or ValueError for anything else."""
-        box = Box(*(float(value) for value in record["box"])) if "box" in record else None
-        points = tuple(Point(float(x), float(y), int(label)) for x, y, label in record.get("points", ()))
-        if box is None and not points:
-            raise ValueError("neither a box nor points")
-        return cls(int(record["frame"]), box, points)
+    def from_json(cls, record: dict[str, Any]) -> Place:
+        """The opposite of `as_json`, for a record of the shape `place_shape`."""
+        box = Box(*map(float, record["box"])) if "box" in record else None
+        points = tuple(Point(float(x), float(y), label) for x, y, label in record.get("points", ()))
+        return cls(record["frame"], box, points)
 
 
 class Candidate(NamedTuple):
@@ -184,15 +183,14 @@ class Detected:
         return {"class": self.name, "score": self.score, "model": self.model, "runners_up": others}
 
     @classmethod
-    def from_json(cls, record: Any) -> Detected | None:
-        """The opposite of `as_json`, None for a record without a class; KeyError, TypeError or ValueError otherwise."""
+    def from_json(cls, record: dict[str, Any]) -> Detected | None:
+        """The opposite of `as_json`, for a record in prompts.json; None for one without a class."""
         if "class" not in record:
             return None
         others = (
-            Candidate(int(each["frame"]), Box(*(float(value) for value in each["box"])), float(each["score"]))
-            for each in record["runners_up"]
+            Candidate(each["frame"], Box(*map(float, each["box"])), each["score"]) for each in record["runners_up"]
         )
-        return cls(str(record["class"]), float(record["score"]), str(record["model"]), tuple(others))
+        return cls(record["class"], float(record["score"]), record["model"], tuple(others))
 
 
 @dataclass(frozen=True)
@@ -268,19 +266,46 @@ def check_places(places: Sequence[Place], info: ClipInfo) -> None:
             raise UsageError(f"frame {frame} is given twice; a correction goes on a frame of its own.")
 
 
+def _point(value: Any, place: str) -> None:
+    listing(number(-1e6, 1e6), 3, 3)(value, place)
+    one_of(0, 1)(value[2], f"{place}[2]")
+
+
+_PLACE = record({"frame": whole(0)}, {"box": BOX, "points": listing(_point, 1)})
+
+
+def place_shape(value: Any, place: str) -> None:
+    """Check that a record at `place` of a document is a `Place`'s; Unfit otherwise."""
+    _PLACE(value, place)
+    if not value.keys() & {"box", "points"}:
+        raise Unfit(place, "has neither a box nor points")
+
+
+_NOUN = text(r"[^\x00-\x1f\x7f]+", "a name of at most 200 characters", most=200)
+_CANDIDATE = record({"frame": whole(0), "box": BOX, "score": number(0, 1)})
+_DETECTED = record({"class": _NOUN, "score": number(0, 1), "model": LINE, "runners_up": listing(_CANDIDATE)})
+
+
+def _prompt(value: Any, place: str) -> None:
+    place_shape(value, place)
+    record({"from": one_of("flag", "detector", "drawn", "pose")}, {"corrections": listing(place_shape)})(value, place)
+    if "class" in value:
+        _DETECTED(value, place)
+
+
+_THINGS = ("object", "skater")
+_FILE = record({"schema": one_of(SCHEMA)}, dict.fromkeys(_THINGS, _prompt))
+
+
 def read_prompts(run: Run) -> dict[str, Prompt]:
     """Return the prompts by what they are of: "object", "skater". Empty when there are none."""
     prompts = {}
-    for key, record in _read(run).items():
-        if key == "schema":
-            continue
-        try:
-            first = Place.from_json(record)
-            corrections = tuple(Place.from_json(each) for each in record.get("corrections", ()))
-            detected = Detected.from_json(record)
-            prompts[key] = Prompt(first.box, first.frame, str(record["from"]), first.points, corrections, detected)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{run.path(FILE)}: the prompt of '{key}' cannot be read ({error}).") from error
+    for key, found in _read(run).items():
+        if key in _THINGS:
+            first = Place.from_json(found)
+            corrections = tuple(map(Place.from_json, found.get("corrections", ())))
+            detected = Detected.from_json(found)
+            prompts[key] = Prompt(first.box, first.frame, found["from"], first.points, corrections, detected)
     return prompts
 
 
@@ -300,13 +325,8 @@ def _read(run: Run) -> dict[str, Any]:
     path = run.path(FILE)
     if not path.exists():
         return {"schema": SCHEMA}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"schema {data['schema']!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and give the box again.") from error
-    return dict(data)
+    found: dict[str, Any] = read_json(path, _FILE, advice="delete it and give the box again")
+    return found
 
 
 def _number(value: float) -> float:

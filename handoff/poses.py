@@ -1,7 +1,7 @@
 """pose.json: the people of every frame, 133 COCO-WholeBody keypoints each.
 
-In reading order: a JSON file of frames, whatever they hold (a header, then "frames", one record a line: written and
-read as a stream, one frame in memory at a time, and still open to any JSON tool), then the people in it.
+In reading order: how a JSON file of frames is written, whatever they hold (a header, then "frames", one record a line:
+as a stream, one frame in memory at a time, and still open to any JSON tool), then the people in it, read and checked.
 
 Keypoint order: body 0-16, feet 17-22, face 23-90, left hand 91-111, right hand 112-132 (COCO-WholeBody). "left" is the
 person's own left.
@@ -10,25 +10,32 @@ person's own left.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-import ijson
 import numpy as np
 from numpy.typing import NDArray
 
 from handoff.errors import InputError, UsageError
 from handoff.files import atomic_file
+from handoff.jsonfile import BOX, RATE, listing, one_of, read_head, read_list, record, whole
 from handoff.places import Box
+
+if TYPE_CHECKING:
+    from handoff.video import ClipInfo
 
 T = TypeVar("T")
 
 SCHEMA = 1
 N_KEYPOINTS = 133
+FARTHEST = 100_000
+"""Px from the frame's corner: a keypoint outside the picture can be guessed, one further away is damage."""
 
 
 class FrameJsonWriter(ABC, Generic[T]):
@@ -67,28 +74,6 @@ class FrameJsonWriter(ABC, Generic[T]):
         return self._stack.__exit__(kind, error, None)
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """Return what stands before "frames"; {} where the file holds no object.
-
-    Raises FileNotFoundError, and ijson.JSONError or UnicodeDecodeError for a file that is not JSON up to there.
-    """
-    header: dict[str, Any] = {}
-    with path.open("rb") as file:
-        builder = ijson.ObjectBuilder()
-        for prefix, event, value in ijson.parse(file, use_float=True):
-            if prefix == "frames":
-                break
-            builder.event(event, value)
-            header = builder.value if isinstance(builder.value, dict) else {}
-    return header
-
-
-def read_records(path: Path) -> Iterator[Any]:
-    """Yield what stands in "frames", in order; raises as `read_header` does."""
-    with path.open("rb") as file:
-        yield from ijson.items(file, "frames.item", use_float=True)
-
-
 @dataclass(frozen=True)
 class Person:
     """One person in one frame.
@@ -107,11 +92,14 @@ class Person:
 class PoseWriter(FrameJsonWriter[list[Person]]):
     """Write pose.json frame by frame: the frame's people, an empty list where nobody was found.
 
-    header: what stands before "frames"; "schema" is added. Coordinates keep 2 decimals, scores 4.
+    info: of the clip, which the file names. header: what else stands before "frames". Coordinates keep 2 decimals,
+    scores 4.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        super().__init__(path, {"schema": SCHEMA} | header)
+    def __init__(self, path: Path, info: ClipInfo, header: dict[str, Any]) -> None:
+        fps = f"{info.fps.numerator}/{info.fps.denominator}"
+        clip = {"width": info.width, "height": info.height, "fps": fps, "frame_count": info.frames}
+        super().__init__(path, {"schema": SCHEMA} | header | clip)
 
     def record(self, index: int, item: list[Person]) -> dict[str, Any]:
         return {"frame": index, "people": [_person_to_json(person) for person in item]}
@@ -142,57 +130,89 @@ def _points_to_json(points: NDArray[np.float32]) -> list[list[float]]:
     return [[round(float(x), 2), round(float(y), 2)] for x, y in points]
 
 
-@contextlib.contextmanager
-def _json_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"there is no pose file {path}; make one with extract_physics.py.") from error
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a pose file ({error}); extract the pose again.") from error
+_AGAIN = "extract the pose again"
+_HEADER = record(
+    {"schema": one_of(SCHEMA), "width": whole(1), "height": whole(1), "fps": RATE, "frame_count": whole(0)},
+)
+_FRAME = record(
+    {"frame": whole(0), "people": listing(record({"box": BOX, "keypoints": listing(), "scores": listing()}))}
+)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return what stands before "frames": schema, size, rate, frame count at least; InputError as `read_poses`."""
+    _check_there(path)
+    return read_head(path, "frames", _HEADER, advice=_AGAIN)
 
 
 def read_poses(path: Path) -> Iterator[list[Person]]:
     """Yield the people of each frame, in order, one frame in memory at a time.
 
-    Raises InputError for a missing or damaged file, or frames that are out of order.
+    Raises InputError for a missing or damaged file, frames that are out of order, and numbers that cannot be a pose's:
+    further than FARTHEST from the frame's corner, or a score outside 0..1.
     """
-    with _json_errors(path):
-        for index, record in enumerate(read_records(path)):
-            if not isinstance(record, dict) or record.get("frame") != index:
-                raise InputError(f"{path} does not have frame {index} where it should be; extract the pose again.")
-            yield [_person_from_json(person, index) for person in record.get("people", [])]
+    _check_there(path)
+    for index, frame in enumerate(read_list(path, "frames", _FRAME, advice=_AGAIN)):
+        if frame["frame"] != index:
+            raise InputError(f"{path} does not have frame {index} where it should be; {_AGAIN}.")
+        yield [_person_from_json(path, person, index) for person in frame["people"]]
 
 
-def _person_from_json(record: Any, frame: int) -> Person:
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"there is no pose file {path}; make one with extract_physics.py.")
+
+
+def _person_from_json(path: Path, person: dict[str, Any], frame: int) -> Person:
     try:
-        box = Box(*(float(value) for value in record["box"]))
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
-            keypoints = np.array(record["keypoints"], np.float32)
-            scores = np.array(record["scores"], np.float32)
-            # a file from before there was smoothing has none, nor has one that was made without
-            raw = np.array(record["raw"], np.float32) if "raw" in record else None
-        for name, values, shape in (
-            ("keypoints", keypoints, (N_KEYPOINTS, 2)),
-            ("scores", scores, (N_KEYPOINTS,)),
-            ("raw", keypoints if raw is None else raw, (N_KEYPOINTS, 2)),
-            ("box", np.array(box.as_list()), (4,)),
-        ):
-            if values.shape != shape:
-                raise ValueError(f"{name} {values.shape} instead of {shape}")
-            if not np.isfinite(values).all():
-                raise ValueError(f"{name} with a value that is no finite number")
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"frame {frame} of the pose file has a person that cannot be used ({error}); extract the pose again."
-        ) from error
+        box = Box(*map(float, person["box"]))
+        if box.width < 0 or box.height < 0:
+            raise ValueError(f"the box {box}, which is reversed")
+        keypoints = _numbers(person, "keypoints", (N_KEYPOINTS, 2), -FARTHEST, FARTHEST)
+        scores = _numbers(person, "scores", (N_KEYPOINTS,), 0, 1)
+        # a file from before there was smoothing has none, nor has one that was made without
+        raw = _numbers(person, "raw", (N_KEYPOINTS, 2), -FARTHEST, FARTHEST) if "raw" in person else None
+    except ValueError as error:
+        raise InputError(f"{path}: frame {frame} has a person that cannot be used ({error}); {_AGAIN}.") from error
     return Person(box, keypoints, scores, raw)
 
 
-def check_poses(path: Path, frames: int) -> None:
-    """Raise InputError unless the pose file has the clip's number of frames and every person can be read."""
-    count = sum(1 for _ in read_poses(path))
-    if count != frames:
+def _numbers(
+    person: dict[str, Any], key: str, shape: tuple[int, ...], least: float, most: float
+) -> NDArray[np.float32]:
+    """Return a list of a person's as an array; ValueError for another shape, or with the value for one out of range."""
+    if not _fits(person[key], shape):
+        raise ValueError(f"{key} is not a list of {' x '.join(map(str, shape))} numbers")
+    values = np.array(person[key])
+    outside = ~((values >= least) & (values <= most))
+    if outside.any():
+        raise ValueError(f"{key} has {values[outside][0]:g}, and must be {least:g} to {most:g}")
+    return values.astype(np.float32)
+
+
+def _fits(values: Any, shape: tuple[int, ...]) -> bool:
+    if not isinstance(values, list) or len(values) != shape[0]:
+        return False
+    if len(shape) > 1:
+        return all(_fits(each, shape[1:]) for each in values)
+    return all(type(each) in (int, float) for each in values)
+
+
+def check_poses(path: Path, info: ClipInfo, rate_error: float = 0.0) -> None:
+    """Raise InputError unless the pose file is of a clip of that size, rate and frame count, and all of it can be read.
+
+    rate_error: how far the rates may differ, as a share; a clip from elsewhere states its own only roughly.
+    """
+    header = read_header(path)
+    size, rate, frames = (header["width"], header["height"]), Fraction(header["fps"]), header["frame_count"]
+    if size != (info.width, info.height) or frames != info.frames or abs(rate - info.fps) > info.fps * rate_error:
         raise InputError(
-            f"{path} has {count} frames, the clip has {frames}; give the pose that was made from this clip."
+            f"{path} was made from a clip of {frames} frames of {size[0]}x{size[1]} px at {rate} fps, and this one has "
+            f"{info.frames} of {info.width}x{info.height} px at {info.fps}; give the pose that was made from this clip."
+        )
+    count = sum(1 for _ in itertools.islice(read_poses(path), info.frames + 1))
+    if count != info.frames:
+        more = "more" if count > info.frames else count
+        raise InputError(
+            f"{path} has {more} frames, the clip has {info.frames}; give the pose that was made from this clip."
         )

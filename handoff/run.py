@@ -11,7 +11,6 @@ judged at the same time.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -22,14 +21,30 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
+from handoff.clip.rates import parse_rate
 from handoff.errors import BusyError, InputError, StorageError, storage_errors
-from handoff.files import fsync, is_open_at, remove_partials, sha256_path, write_text
+from handoff.files import files_in, fsync, is_open_at, open_lock, remove_partials, sha256_path, write_text
+from handoff.jsonfile import (
+    RATE,
+    SHA256,
+    Check,
+    anything,
+    below,
+    check_json,
+    listing,
+    mapping,
+    number,
+    one_of,
+    read_json,
+    record,
+    text,
+    whole,
+)
 from handoff.video import ClipInfo
 
 SCHEMA = 2
@@ -84,6 +99,14 @@ class StageFolder(ABC):
     def _hold(self) -> contextlib.AbstractContextManager[None]:
         """Take the locks that writing in this folder needs."""
 
+    def recorded(self, stage: str, shape: Check) -> dict[str, Any] | None:
+        """Return what run.json says of a stage, None where it says nothing; JsonError unless it has that shape."""
+        found: dict[str, Any] | None = self.manifest["stages"].get(stage)
+        if found is not None:
+            again = _ADVICE[self.kind]
+            check_json(found, str(self.dir / MANIFEST), shape, advice=again, place=f"stages.{stage}")
+        return found
+
     def relative(self, path: Path) -> str:
         """Name a path for the manifest: relative to the run's folder where it lies in it, else absolute.
 
@@ -131,7 +154,7 @@ class Run(StageFolder):
             raise InputError(
                 f"{folder} is not a run folder (it has no {MANIFEST}); make one with extract_physics.py -i CLIP."
             )
-        manifest = _read_manifest(path, "extract the clip again")
+        manifest = _read_manifest(path, _RUN, _RESKIN)
         if manifest.get("kind") == _RESKIN:
             raise InputError(f"{folder} is a reskin, not a run; name its run, {folder.parent.parent}.")
         return cls(folder, manifest)
@@ -141,7 +164,7 @@ class Run(StageFolder):
         """Return the run that a file lies in, deeper down too, or None; InputError for one that cannot be read."""
         for folder in path.resolve().parents:
             if (folder / MANIFEST).is_file():
-                manifest = _read_manifest(folder / MANIFEST, "extract the clip again")
+                manifest = _read_manifest(folder / MANIFEST, _RUN, _RESKIN)
                 if manifest.get("kind") != _RESKIN:
                     return cls(folder, manifest)
         return None
@@ -154,7 +177,7 @@ class Run(StageFolder):
     def info(self) -> ClipInfo:
         """Size, rate and frame count of source.mp4."""
         source = self.manifest["source"]
-        return ClipInfo(source["width"], source["height"], Fraction(source["fps"]), source["frames"])
+        return ClipInfo(source["width"], source["height"], parse_rate(source["fps"]), source["frames"])
 
     @property
     def source(self) -> Path:
@@ -177,7 +200,7 @@ class Run(StageFolder):
 
     def save(self) -> None:
         """Write run.json, atomically; the records of reskins in one of schema 1 move to the reskins' own first."""
-        stages = self.manifest.get("stages", {})
+        stages = self.manifest["stages"]
         old = [stage for stage in stages if "/" in stage]
         for name in {stage.partition("/")[2] for stage in old}:
             reskin = self.reskin(name)
@@ -280,8 +303,8 @@ class Reskin(StageFolder):
     def _read(self) -> dict[str, Any]:
         path = self.dir / MANIFEST
         if path.is_file():
-            return _read_manifest(path, "delete it, then paint and judge this reskin again")
-        old = self._run.manifest.get("stages", {})
+            return _read_manifest(path, _RESKIN)
+        old = self._run.manifest["stages"]
         stages = {stage: old[f"{stage}/{self.name}"] for stage in _OF_A_RESKIN if f"{stage}/{self.name}" in old}
         return {"name": self.name, "stages": stages}
 
@@ -292,18 +315,64 @@ class Reskin(StageFolder):
             yield
 
 
-def _read_manifest(path: Path, advice: str) -> dict[str, Any]:
-    """Return a manifest of this schema or an older one; raise InputError, with `advice`, for anything else."""
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        schema = int(manifest["schema"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read as a manifest ({error}); {advice}.") from error
-    if schema > SCHEMA:
+def _stage(path_of_an_output: Check) -> Check:
+    output = record({"path": path_of_an_output, "sha256": SHA256}, {"bytes": whole(0), "files": whole(0)})
+    about = {
+        "key": text(),
+        "params": mapping(anything),
+        "tools": mapping(text()),
+        "inputs": mapping(text()),
+        "seconds": number(0),
+        "notes": mapping(anything),
+    }
+    return record({"outputs": listing(output)}, about)
+
+
+_NO_WAY_UP = r"(?!(.*/)?\.\.(/|$))[^\0]+"
+_ANYWHERE = _stage(text(_NO_WAY_UP, "a path without '..'", most=4096))
+_INSIDE = _stage(text(f"(?!/){_NO_WAY_UP}", "the path of something in the run's folder", most=4096))
+_NAME = r"[A-Za-z0-9_-]+(/(?!\.{1,2}$)[^/\0]+)?"
+"""A stage's, and in a manifest of schema 1 a reskin's after it."""
+
+
+def _stages(value: Any, place: str) -> None:
+    mapping(_ANYWHERE, _NAME, "a stage's name")(value, place)
+    for name, stage in value.items():
+        if name.partition("/")[0] != "evaluator":  # its report may lie elsewhere
+            _INSIDE(stage, below(place, name))
+
+
+_SOURCE = record(
+    {
+        "path": text(),
+        "sha256": SHA256,
+        "width": whole(1, 65_535),
+        "height": whole(1, 65_535),
+        "fps": RATE,
+        "frames": whole(1, 100_000_000),
+    }
+)
+_SHAPES = {
+    _RUN: record({"source": _SOURCE, "stages": _stages}, {"name": text()}),
+    _RESKIN: record({"stages": _stages}, {"name": text()}),
+}
+_ADVICE = {_RUN: "extract the clip again", _RESKIN: "delete it, then paint and judge this reskin again"}
+
+
+def _read_manifest(path: Path, *kinds: str) -> dict[str, Any]:
+    """Return a manifest of one of these kinds, of this schema or an older one (the first knew no kinds: a run's).
+
+    Raises InputError, with what to do, for anything else.
+    """
+    advice = _ADVICE[kinds[0]]
+    head = record({"schema": whole(1)}, {"kind": one_of(*kinds)})
+    manifest: dict[str, Any] = read_json(path, head, advice=advice)
+    if manifest["schema"] > SCHEMA:
         raise InputError(
-            f"{path} has schema {schema} and was written by a newer version, this one reads up to {SCHEMA}; use that "
-            f"version, or {advice}."
+            f"{path} has schema {manifest['schema']} and was written by a newer version, this one reads up to {SCHEMA};"
+            f" use that version, or {advice}."
         )
+    check_json(manifest, str(path), _SHAPES[manifest.get("kind", kinds[0])], advice=advice)
     return manifest
 
 
@@ -346,7 +415,7 @@ def _take(folder: Path, how: int) -> int:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = _open_lock(path, how)
+            descriptor = open_lock(path, how)
         except FileNotFoundError:
             if folder.is_dir():
                 raise
@@ -365,16 +434,6 @@ def _take(folder: Path, how: int) -> int:
                 "file system with locks (flock), or use another folder."
             ) from error
         os.close(descriptor)
-
-
-def _open_lock(path: Path, how: int) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        # who may not write the folder can share a lock that is there: NFS asks for writing only to hold it alone
-        if how == fcntl.LOCK_SH and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and path.exists():
-            return os.open(path, os.O_RDONLY)
-        raise
 
 
 def _remove_path(path: Path) -> None:
@@ -425,7 +484,7 @@ class Stage:
     @property
     def notes(self) -> dict[str, Any]:
         """The notes of this run of the stage, or of the one that is still valid."""
-        return dict(self._previous["notes"]) if self.unchanged and self._previous else dict(self._notes)
+        return dict(self._previous.get("notes", {})) if self.unchanged and self._previous else dict(self._notes)
 
 
 @contextlib.contextmanager
@@ -437,6 +496,7 @@ def run_stage(
     inputs: list[Path],
     tools: dict[str, str],
     code: tuple[str, ...] = (),
+    outside: Path | None = None,
     force: bool = False,
     believed: Callable[[str], bool] | None = None,
 ) -> Iterator[Stage]:
@@ -444,8 +504,8 @@ def run_stage(
 
     name: of the stage, such as "tracker". params: everything that changes the result, as JSON. inputs: files and
     folders that are read. tools: versions of what does the work. code: packages whose source files count as part of
-    the stage; its own, of that name, and handoff always do. believed: is asked for `Stage.work` where run.json says that
-    it is done; where it returns False, it is done again.
+    the stage; its own, of that name, and handoff always do. outside: a folder, not the run's, in which outputs may lie.
+    believed: is asked for `Stage.work` where run.json says that it is done; where it returns False, it is done again.
 
     The stage sets nothing up when `unchanged` is true: inputs (by SHA-256), parameters, tools and code are those of the
     last run, and every output is still there with its SHA-256. On a clean exit the outputs are recorded; on an
@@ -467,7 +527,8 @@ def run_stage(
         key = hashlib.sha256(key_text.encode()).hexdigest()
         previous = folder.manifest["stages"].get(name)
         stage = Stage(folder, name, previous)
-        done = previous and previous["key"] == key and not force and _still_there(folder, previous["outputs"])
+        done = previous and previous.get("key") == key and not force
+        done = done and _still_there(folder, previous["outputs"], outside)
         if previous and done and (believed is None or believed(_name_work(key, previous["outputs"]))):
             stage.unchanged, stage.work = True, _name_work(key, previous["outputs"])
             click.echo(f"{folder.label(name)}: nothing has changed, nothing to do (--force does it again)")
@@ -508,23 +569,26 @@ def _code_digest(packages: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _still_there(folder: StageFolder, outputs: list[dict[str, Any]]) -> bool:
-    for record in outputs:
-        path = folder.run.dir / record["path"]
-        if not path.exists() or sha256_path(path) != record["sha256"]:
+def _still_there(folder: StageFolder, outputs: list[dict[str, Any]], outside: Path | None) -> bool:
+    for output in outputs:
+        path = folder.run.dir / output["path"]
+        named = outside is not None and path.is_relative_to(outside.resolve())
+        if Path(output["path"]).is_absolute() and not named:
+            return False  # nobody asked for it, so it is not even looked at
+        if not (path.is_file() or path.is_dir()) or sha256_path(path) != output["sha256"]:
             return False
     return True
 
 
 def describe_output(folder: StageFolder, path: Path) -> dict[str, Any]:
     """Return the manifest's record of an output: path, bytes, SHA-256, and for a folder the number of files."""
-    record: dict[str, Any] = {"path": folder.relative(path)}
+    described: dict[str, Any] = {"path": folder.relative(path)}
     if path.is_dir():
-        files = [each for each in path.iterdir() if each.is_file()]
-        record |= {"files": len(files), "bytes": sum(each.stat().st_size for each in files)}
+        files = files_in(path)
+        described |= {"files": len(files), "bytes": sum(each.stat().st_size for each in files)}
     else:
-        record["bytes"] = path.stat().st_size
-    return record | {"sha256": sha256_path(path)}
+        described["bytes"] = path.stat().st_size
+    return described | {"sha256": sha256_path(path)}
 
 
 def tool_versions(*packages: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Reading and writing clips with PyAV, one frame at a time.
 
-In reading order: opening a file (`open_video`, `decode`), frames as arrays (`read_frames`, `read_gray`), writing
-(`VideoWriter`), and whether a file is shorter than it says it is (`missing_bytes`).
+In reading order: opening a file (`open_video`, `decode`), frames as arrays (`read_frames`) or as they are decoded
+(`read_pictures`), writing (`VideoWriter`). Whether a file is cut off is in handoff/clip/truncation.py, where a reader
+may begin in handoff/clip/entries.py.
 
 Frames are counted by decoding and rates are fractions: container metadata and floats are wrong on real files
 (docs/reference/run-folder.md). Only common containers are opened, from local files, so a playlist named .mp4 cannot
@@ -11,22 +12,28 @@ make the reader open other files. A reader that trusted a file cut short would s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from handoff.clip.colours import SCALER, Colours, colours_of, complete_tags, stream_tags, usual_colours
+from handoff.clip.entries import Entries, find_entries
 from handoff.clip.orientation import orientation_of
+from handoff.clip.truncation import missing_part
 from handoff.errors import InputError, MissingFileError, UsageError, storage_errors
 from handoff.files import atomic_file
 
@@ -41,7 +48,8 @@ _OPEN_OPTIONS = {
 ENCODER_THREADS = 4
 # nor may they depend on the process: with its macroblock tree x264 gives the same 96x72 px frames two or more encodings
 REPEATABLE = {"x264-params": "mbtree=0"}
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_LAST_SAMPLES = 64
+"""The last bytes belong to one of so many samples that are shown last."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,24 @@ class ClipInfo:
 
 
 def check_is_file(path: Path) -> None:
-    """Raise MissingFileError where there is no file of that name, InputError where it is a folder."""
-    if not path.exists():
-        raise MissingFileError(f"there is no file {path}; check the path.")
-    if path.is_dir():
+    """Raise MissingFileError where there is no file of that name, InputError for what is no file or is empty.
+
+    A pipe is refused too: the clip is read more than once, and who opens a pipe that nobody writes to waits for ever.
+    """
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFileError(f"there is no file {path}; check the path.") from error
+    except (OSError, ValueError) as error:
+        reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path} cannot be read: {reason.lower()}.") from error
+    if stat.S_ISDIR(state.st_mode):
         raise InputError(f"{path} is a folder; give a video file.")
+    if not stat.S_ISREG(state.st_mode):
+        kind = "pipe" if stat.S_ISFIFO(state.st_mode) else "socket" if stat.S_ISSOCK(state.st_mode) else "device"
+        raise InputError(f"{path} is a {kind} and not a file; save the clip as a file first.")
+    if state.st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes); copy or export the clip again.")
 
 
 @contextlib.contextmanager
@@ -72,19 +93,20 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a local video file and its best video stream; raise InputError when it has none."""
     check_is_file(path)
     try:
-        missing = missing_bytes(path)
-        container = av.open(str(path), options=dict(_OPEN_OPTIONS))
+        missing = _missing_part(path, _state(path))
+        container = av.open(_local(path), options=dict(_OPEN_OPTIONS))
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: permission denied.") from error
-    except av.FFmpegError as error:
+    except (av.FFmpegError, UnicodeError) as error:
         raise InputError(
             f"{path} is not a video that can be read ({path.stat().st_size} bytes; it may be another kind of file, "
             "or cut off before its index was written); play it, or export it again as MP4."
         ) from error
     with container:
-        if missing:
-            raise InputError(f"{path} is cut off: its last {missing} bytes are missing; copy or export the clip again.")
         stream = container.streams.best("video")
+        missing = missing or (_beyond_the_end(path, stream) if isinstance(stream, VideoStream) else "")
+        if missing:
+            raise InputError(f"{path} is cut off: {missing}; copy or export the clip again.")
         if not isinstance(stream, VideoStream):
             kinds = ", ".join(sorted({each.type for each in container.streams})) or "none"
             raise InputError(f"{path} has no picture (its streams: {kinds}); give a clip with video.")
@@ -94,14 +116,45 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         yield container, stream
 
 
+def _local(path: Path) -> str:
+    """Name a file for FFmpeg so that it takes no part of the name for a protocol, as in "2026-11-28T10:30:15.mp4"."""
+    return f"file:{path}"
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file does."""
+    state = path.stat()
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _missing_part(path: Path, _state: tuple[int, ...]) -> str:
+    return missing_part(path)
+
+
+def _beyond_the_end(path: Path, stream: VideoStream) -> str:
+    """Say how many bytes of the last samples that an index lists are not in the file, "" for none."""
+    listed = len(stream.index_entries)
+    last = (stream.index_entries[each] for each in range(max(0, listed - _LAST_SAMPLES), listed))
+    beyond = max((each.pos + each.size for each in last), default=0) - path.stat().st_size
+    return f"its last {beyond} bytes are missing" if beyond > 0 else ""
+
+
 def decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Decode `stream` frame by frame; raise InputError that names the frame where the data breaks off."""
-    index, told = 0, stream_tags(stream)
+    return _decode(path, stream, container.demux(stream), 0)
+
+
+def _decode(
+    path: Path, stream: VideoStream, packets: Iterable[Packet[VideoStream]], first: int
+) -> Iterator[VideoFrame]:
+    index, told = first, stream_tags(stream)
     try:
-        for frame in container.decode(stream):
-            complete_tags(frame, told)
-            yield frame
-            index += 1
+        for packet in packets:
+            for frame in packet.decode():
+                complete_tags(frame, told)
+                yield frame
+                index += 1
     except av.FFmpegError as error:
         raise InputError(
             f"{path} breaks off or is damaged after frame {index} ({error.strerror}); copy or export the clip again."
@@ -120,28 +173,6 @@ def frame_to_rgb(frame: VideoFrame) -> Frame:
         src_color_range=found.color_range,
         dst_colorspace=found.colorspace,
         dst_color_range=ColorRange.JPEG,
-        interpolation=SCALER,
-        threads=1,
-    )
-    return orientation_of(frame).turn(picture.to_ndarray().astype(np.uint8, copy=False))
-
-
-def frame_to_gray(frame: VideoFrame) -> Frame:
-    """Return the luma of a frame, (H, W) uint8, its levels as stored, upright.
-
-    Anything but 8-bit planar YUV or gray is converted, in the colours of `colours_of`. Raises what `frame_to_rgb` does.
-    """
-    if frame.format.name.startswith(("yuv", "gray")) and frame.format.components[0].bits == 8:
-        plane = frame.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        return orientation_of(frame).turn(np.array(rows[: frame.height, : frame.width], np.uint8))
-    found = colours_of(frame)
-    picture = frame.reformat(
-        format="gray",
-        src_colorspace=found.colorspace,
-        src_color_range=found.color_range,
-        dst_colorspace=found.colorspace,
-        dst_color_range=found.color_range,
         interpolation=SCALER,
         threads=1,
     )
@@ -183,36 +214,72 @@ def exact_rate(stream: VideoStream) -> Fraction:
 def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
     """Yield frames start..stop-1 as (H, W, 3) uint8 RGB, in order, one in memory at a time.
 
-    With start > 0 the reader seeks, which is exact only for a constant rate, such as source.mp4's.
+    With start > 0 the reader seeks where that is exact, and else decodes what is before.
     """
-    return map(frame_to_rgb, _read(path, start, stop))
+    return map(frame_to_rgb, read_pictures(path, start, stop))
 
 
-def read_gray(path: Path, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-    """Yield the luma of frames start..stop-1 as (H, W) uint8, in order, one in memory at a time."""
-    return map(frame_to_gray, _read(path, start, stop))
-
-
-def _read(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
+def read_pictures(path: Path, start: int = 0, stop: int | None = None) -> Iterator[VideoFrame]:
+    """Yield frames start..stop-1 as PyAV gives them, in order, one in memory at a time."""
     if stop is not None and stop <= start:
         return
-    with open_video(path) as (container, stream):
-        index = 0
-        sought = start > 0 and stream.time_base is not None
-        if sought and stream.time_base is not None:
-            origin = stream.start_time or 0
-            step = 1 / (exact_rate(stream) * stream.time_base)
-            container.seek(origin + int(start * step), stream=stream)
-        for frame in decode(path, container, stream):
-            if sought:
-                if frame.pts is None:
-                    raise InputError(f"{path} has frames without time stamps; run it through extract first.")
-                index = round((frame.pts - origin) / step)
-            if stop is not None and index >= stop:
-                return
-            if index >= start:
+    given = 0
+    if start > 0:
+        try:
+            for frame in _read_from_entry(path, start, stop):
                 yield frame
-            index += 1
+                given += 1
+            return
+        except _Astray:
+            pass  # what was given is right: go on from there
+    with open_video(path) as (container, stream):
+        yield from islice(decode(path, container, stream), start + given, stop)
+
+
+def entries_of(path: Path) -> Entries:
+    """Return where a reader may begin to decode the clip; looked for once for each file as it is now."""
+    return _entries_of(path, _state(path))
+
+
+@lru_cache(maxsize=8)
+def _entries_of(path: Path, _state: tuple[int, ...]) -> Entries:
+    with open_video(path) as (container, stream):
+        try:
+            return find_entries(container, stream)
+        except av.FFmpegError:
+            return Entries()  # who reads it from the start is told where it breaks off
+
+
+class _Astray(Exception):
+    """A seek led elsewhere than it should."""
+
+
+def _read_from_entry(path: Path, start: int, stop: int | None) -> Iterator[VideoFrame]:
+    """Yield frames start..stop-1, decoded from the last entry before; raise _Astray where that gives other frames."""
+    check_is_file(path)
+    entries = entries_of(path)
+    entry = entries.before(start)
+    if entry is None:
+        raise _Astray
+    stop = len(entries.shown) if stop is None else min(stop, len(entries.shown))
+    with open_video(path) as (container, stream):
+        container.seek(entries.sought[entry], stream=stream)
+        packets = container.demux(stream)
+        first = next(packets)
+        number = entries.number(first.pts)
+        if number not in (0, *entries.numbers[: entry + 1]):
+            raise _Astray
+        for frame in _decode(path, stream, chain([first], packets), number):
+            if frame.pts is None or frame.pts < entries.shown[number]:
+                continue  # it leads, and may need what is before the entry
+            if frame.pts != entries.shown[number]:
+                raise _Astray
+            if number >= start:
+                yield frame
+            number += 1
+            if number >= stop:
+                return
+    raise _Astray
 
 
 class VideoWriter:
@@ -220,9 +287,6 @@ class VideoWriter:
 
     Use it as a context manager; on an exception nothing is left behind.
 
-    mode "rgb":  `write` takes (H, W, 3) uint8 RGB; yuv420p in `colours`, else those of `usual_colours`, `crf` 0..51.
-                 chroma_offset: of chroma's quantiser to that of luma; below 0 it is better.
-    mode "mask": `write` takes (H, W) uint8; gray, lossless (qp 0), bit-exact through `read_gray`.
 
     Raises UsageError for a frame of another size, an odd size in mode "rgb", or no frame at all;
     StorageError when the disk is full or the folder cannot be written.
@@ -323,56 +387,3 @@ def _closed_at_the_end(container: OutputContainer) -> Iterator[OutputContainer]:
             container.close()
         raise
     container.close()
-
-
-def missing_bytes(path: Path) -> int:
-    """Return how many bytes an MP4/MOV or Matroska/WebM file states beyond its end; 0 when whole or of another kind.
-
-    MP4: the top-level boxes' sizes (ISO/IEC 14496-12, 4.2). Matroska: the Segment's size (RFC 8794, RFC 9559).
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-            return max(0, _end_of_boxes(file, size) - size)
-        if head[:4] == _EBML:
-            return max(0, _end_of_segment(file) - size)
-    return 0
-
-
-def _end_of_boxes(file: BinaryIO, size: int) -> int:
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        header = file.read(16)
-        length = int.from_bytes(header[:4], "big")
-        if length == 0:  # the last box, to the end of the file
-            return size
-        if length == 1:  # the real length follows
-            length = int.from_bytes(header[8:16], "big")
-        if length < 8:
-            return position
-        position += length
-    return position
-
-
-def _end_of_segment(file: BinaryIO) -> int:
-    file.seek(4)
-    header = _variable_int(file)
-    if header is None:
-        return 0
-    file.seek(header, 1)
-    if file.read(4) != _SEGMENT:
-        return 0
-    length = _variable_int(file)
-    return 0 if length is None else file.tell() + length
-
-
-def _variable_int(file: BinaryIO) -> int | None:
-    """Read an EBML size; None when it is unknown (all ones) or not there."""
-    first = file.read(1)
-    if not first or first[0] == 0:
-        return None
-    extra = 8 - first[0].bit_length()
-    value = (first[0] & ((1 << (7 - extra)) - 1)) << (8 * extra) | int.from_bytes(file.read(extra), "big")
-    return None if value == (1 << (7 * (extra + 1))) - 1 else value

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from handoff.errors import InputError, PreserverError, UsageError
+from handoff.jsonfile import BOX, LINE, or_null, record, whole
 from handoff.places import Box
 from posegen.detect.coco import class_number
 from posegen.models import DEFAULT_DETECTOR, DETECTORS, MODELS, has_detector
@@ -129,44 +130,49 @@ def as_another(folder: Path, device: str = DEVICES[0], style: str = STYLES[0]) -
     """
     from handoff.run import MANIFEST, Run  # here, not above: it brings the video library
 
-    stages, path = Run.open(folder).manifest.get("stages"), folder / MANIFEST
+    run, path = Run.open(folder), folder / MANIFEST
+    made, detected = run.recorded("posegen", FOUND), run.recorded("detect", _DETECTED)
     try:
-        return _taken_over(stages, device, style)
-    except KeyError as error:
-        raise InputError(f"{path} does not say how the skeleton was found: there is no {error}; {_AGAIN}") from error
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise InputError(f"{path} does not say how the skeleton was found ({error}); {_AGAIN}") from error
+        if made is None:
+            raise InputError("does not say how the skeleton was found: there is no 'posegen'.")
+        return _taken_over(made, detected, device, style)
     except PreserverError as error:
         raise InputError(f"{path}: {error} Extract that run's skeleton again.") from error
 
 
-_AGAIN = "extract that run's skeleton again."
+FOUND = record(
+    {"params": record({}, {"object": or_null(LINE), "smoothing": record({"method": LINE}), "backend": LINE})},
+    {
+        "tools": record({}, {"name": LINE}),
+        "notes": record({}, {"skater": or_null(record({"frame": whole(0), "box": BOX}))}),
+    },
+)
+"""What run.json says of how the skeleton was found, and where the skater was seen best."""
+_DETECTED = record({"params": record({"every": whole(1)}), "tools": record({"detector": LINE})})
 
 
-def _taken_over(stages: Any, device: str, style: str) -> PoseChoice:
-    made = stages["posegen"]
+def _taken_over(made: dict[str, Any], detected: dict[str, Any] | None, device: str, style: str) -> PoseChoice:
     params = made["params"]
     backend = _known(params.get("backend", BACKENDS[0]), BACKENDS)
-    model = _known(made["tools"]["name"].lower(), MODELS) if backend == "rtmw" else None
+    model = _known(made.get("tools", {}).get("name", "").lower(), MODELS) if backend == "rtmw" else None
     smoothing = _known(params["smoothing"]["method"], METHODS) if "smoothing" in params else METHODS[0]
     device = device if backend == "rtmw" else DEVICES[0]
     if "boxes" not in params:
         return PoseChoice(backend, model, device, smoothing, style, no_detector=True, again=True)
-    detected, place = stages["detect"], made.get("notes", {}).get("skater")
-    every = int(detected["params"]["every"])
-    if every < 1:
-        raise InputError(f"its detector looked at every {every}th frame.")
+    if detected is None:
+        raise InputError("does not say how the skater was found: there is no 'detect'.")
+    place = made.get("notes", {}).get("skater")
     return PoseChoice(
         *(backend, model, device, smoothing, style),
         thing=params.get("object"),
-        where=Where(int(place["frame"]), Box(*map(float, place["box"]))) if place else None,
-        every=every,
+        where=Where(place["frame"], Box(*map(float, place["box"]))) if place else None,
+        every=detected["params"]["every"],
         detector=_known(detected["tools"]["detector"].removeprefix("yolox-"), DETECTORS),
         again=True,
     )
 
 
-def _known(value: Any, names: Collection[str]) -> str:
+def _known(value: str, names: Collection[str]) -> str:
     if value not in names:
         raise InputError(f"it was made with '{value}', and there is only: {', '.join(names)}.")
-    return str(value)
+    return value

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handoff.errors import MissingError, UsageError
-from handoff.files import DigestError
+from handoff.files import DigestError, is_litter
 from handoff.masks import FrameFolderWriter
 from handoff.video import ClipInfo, Frame, probe, read_frames
 from posegen.backend import Boxes, FramePose, PoseBackend, PoseModel
@@ -157,9 +157,10 @@ def _frame_folder(folder: Path) -> Path:
         return folder
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file; give a folder for the frames.")
-    other = next((each for each in folder.iterdir() if not _FRAME_FILE.fullmatch(each.name)), None)
+    names = (each.name for each in folder.iterdir() if not is_litter(each.name))
+    other = next((name for name in names if not _FRAME_FILE.fullmatch(name)), None)
     if other is not None:
         raise UsageError(
-            f"{folder} is replaced as a whole, and {other.name} in it is no frame of a clip; give a folder of its own."
+            f"{folder} is replaced as a whole, and {other} in it is no frame of a clip; give a folder of its own."
         )
     return folder

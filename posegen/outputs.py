@@ -112,19 +112,14 @@ SKELETON_VIDEO = "pose.mp4"
 PERSON_MASK = "person_mask.mp4"
 
 
-def pose_header(run: Run, model: PoseModel, smoothing: str) -> dict[str, Any]:
-    """Return what stands at the head of pose.json; smoothing: one of posegen.choice.METHODS."""
-    info = run.info
+def pose_header(model: PoseModel, smoothing: str) -> dict[str, Any]:
+    """Return what pose.json says of how it was made; smoothing: one of posegen.choice.METHODS."""
     about = {key: value for key, value in asdict(model).items() if key != "makes_masks" and value is not None}
     return {
         "model": about,
         "keypoints": f"COCO-WholeBody {N_KEYPOINTS}",
         "threshold": KPT_THR,
         "smoothing": parameters(smoothing),
-        "width": info.width,
-        "height": info.height,
-        "fps": f"{info.fps.numerator}/{info.fps.denominator}",
-        "frame_count": info.frames,
     }
 
 
@@ -139,7 +134,7 @@ class PoseOutputs:
 
     def __init__(self, run: Run, model: PoseModel, style: str, smoothing: str = "none") -> None:
         self._run, self._info, self._style = run, run.info, style
-        self._pose = PoseWriter(run.path(POSE), pose_header(run, model, smoothing))
+        self._pose = PoseWriter(run.path(POSE), run.info, pose_header(model, smoothing))
         self._openpose = FrameFolderWriter(run.path(OPENPOSE))
         self._skeletons = FrameFolderWriter(run.path(SKELETONS))
         info = self._info

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from handoff.run import Run, Stage, run_stage
 from handoff.video import read_frames
 from handoff.weights import load_registry, models_dir
 from posegen.backend import Boxes, PoseBackend
-from posegen.choice import DEFAULT_OBJECT, EVERY, PoseChoice, Where
+from posegen.choice import DEFAULT_OBJECT, EVERY, FOUND, PoseChoice, Where
 from posegen.detect.coco import PERSON, class_number
 from posegen.detect.detections import DETECTIONS, detect_clip, read_detections_header, read_samples
 from posegen.detect.object import Rated, choose_thing, not_found, thing_prompt
@@ -73,6 +74,8 @@ def extract_pose(
         if not stage.unchanged:
             click.echo(f"{STAGE}: {extractor.model}, {run.info.frames} frames")
             _write_skeleton(run, stage, extractor, boxes, asked)
+        else:
+            run.recorded(STAGE, FOUND)
         notes = stage.notes
         # prompts.json is shared with the tracker, so it is no output of this stage; it is set right every time
         write_prompt(run, "skater", _skater_prompt(notes))
@@ -156,7 +159,8 @@ def find(run: Run, path: Path, name: str, where: Where | None = None, by_hand: P
     nobody is at `where`.
     """
     info, label, header = run.info, class_number(name), read_detections_header(path)
-    if (header.width, header.height, header.frame_count) != (info.width, info.height, info.frames):
+    clip = (header.width, header.height, Fraction(header.fps), header.frame_count)
+    if clip != (info.width, info.height, info.fps, info.frames):
         raise InputError(f"{path} is of another clip; run the pose stage again with --force.")
     if where is not None and not 0 <= where.frame < info.frames:
         raise NobodyThere(

@@ -63,7 +63,7 @@ PAINTING: tuple[Option, ...] = (
         {"metavar": "FILE[:STRENGTH]"},
         "A LoRA of the server's, and how strong (else 1), e.g. --lora look.safetensors:0.8",
     ),
-    (("--reference",), {"type": PATH}, "A picture of the new object, e.g. --reference drone.png"),
+    (("--reference",), {"type": PATH}, "A picture of the new object (PNG, JPEG, WebP), e.g. --reference drone.png"),
     (
         ("--size",),
         {"metavar": "WxH|auto"},
@@ -114,7 +114,11 @@ OPTIONS: tuple[Option, ...] = (
         {"multiple": True, "metavar": "HOST:PORT"},
         "A ComfyUI server; repeatable, then jobs are shared out, e.g. --server 127.0.0.1:8188",
     ),
-    (("--mask",), {"type": PATH}, "The object's mask, e.g. --mask own.mp4  [default: the run's mask.mp4]"),
+    (
+        ("--mask",),
+        {"type": PATH},
+        "The object's mask, a video or a folder of PNG files, e.g. --mask own.mp4  [default: the run's mask.mp4]",
+    ),
     (
         ("--pose",),
         {"type": PATH},
@@ -126,7 +130,11 @@ OPTIONS: tuple[Option, ...] = (
         {"metavar": "NAME|FILE"},
         "The template, or one of your own, e.g. --workflow wan_vace  [default: by the models here]",
     ),
-    (("--seed",), {"default": 0, "show_default": True}, "Another seed, another look, e.g. --seed 7"),
+    (
+        ("--seed",),
+        {"default": 0, "show_default": True},
+        "A whole number from 0 on: another one, another look, e.g. --seed 7",
+    ),
     (
         ("--seeds",),
         {"type": int, "metavar": "N"},

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from handoff.errors import BusyError, InputError, PreserverError, UsageError
+from handoff.jsonfile import read_bytes
 from reskin.comfy.client import ComfyServer
 from reskin.comfy.errors import BadResult, JobError, JobsFailed, ServerAbsent, ServerError, WorkflowRefused
 from reskin.nouns import Nouns, check_name, parse_prompt, slug
+from reskin.settings import check_seed
 
 MAX_SEEDS = 1000
 _LOOK_S = 2.0
@@ -50,8 +52,9 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[Nouns]:
 def read_prompts_file(path: Path) -> list[Nouns]:
     """Read a prompt a line; empty lines and lines that begin with # are left out. Raises InputError."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_bytes(path, advice="give text, a prompt a line")
+        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
         raise InputError(f"the prompts file {path} cannot be read ({error}); give text, a prompt a line.") from error
     prompts = [parse_prompt(line) for line in lines if line and not line.startswith("#")]
     if not prompts:
@@ -63,10 +66,11 @@ def plan_jobs(prompts: Sequence[Nouns], name: str | None, seed: int, seeds: int 
     """Return a job for each prompt and each seed, seed..seed+seeds-1 where `seeds` is given.
 
     A job is named after its prompt, or `name`; with several prompts "NAME-PROMPT", with `seeds` "...-seed3".
-    Raises UsageError for a name that no folder can have, or that two jobs would have.
+    Raises UsageError for a seed that is none, for a name that no folder can have, or that two jobs would have.
     """
     if seeds is not None and not 1 <= seeds <= MAX_SEEDS:
         raise UsageError(f"--seeds {seeds} is not a number of seeds from 1 to {MAX_SEEDS}.")
+    check_seed("--seed", seed, seeds or 1)
     jobs = []
     for prompt in prompts:
         base = slug(str(prompt))

@@ -12,6 +12,7 @@ import numpy as np
 from handoff.errors import InputError
 from handoff.files import sha256_file
 from handoff.masks import Mask, frame_name, read_png, write_png
+from handoff.picture.photo import read_photo
 from handoff.video import ClipInfo, Frame
 from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.comfy.progress import Listener
@@ -86,7 +87,7 @@ class VacePainter:
                 write_pictures(written[title], _pad(frames, len(cut.window)), self.info.fps, *self.fit.model)
         if self.reference is not None:
             written[REFERENCE] = self.scratch / "reference.png"
-            write_png(written[REFERENCE], on_white(read_png(self.reference), *self.fit.model))
+            write_png(written[REFERENCE], on_white(read_photo(self.reference), *self.fit.model))
         return written
 
     def _key(self, inputs: dict[str, Path], count: int) -> str:

@@ -253,6 +253,11 @@ def _read_moments(clip: Clip) -> Iterator[_Moment]:
     skaters = read_masks(clip.skater_mask) if clip.skater_mask else (nobody for _ in range(info.frames))
     skeletons = read_pictures(clip.skeleton) if clip.skeleton else (black for _ in range(info.frames))
     for frame, thing, person, skeleton in zip(frames, objects, skaters, skeletons, strict=False):
+        if skeleton.shape != frame.shape:
+            raise InputError(
+                f"{clip.skeleton} has pictures of {skeleton.shape[1]}x{skeleton.shape[0]} px, the clip is {info.width}x"
+                f"{info.height} px; give the pose that was made from this clip."
+            )
         yield frame, thing, person & ~thing, skeleton
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from handoff.errors import UsageError
+from handoff.errors import UsageError, printable
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP, check_model_windows, fitting_overlap
 from reskin.workflow import FILE_INPUTS, LORA, REFERENCE, Slot
 
@@ -24,6 +24,9 @@ GROW_PX, MAX_GROW_PX = 8, 256
 
 MULTIPLE = 16
 """Both sides of the model's picture, px: the VAE takes 8 px to one and the transformer two of those to one."""
+
+LARGEST_SEED = 2**64 - 1
+"""ComfyUI's seeds are from 0 to this."""
 
 _LARGEST = 4096
 _MAX_TEXT = 2000
@@ -107,13 +110,23 @@ def read_settings(given: dict[str, Any]) -> Settings:
     if values["reference"] is not None and not values["reference"].is_file():
         raise UsageError(f"there is no picture {values['reference']}; check --reference.")
     if values["reference"] is not None:
-        from handoff.masks import read_png  # loads cv2
+        from handoff.picture.photo import read_photo  # loads cv2
 
-        read_png(values["reference"])  # what is none is said now
+        read_photo(values["reference"])  # what is none is said now
     settings = Settings(**values)
     if settings.window is not None or settings.overlap is not None:
         settings.windows(None)
     return settings
+
+
+def check_seed(what: str, seed: object, count: int = 1) -> None:
+    """Raise UsageError unless `count` seeds from `seed` on are ComfyUI's; what: how the user gave it."""
+    if type(seed) is not int or not 0 <= seed <= LARGEST_SEED - (count - 1):
+        last = f", nor are the {count} from there on" if count > 1 else ""
+        raise UsageError(
+            f"{what} {printable(seed)} is not a whole number from 0 to {LARGEST_SEED}{last}; give such a number (none "
+            "stands for chance: the same seed gives the same look), or leave it out."
+        )
 
 
 def parse_size(text: str) -> tuple[int, int] | None:

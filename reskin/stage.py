@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import click
 from tqdm import tqdm
 
 from handoff.clip.likeness import check_like_source
-from handoff.errors import BusyError, InputError, storage_errors
+from handoff.command import say
+from handoff.errors import BusyError, InputError, printable, storage_errors
 from handoff.files import scratch_dir, settle, write_text
-from handoff.masks import check_mask_sequence, read_masks
+from handoff.masks import check_mask_sequence
 from handoff.poses import check_poses
 from handoff.run import OUTPUT, RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from reskin.comfy.errors import JobFailed
@@ -106,10 +106,10 @@ def reskin_run(order: ReskinOrder) -> bool:
     left = [job for job in jobs if _has_work(run.reskin(job.name), requests[job])]
     if left and (order.check or not order.servers):
         for job in left:
-            click.echo(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
+            say(f"reskin/{job.name}: there is work to do, on a ComfyUI server")
         return False
     if left and replaces is None and workflow.name != DRAFT:
-        click.echo(
+        say(
             "reskin: nobody has said what the object was (no detector found it), so the negative prompt does not "
             "name it; --replaces NOUN does"
         )
@@ -124,12 +124,12 @@ def reskin_run(order: ReskinOrder) -> bool:
                 raise BusyError(f"reskins/{job.name} was made of another prompt meanwhile; run the same command again.")
             with _stage_of(own, requests[job]) as stage:
                 if not stage.unchanged:  # as another process may have left it meanwhile
-                    with ComfyOrchestrator(server, limits=order.limits, stop=stop, say=click.echo) as comfy:
+                    with ComfyOrchestrator(server, limits=order.limits, stop=stop, say=say) as comfy:
                         comfy.server.version()  # nobody there is said before the clip is looked through
                         paint_run(own, stage, comfy, requests[job])
             KeptWindows(own.dir).clear()  # only now does run.json have the reskin
 
-    run_queue(left, order.servers, paint_job, click.echo)
+    run_queue(left, order.servers, paint_job, say)
     _mark_newest(run, jobs[-1].name)
     return True
 
@@ -154,16 +154,15 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
     if not object_mask.exists():
         raise InputError(f"there is no mask {object_mask}; make it with extract_physics.py, or give --mask FILE.")
     check_like_source(object_mask, mask=True)
-    check_mask_sequence(object_mask, run.info)
-    if not any(image.any() for image in read_masks(object_mask)):
+    if not check_mask_sequence(object_mask, run.info).seen:
         raise InputError(f"{object_mask} shows the object in no frame; extract the clip again with a --bbox.")
     if pose is not None:
-        check_poses(pose, run.info.frames)
+        check_poses(pose, run.info)
     skater_mask: Path | None = run.path("human_mask.mp4")
     if prompt.skater is None:
         skater_mask = None
     elif not run.path("human_mask.mp4").exists():
-        click.echo("reskin: the run has no human_mask.mp4, so only the object is re-skinned")
+        say("reskin: the run has no human_mask.mp4, so only the object is re-skinned")
         skater_mask = None
     else:
         check_mask_sequence(run.path("human_mask.mp4"), run.info)
@@ -223,7 +222,7 @@ def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextM
 def _mark_newest(run: Run, name: str) -> None:
     """Note which reskin a command means that names none: reskins/.latest."""
     pointer = run.path(RESKINS) / ".latest"
-    if not pointer.exists() or pointer.read_text(encoding="utf-8").strip() != name:
+    if not pointer.is_file() or pointer.read_bytes().strip() != name.encode():
         write_text(pointer, name + "\n")
 
 
@@ -281,7 +280,7 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
             make = _plan_draft if request.workflow.name == DRAFT else _plan_model
             plan = make(request, comfy, scratch, kept, show)
             version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
-            click.echo(f"reskin/{request.job.name}: workflow {plan.backend}, ComfyUI {version}")
+            say(f"reskin/{request.job.name}: workflow {plan.backend}, ComfyUI {version}")
             painted = scratch / OUTPUT
             changes = paint_clip(request.clip, plan.painter, plan.windows, painted, plan.joining, window_done)
             own.take_back()
@@ -307,7 +306,7 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
         stage.add_output(path)
     stage.note("comfyui", version)
     stage.note("pixels", figures)
-    click.echo(
+    say(
         f"{output} ({figures['frames']} frames; {figures['changed_outside_px']} px changed outside the regions "
         f"before encoding, CRF {OUTPUT_CRF})"
     )
@@ -352,7 +351,7 @@ def _plan_model(
         graph,
         plan_overlapping(info.frames, length, overlap),
         Joining(settings.anchored, settings.lock),
-        f"{workflow.name} ({model})",
+        f"{printable(workflow.name)} ({printable(model)})",
         {
             "replaces": request.replaces,
             "texts": {"prompt": texts.positive_of(), "negative prompt": texts.negative_of()},

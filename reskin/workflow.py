@@ -12,11 +12,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeGuard, overload
 
-import click
-
-from handoff.errors import InputError, MissingFileError, UsageError
+from handoff.command import say
+from handoff.errors import InputError, MissingFileError, UsageError, printable
+from handoff.jsonfile import parse_json, read_bytes, shown
 from handoff.weights import load_registry, models_dir
 from handoff.weights.registry import Weight
 from handoff.weights.store import place_of
@@ -50,7 +50,7 @@ def choose_workflow(name: str | None, *, quiet: bool = False) -> Workflow:
     if not missing:
         return locked
     if not quiet:
-        click.echo(
+        say(
             f"reskin: {missing[0].file} is not in {models_dir()}, so the draft paints, without a model; "
             f"make weights PROFILE={missing[0].profiles[0]} gets Wan VACE, and --workflow {LOCKED} asks for it by name"
         )
@@ -73,33 +73,53 @@ def load_workflow(name: str) -> Workflow:
         path = Path(name)
         if path.suffix != ".json":
             raise UsageError(
-                f"there is no workflow '{name}'; known: {', '.join(workflow_names())}, or give a .json file."
+                f"there is no workflow '{printable(name)}'; known: {', '.join(workflow_names())}, or give a .json file."
             )
-        if not path.is_file():
-            raise MissingFileError(f"there is no workflow file {path}; check the path.")
         name = path.name
-    data = path.read_bytes()
+    try:
+        data = read_bytes(path, advice=_EXPORT)
+    except MissingFileError as error:
+        raise MissingFileError(f"there is no workflow file {path}; check the path.") from error
     return Workflow(name, parse_graph(data, path.name), hashlib.sha256(data).hexdigest())
+
+
+_EXPORT = "export it from ComfyUI's editor with Export (API), in older ones 'Save (API Format)'"
 
 
 def parse_graph(data: bytes, name: str) -> Graph:
     """Parse API-format JSON; raise InputError when it is something else (such as the editor's own format)."""
-    try:
-        graph = json.loads(data)
-    except ValueError as error:
-        raise InputError(f"the workflow {name} is not JSON ({error}).") from error
-    return check_graph(graph, name)
+    return check_graph(parse_json(data, f"the workflow {printable(name)}", advice=_EXPORT), name)
 
 
 def check_graph(graph: Any, name: str) -> Graph:
-    """Return `graph` when it is in API format; raise InputError when it is not."""
-    if not isinstance(graph, dict) or not graph or not all(_is_node(node) for node in graph.values()):
-        raise InputError(f"the workflow {name} is not in API format; export it with 'Save (API Format)'.")
-    return graph
+    """Return a copy of `graph` when it is in API format, nodes without inputs with none; raise InputError else."""
+    called = f"the workflow {printable(name)}"
+    if not isinstance(graph, dict) or not graph:
+        what = f"a list of {len(graph)}" if isinstance(graph, list) else "empty" if graph == {} else shown(graph)
+        raise InputError(f"{called} is {what}, not an object of nodes; {_EXPORT}.")
+    if isinstance(graph.get("nodes"), list):
+        raise InputError(
+            f"{called} is in the editor's own format, not in API format, which a server runs; {_EXPORT}: that leaves "
+            "out notes, reroutes and bypassed nodes, and unpacks groups and subgraphs."
+        )
+    if isinstance(graph.get("prompt"), dict) and "class_type" not in graph["prompt"]:
+        raise InputError(f"{called} is a whole request to a server; keep what stands under 'prompt' of it.")
+    for node_id, node in graph.items():
+        if wrong := _fault_of(node):
+            at = printable(node_id, 60)
+            raise InputError(f"{called} is not in API format: its node '{at}' {wrong}; {_EXPORT}.")
+    return {node_id: {**node, "inputs": node.get("inputs", {})} for node_id, node in graph.items()}
 
 
-def _is_node(node: Any) -> bool:
-    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+def _fault_of(node: Any) -> str | None:
+    if not isinstance(node, dict):
+        return f"is {shown(node)}, and must be an object"
+    for key, kind, words in (("class_type", str, "a text"), ("inputs", dict, "an object")):
+        if key not in node and key != "inputs":
+            return f"has no {key}"
+        if key in node and not isinstance(node[key], kind):
+            return f"has {shown(node[key])} as its {key}, which must be {words}"
+    return None
 
 
 def graph_sha256(graph: Graph) -> str:
@@ -121,16 +141,33 @@ def where_from(file_name: str) -> str | None:
     return None
 
 
+def is_link(value: Any) -> TypeGuard[list[Any]]:
+    """Say whether an input's value is another node's output: [node id, number of the output]."""
+    return (
+        isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float)
+    )
+
+
 # How a node is named, and how slots are filled.
 
 PASSES = ("", "skater", "object")
 """No pass of its own, the first pass, the second: a title may end in ", skater" or ", object"."""
 
 
+_LONGEST_TITLE = 80
+
+
+def own_title(graph: Graph, node_id: str) -> str | None:
+    """Return the title that a node was given, None where it has none; a server takes anything for one."""
+    meta = graph[node_id].get("_meta")
+    title = meta.get("title") if isinstance(meta, dict) else None
+    return title if isinstance(title, str) else None
+
+
 def title_of(graph: Graph, node_id: str) -> str:
     """Return a node's title for people: its own, else its class, else its id."""
-    node = graph.get(node_id, {})
-    return str(node.get("_meta", {}).get("title") or node.get("class_type") or node_id)
+    titled = (own_title(graph, node_id) or graph[node_id].get("class_type")) if node_id in graph else None
+    return printable(titled or node_id, _LONGEST_TITLE)
 
 
 def nodes_of(graph: Graph, title: str, class_type: str | None = None, *, name: str = "") -> dict[str, str]:
@@ -142,13 +179,15 @@ def nodes_of(graph: Graph, title: str, class_type: str | None = None, *, name: s
     found: dict[str, str] = {}
     for each in PASSES:
         full = f"{title}, {each}" if each else title
-        ids = [node_id for node_id, node in graph.items() if node.get("_meta", {}).get("title") == full]
+        ids = [node_id for node_id in graph if own_title(graph, node_id) == full]
         if len(ids) > 1:
             raise InputError(f"{_called(name)} has {len(ids)} nodes titled '{full}'; it may have one.")
         for node_id in ids:
             actual = graph[node_id]["class_type"]
             if class_type not in (None, actual):
-                raise InputError(f"{_called(name)} has a node '{full}' that is a {actual}; it must be a {class_type}.")
+                raise InputError(
+                    f"{_called(name)} has a node '{full}' that is a {printable(actual)}; it must be a {class_type}."
+                )
             found[each] = node_id
     return found
 
@@ -180,7 +219,7 @@ def find_node_by_class(graph: Graph, class_type: str, which: int | Literal["all"
 
 
 def _called(name: str) -> str:
-    return f"the workflow '{name}'" if name else "the workflow"
+    return f"the workflow '{printable(name)}'" if name else "the workflow"
 
 
 def _missing(title: str, name: str = "") -> InputError:
@@ -247,9 +286,7 @@ def drop(graph: Graph, node_id: str) -> None:
     inputs = graph.pop(node_id)["inputs"]
     instead = {0: inputs.get("model"), 1: inputs.get("clip")}
     for node in graph.values():
-        fed = {
-            name: value for name, value in node["inputs"].items() if isinstance(value, list) and node_id in value[:1]
-        }
+        fed = {name: value for name, value in node["inputs"].items() if is_link(value) and value[0] == node_id}
         for name, value in fed.items():
             if instead.get(value[1]) is None:
                 del node["inputs"][name]
@@ -294,12 +331,12 @@ def check_slots(workflow: Workflow, skater: bool) -> None:
     masks = {title for title in ("object mask", "skater mask") if nodes_of(graph, title)}
     if masks == {"skater mask"}:
         raise InputError(
-            f"the workflow '{name}' has a node titled 'skater mask' and none titled 'object mask', so the "
+            f"{_called(name)} has a node titled 'skater mask' and none titled 'object mask', so the "
             "object would stay as it is; give it both, or none."
         )
     if skater and masks == {"object mask"}:
         raise InputError(
-            f"the workflow '{name}' has a node titled 'object mask' and none titled 'skater mask', so the "
+            f"{_called(name)} has a node titled 'object mask' and none titled 'skater mask', so the "
             "skater would stay as she is; give it both, or name the object alone in --prompt."
         )
 

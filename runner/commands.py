@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import functools
-import importlib
 import json
-import os
-import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,12 +19,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from runner import FAULT, NEEDED, refuse_python
 from runner.process import ROOT, RunnerError
 from runner.runs import check_path
 
-NEEDED = (3, 11)
-FAULT = 70
-"""Exit code of an error that nobody foresaw, as in handoff/command.py: 1 means that the gate fails."""
+BAD_PATH = 2
+_PATH_REASONS = {
+    errno.ENOENT: "there is nothing of that name",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+    errno.EISDIR: "it is a folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+}
+"""What the operating system says of a path that was given, as handoff/errors.py has it."""
 COMMANDS = ROOT / "handoff" / "commands.json"
 INTERNAL = ("--check", "--prompt-only", "--keep-detections", "--again-as")
 """What only the runner says to a stage."""
@@ -207,23 +214,11 @@ RUN = Option(("--run",), "The run: a name in data/runs, or a folder (with a slas
 FORCE = Option(("--force",), "Do the work again even where nothing has changed.")
 
 
-def check_python() -> None:
-    """Go on in a python3.11 where this is another Python; RunnerError where there is none."""
-    if sys.version_info[:2] == NEEDED:
-        return
-    other = shutil.which("python3.11")
-    if other is None:
-        raise RunnerError(
-            f"Python 3.11 is needed, this is {sys.version.split()[0]} and there is no python3.11 on the PATH; "
-            "install it (Debian and Ubuntu: apt install python3.11 python3.11-venv)."
-        )
-    os.execv(other, [other, *sys.argv])
-
-
 def run(command: Callable[[list[str]], int]) -> NoReturn:
-    """Run a command with this process's arguments and exit with what it returns."""
+    """Run a command with this process's arguments and exit with what it returns; with 3 in another Python than 3.11."""
     try:
-        check_python()
+        if sys.version_info[:2] != NEEDED:
+            refuse_python()
         code = command(sys.argv[1:])
     except RunnerError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -232,12 +227,12 @@ def run(command: Callable[[list[str]], int]) -> NoReturn:
         print("error: interrupted; run the same command to go on.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        # Path.resolve says RuntimeError of links that lead in a circle
+        met = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(met, OSError) and met.filename is not None and met.errno in _PATH_REASONS:
+            print(f"error: {met.filename} cannot be used: {_PATH_REASONS[met.errno]}; check the path.", file=sys.stderr)
+            sys.exit(BAD_PATH)
         traceback.print_exc()
         print(f"error: {type(error).__name__}, which nobody foresaw (above is where); report it.", file=sys.stderr)
         sys.exit(FAULT)
     sys.exit(code)
-
-
-def run_named(module: str, function: str) -> NoReturn:
-    """The same for a function that is imported once the Python is the right one: another cannot import it."""
-    run(lambda arguments: getattr(importlib.import_module(module), function)(arguments))

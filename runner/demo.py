@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 from runner import runs
 from runner.comfy.comfysource import download
 from runner.commands import run
-from runner.envs import locked, working
+from runner.envs import working
 from runner.evaluate import evaluate
 from runner.extract import extract
+from runner.holds import held_folder, locked
 from runner.process import ROOT, RunnerError
 from runner.reskin import reskin
 from runner.stages import start_stage
@@ -37,14 +37,12 @@ def demo_clip() -> Path:
     with locked(cache / ".democlip.lock"):
         if not (folder / "truth.json").is_file():
             wheel = download(CODE / "source.lock", cache)
-            partial = folder.with_name(folder.name + ".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            with working("rendering the demo clip"):
+            with working("rendering the demo clip"), held_folder(cache, folder.name) as partial:
                 arguments = ["--wheel", str(wheel), "--out", str(partial)]
                 code = start_stage("tracker", arguments, writes=[cache], module="demo", code=CODE)
-            if code:
-                raise RunnerError(f"the demo clip could not be rendered (exit code {code}).", code)
-            partial.rename(folder)
+                if code:
+                    raise RunnerError(f"the demo clip could not be rendered (exit code {code}).", code)
+                partial.rename(folder)
     return folder
 
 
@@ -53,7 +51,7 @@ def _holds_another_clip(folder: Path, clip: Path) -> bool:
     manifest = folder / runs.MANIFEST
     if not manifest.is_file():
         return False
-    return bool(json.loads(manifest.read_text())["source"]["sha256"] != runs.sha256(clip))
+    return bool(runs.within(runs.read_manifest(manifest), "source", "sha256") != runs.sha256(clip))
 
 
 def _list_artefacts(folder: Path) -> None:

@@ -6,19 +6,15 @@ the two (`second_pose`).
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import os
-import secrets
-import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on
+from runner.holds import held_folder
 from runner.process import RunnerError
 from runner.stages import start_stage
 
@@ -117,7 +113,7 @@ def second_pose(
     if code:
         return code, []
     try:
-        with _scratch(folder) as scratch:
+        with held_folder(folder, "pose") as scratch:
             arguments = ["--run", str(scratch), "-i", str(generated), "--again-as", str(run), *device]
             code = start_stage("posegen", arguments, writes=[run])
             if code == 0:
@@ -136,27 +132,5 @@ def second_pose(
 
 def _known(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of what the last evaluation of a reskin read, by path; nothing where there was none."""
-    try:
-        stages = json.loads((folder / runs.MANIFEST).read_text(encoding="utf-8"))["stages"]
-        return dict(stages["evaluator"]["inputs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-@contextlib.contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """Yield a new folder below a reskin's that is removed at the end.
-
-    It is locked while this process lives, as everything partial is (handoff/files.py): a killed command's is cleared
-    away by the next one.
-    """
-    scratch = folder / f".pose.{secrets.token_hex(6)}.partial"
-    scratch.mkdir()
-    descriptor = os.open(scratch, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody removes it either
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        os.close(descriptor)
+    known = runs.within(runs.read_manifest(folder / runs.MANIFEST), "stages", "evaluator", "inputs")
+    return known if isinstance(known, dict) else {}

@@ -1,7 +1,9 @@
-"""extract_physics.py: skeleton and masks of a clip.
+"""extract_physics.py: skeleton and masks of a clip; and extract_tracking.py: the masks alone.
 
 The options are those of the tracker and of the pose stage (runner/commands.py). A name that both have is the tracker's
-here; the pose stage's option has its other one, --pose-NAME.
+here; the pose stage's option has its other one, --pose-NAME. extract_tracking.py is the tracker's own command under
+other names. Its output folder is a run folder: beside the masks it has source.mp4, the clip that they belong to frame
+by frame, and the other commands go on from it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner import runs
-from runner.commands import FORCE, RUN, CommandLine, Option, beside, named, passed_on, shared
+from runner.commands import FORCE, RUN, CommandLine, Option, beside, named, options_of, passed_on, shared
 from runner.envs import ensure_env
 from runner.process import RunnerError
 from runner.stages import chosen, start_stage
@@ -22,6 +24,29 @@ BY_HAND = ("--bbox", "--point", SELECT)
 """The tracker's options that say where the object is."""
 MISSING, INTERRUPTED = 3, (130, 137, 143)
 CLIP = Option(("-i", "--input"), "The clip, such as input.mp4.", "CLIP", required=True)
+MASKS = "mask_skateboard"
+OWN = [
+    Option(("--video",), "The clip, such as input.mp4.", "CLIP", required=True),
+    Option(
+        ("--output",),
+        "The folder for mask.mp4 and mask_skateboard/frame_00000.png, or that mask_skateboard.",
+        "DIR",
+        required=True,
+    ),
+    Option(
+        ("--sam_checkpoint", "--sam-checkpoint"),
+        "SAM 2.1's weights; their SHA-256 must be one that weights.toml has.",
+        "FILE",
+        required=True,
+    ),
+    Option(
+        ("--sam_config", "--sam-config"),
+        "The configuration that fits them, such as configs/sam2.1/sam2.1_hiera_l.yaml.",
+        "NAME",
+        required=True,
+    ),
+]
+AS_THEY_ARE = ("--bbox", "--frame", "--device")
 
 
 def _make_window() -> None:
@@ -61,7 +86,7 @@ def extract(arguments: list[str]) -> int:
     by_hand = any(given.has(name) for name in BY_HAND)
     if by_hand and given.has("--object"):
         raise RunnerError("--object looks for the box that --bbox, --point or --select gives; use one of them.", 2)
-    if not Path(clip).exists():
+    if not os.path.exists(clip):  # False also for a name that is too long for one
         raise RunnerError(f"there is no file {clip}; check the path.", 2)
     folder = runs.named_run(given.value("--run")) or runs.run_folder(runs.name_for(Path(clip)))
     if given.has(SELECT):
@@ -120,3 +145,39 @@ def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[st
             told = f"another command began the run {folder} anew of another clip; give this one --run NAME."
             raise RunnerError(told, 2)
     return 0
+
+
+def tracking_line() -> CommandLine:
+    """Return the options: four by the names that the tracker does not know them by, and three of its own."""
+    stage = options_of("tracker")
+    what = "Find the object in every frame of a clip with SAM 2.1: its masks, without the skater's skeleton."
+    return CommandLine("extract_tracking.py", what, [*OWN, *(named(stage, each) for each in AS_THEY_ARE), FORCE])
+
+
+def track(arguments: list[str]) -> int:
+    """extract_tracking.py: what is not there, or not said, is refused before anything is made."""
+    given = tracking_line().parse(arguments)
+    video, checkpoint = (Path(given.values(name)[-1]) for name in ("--video", "--sam_checkpoint"))
+    if not given.has("--bbox"):
+        raise RunnerError(
+            "where is the object? Give its box in pixels: --bbox x1,y1,x2,y2, and --frame N for the frame it is on; "
+            "extract_physics.py looks for it.",
+            2,
+        )
+    if not video.is_file():
+        raise RunnerError(f"there is no file {video}; check the path.", 2)
+    if not checkpoint.is_file():
+        raise RunnerError(
+            f"there is no checkpoint {checkpoint}; run make weights PROFILE=tracker, which puts SAM 2.1's into "
+            f"{runs.models_dir() / 'sam2'}, or name the file where you have it."
+        )
+    output = Path(given.values("--output")[-1])
+    folder = runs.real(output.parent if output.name == MASKS else output)
+    stage = ["--input", str(runs.real(video)), "--run", str(folder), "--backend", "sam2"]
+    stage += ["--checkpoint", str(runs.real(checkpoint)), "--config", given.values("--sam_config")[-1]]
+    stage += [*given.of("tracker"), *(["--force"] if given.has("--force") else [])]
+    code = start_stage("tracker", stage, writes=[folder])
+    if code == 0:
+        for name in ("mask.mp4", MASKS):
+            print(f"{name}: {folder / name}")
+    return code

@@ -35,7 +35,12 @@ def compile_locks(arguments: list[str]) -> int:
         # source archives are built with the very versions that are asked for, where these say which
         extra += ["--build-constraints", names[0]]
         with working(f"locking {stage}"):
-            call([uv, "pip", "compile", *OPTIONS, *extra, *names], shlex.join(["uv pip compile", *names]), **BUILD)
+            call(
+                [uv, "pip", "compile", *OPTIONS, *extra, *names],
+                shlex.join(["uv pip compile", *names]),
+                lock=None,
+                **BUILD,
+            )
     write_shared_locks()
     if not arguments or "comfyui" in arguments:
         _lock_nodes(uv)

@@ -14,6 +14,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _PR_SET_PDEATHSIG = 1
+FAILED = 101
+"""What a stage that the runner starts ends with where the gate fails: by its own word, not by Python's 1."""
+FAILED_AS = {"SKATE_FAILED_AS": str(FAILED)}
+"""How it is told so (handoff/command.py)."""
 
 
 class RunnerError(Exception):
@@ -25,6 +29,13 @@ class RunnerError(Exception):
     def __init__(self, message: str, exit_code: int = 3) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        """Return the sentence with nothing in it that steers a terminal, as handoff/errors.py: a name may hold that."""
+        said = super().__str__()
+        return "".join(
+            each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in said
+        )
 
 
 def die_with_parent() -> None:
@@ -38,8 +49,22 @@ def without_gpu() -> bool:
     return os.environ.get("GPU") == "off"
 
 
+ALONE = ("-P", "-s")
+"""Python's options for what is started by `-m`: nothing is imported from the current folder, nor from the user's."""
+
+
+def check_root() -> None:
+    """Raise RunnerError where the project's folder cannot stand on Python's path, nor have environments in it."""
+    if os.pathsep in str(ROOT):
+        raise RunnerError(f"the project lies in {ROOT}, and Python's path is parted at each '{os.pathsep}'; move it.")
+
+
 def stage_environment() -> dict[str, str]:
-    """Return this process's environment with the project alone on Python's path, and no GPU where GPU=off."""
+    """Return this process's environment with the project alone on Python's path, and no GPU where GPU=off.
+
+    Raises RunnerError where the project's folder cannot stand on that path.
+    """
+    check_root()
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
     no_gpu = {"CUDA_VISIBLE_DEVICES": ""} if without_gpu() else {}
     return environment | no_gpu | {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}

@@ -9,9 +9,12 @@ import json
 import os
 import re
 import shutil
+import stat
 import unicodedata
 from pathlib import Path
+from typing import Any
 
+from runner.holds import flocked, open_lock, write_text
 from runner.process import ROOT, RunnerError
 
 MANIFEST = "run.json"
@@ -99,50 +102,75 @@ def name_for(clip: Path) -> str:
 def remember(folder: Path) -> None:
     """Make `folder` the newest of its siblings."""
     pointer = folder.parent / _LATEST
-    partial = pointer.with_name(f"{_LATEST}.{os.getpid()}")
     try:
-        partial.write_text(folder.name + "\n", encoding="utf-8")
-        os.replace(partial, pointer)
+        write_text(pointer, folder.name + "\n")
     except OSError as error:
         raise RunnerError(f"cannot write {pointer} ({error.strerror}); choose a folder that can be written.") from error
 
 
+LARGEST = 16 * 2**20
+"""Bytes of a run.json at most, as in handoff/jsonfile.py."""
+
+
+def read_manifest(path: Path) -> Any:
+    """Return what stands in a run.json, None where that cannot be read: its stage says then what is wrong with it.
+
+    A pipe or a device, which might never end, is not read, nor is more than LARGEST bytes.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+                return None
+            return json.loads(file.read(LARGEST))
+    except (OSError, ValueError, RecursionError):  # RecursionError: nested too deeply
+        return None
+
+
+def within(document: Any, *keys: str) -> Any:
+    """Return what a document has under `keys`, one below the other; None where there is no such place."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
 def stages_of(folder: Path) -> list[str]:
     """Return the stages that have come to their end in a run, as run.json says; none where it cannot be read."""
-    try:
-        stages = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["stages"]
-        return [name for name in stages if name != "ingest"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    stages = within(read_manifest(folder / MANIFEST), "stages")
+    return [name for name in stages if name != "ingest"] if isinstance(stages, dict) else []
 
 
 def clip_of(folder: Path) -> tuple[Path, str] | None:
     """Return path and SHA-256 of the clip that a run was made of, as run.json says; None where that cannot be read."""
-    try:
-        source = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["source"]
-        return Path(source["path"]), str(source["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    source = within(read_manifest(folder / MANIFEST), "source")
+    path, digest = within(source, "path"), within(source, "sha256")
+    return (Path(path), digest) if isinstance(path, str) and isinstance(digest, str) else None
 
 
 def remove_unused(folder: Path) -> bool:
     """Remove a run folder unless another process holds its lock (handoff/run.py); say whether it is gone."""
     with contextlib.ExitStack() as stack:
         if (folder / _LOCK).exists():
-            file = stack.enter_context((folder / _LOCK).open("a"))
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                descriptor = open_lock(folder / _LOCK, fcntl.LOCK_EX)
+                stack.callback(os.close, descriptor)
+                if not flocked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    return False  # nobody knows whether it is held
+            except OSError:  # it is held, or is somebody else's
                 return False
         shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
 
 
 def newest(parent: Path) -> Path | None:
-    """Return the folder last given to `remember` below `parent`, if it is still there."""
+    """Return the folder last given to `remember` below `parent`, if it is still there: a name in it, and no path."""
     pointer = parent / _LATEST
-    folder = parent / pointer.read_text(encoding="utf-8").removesuffix("\n") if pointer.is_file() else None
-    return folder if folder and folder.is_dir() else None
+    name = pointer.read_bytes() if pointer.is_file() else b""
+    plain = name.removesuffix(b"\n").decode("utf-8", "replace")
+    if not plain or "/" in plain or "\0" in plain or plain.startswith(".") or len(plain.encode()) > 255:
+        return None
+    return parent / plain if (parent / plain).is_dir() else None
 
 
 def newest_run() -> Path:
@@ -169,10 +197,7 @@ def run_of(path: Path) -> Path | None:
 
 def _is_reskin(manifest: Path) -> bool:
     """Say whether run.json is a reskin's; one that cannot be read is the run's, and its stage says what is wrong."""
-    try:
-        return bool(json.loads(manifest.read_text(encoding="utf-8"))["kind"] == "reskin")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return bool(within(read_manifest(manifest), "kind") == "reskin")
 
 
 def find(name: str, run: Path | None, *below: str) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
+import signal
 import subprocess
-import tempfile
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,9 +17,20 @@ from runner.comfy.comfysource import ensure_source
 from runner.docker import engine, images, server
 from runner.docker import stage as container
 from runner.envs import ensure_env
-from runner.process import ROOT, RunnerError, die_with_parent, passing_sigterm, stage_environment
+from runner.holds import held_folder
+from runner.process import (
+    ALONE,
+    FAILED,
+    FAILED_AS,
+    ROOT,
+    RunnerError,
+    die_with_parent,
+    passing_sigterm,
+    stage_environment,
+)
 
 RUNNERS = ("auto", "local", "docker")
+KILLED = 128 + signal.SIGKILL
 
 
 def chosen() -> str:
@@ -46,14 +57,19 @@ def runner() -> str:
     return wish
 
 
-def run_module(python: Path, module: str, arguments: Sequence[str]) -> int:
+def run_module(python: Path, module: str, arguments: Sequence[str], **variables: str) -> int:
     """Run `python -m module arguments` in the caller's folder and return its exit code.
 
     Ctrl-C reaches the child too (same process group), SIGTERM is passed on to it; it ends by itself and its code is
-    returned.
+    returned: 128 and the signal's number where a signal ended it. variables: more of its environment. Raises
+    RunnerError where the Python cannot be started.
     """
-    command = [str(python), "-m", module, *arguments]
-    child = subprocess.Popen(command, env=stage_environment(), preexec_fn=die_with_parent)
+    command = [str(python), *ALONE, "-m", module, *arguments]
+    environment = stage_environment() | variables
+    try:
+        child = subprocess.Popen(command, env=environment, preexec_fn=die_with_parent)
+    except OSError as error:
+        raise RunnerError(f"{python} cannot be started ({error.strerror}); {_made_anew(python)}.") from error
     with passing_sigterm(child):
         while True:
             try:
@@ -61,6 +77,11 @@ def run_module(python: Path, module: str, arguments: Sequence[str]) -> int:
                 return 128 - code if code < 0 else code
             except KeyboardInterrupt:
                 continue
+
+
+def _made_anew(python: Path) -> str:
+    """Return what mends a damaged environment."""
+    return f"remove {python.parent.parent}, and the same command makes it anew"
 
 
 def start_stage(
@@ -78,12 +99,28 @@ def start_stage(
     reads: files that it looks at where they are there, besides those that arguments name. writes: folders that it may
     write. code: a package of this checkout that is no part of the stage. project: of the server that `comfyui`
     yielded. These four matter to containers only.
+
+    A gate that fails says so by FAILED. So 1, the code of a Python that does not start, of a package that is
+    not there and of whatever library ends a process by itself, is never taken for a verdict: RunnerError.
     """
+    name = module or stage
     if runner() == "local":
-        return run_module(ensure_env(stage), module or stage, arguments)
-    return container.start_container(
-        stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project
-    )
+        python = ensure_env(stage)
+        ended = run_module(python, name, arguments, **FAILED_AS)
+        mend = _made_anew(python)
+        if ended == KILLED:
+            print("error: the stage was killed from outside, or ran out of memory; run it again", file=sys.stderr)
+    else:
+        ended = container.start_container(
+            stage, arguments, reads=reads, writes=writes, module=module, code=code, project=project
+        )
+        mend = "make build makes its image anew"
+    if ended == 1:
+        raise RunnerError(
+            f"python -m {name} ended with 1 by itself (above is what it said), which is no verdict: nothing was "
+            f"decided. If what it runs in is damaged: {mend}."
+        )
+    return 1 if ended == FAILED else ended
 
 
 @contextlib.contextmanager
@@ -93,14 +130,10 @@ def comfyui(log: Path) -> Iterator[tuple[str, str | None]]:
         with server.serve(log) as (address, project):
             yield address, project
         return
-    cache = runs.cache_dir()
-    source = ensure_source(ROOT / "comfyui" / "pins.toml", cache)
+    source = ensure_source(ROOT / "comfyui" / "pins.toml", runs.cache_dir())
     python = ensure_env("comfyui")
-    for left in cache.glob("work-*"):  # of a command that was killed
-        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
-            shutil.rmtree(left, ignore_errors=True)
     with (
-        tempfile.TemporaryDirectory(prefix=f"work-{os.getpid()}-", dir=cache) as work,
-        comfyserver.serve(python, source, Path(work), log, models=runs.models_dir()) as address,
+        held_folder(runs.data_dir(), "comfyui") as work,
+        comfyserver.serve(python, source, work, log, models=runs.models_dir()) as address,
     ):
         yield address, None

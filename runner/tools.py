@@ -1,13 +1,15 @@
-"""What make runs besides the product's commands: python -m runner.tools NAME ARGUMENTS
+"""What make runs: python runner [--words VARIABLE[=OPTION]]... NAME ARGUMENTS
 
-pytest, ruff, mypy, and modules such as bench.tracker run in the tests' environment; weights and frame where the product
-runs, in an environment or a container.
+NAME is one of the product's commands (extract, reskin, evaluate, demo), docker, doctor, locks, or weights or frame,
+which run where the product does. Anything else, pytest, ruff, mypy, and modules such as bench.tracker, runs in the
+tests' environment. --words: an environment variable whose words follow the arguments, each after OPTION if given.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +17,16 @@ from pathlib import Path
 from runner import runs
 from runner.comfy.comfysource import ensure_source
 from runner.commands import help_of, run
-from runner.demo import demo_clip
+from runner.demo import demo, demo_clip
 from runner.docker import stage as container
+from runner.docker.__main__ import command as docker
+from runner.doctor.__main__ import main as doctor
 from runner.envs import ensure_env
-from runner.process import ROOT
+from runner.evaluate import evaluate
+from runner.extract import extract
+from runner.locks import compile_locks
+from runner.process import ROOT, RunnerError
+from runner.reskin import reskin
 from runner.stages import run_module, runner, start_stage
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
@@ -68,9 +76,27 @@ def set_up(environments: Iterable[str] = STAGES, *, clip: bool = True) -> None:
         os.environ["DEMO_CLIP"] = str(demo_clip())
 
 
+def words(variable: str) -> list[str]:
+    """Return the words of $VARIABLE: parted as a shell parts them, quotes and backslashes too, and nothing expanded.
+
+    Raises RunnerError (2) for a quote that is not closed.
+    """
+    value = os.environ.get(variable, "")
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise RunnerError(f"{variable} cannot be parted into words ({error}): {value}", 2) from error
+
+
 def tool(arguments: list[str]) -> int:
-    """Run what is named first with the arguments after it."""
-    name, *rest = arguments or [""]
+    """Run what is named first with the arguments after it, and then the words of the variables that stand before it."""
+    more: list[str] = []
+    while arguments[:1] == ["--words"]:
+        variable, _, option = arguments[1].partition("=")
+        for word in words(variable):
+            more += [option, word] if option else [word]
+        arguments = arguments[2:]
+    name, *rest = [*arguments, *more] or [""]
     if name in OWN:
         return OWN[name](rest)
     if not name:
@@ -81,7 +107,17 @@ def tool(arguments: list[str]) -> int:
     return run_module(ensure_env("tests"), name, rest)
 
 
-OWN = {"frame": frame, "weights": weights}
+OWN = {
+    "extract": extract,
+    "reskin": reskin,
+    "evaluate": evaluate,
+    "demo": demo,
+    "docker": docker,
+    "doctor": doctor,
+    "locks": compile_locks,
+    "frame": frame,
+    "weights": weights,
+}
 
 if __name__ == "__main__":
     run(tool)

@@ -18,7 +18,10 @@ from selector.window import draw_box
 if __name__ == "__main__":
     if sys.platform == "linux":
         os.environ["QT_QPA_PLATFORM"] = "xcb"  # the wheel has no other; on a Wayland desktop it draws through XWayland
-    picture = cv2.imdecode(np.frombuffer(sys.stdin.buffer.read(), np.uint8), cv2.IMREAD_COLOR)
+    file = sys.stdin.buffer.read()
+    if not file.startswith(b"\x89PNG\r\n\x1a\n"):  # OpenCV would try all its decoders
+        sys.exit("Error: what is on stdin is no PNG.")
+    picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
     box = draw_box(np.asarray(picture, np.uint8))
     if box:
         print(*box, sep=",")

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -28,8 +28,9 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from handoff.clip.orientation import orientation_of
 from handoff.files import sha256_path
-from handoff.video import REPEATABLE
+from handoff.video import REPEATABLE, read_pictures
 from runner.process import ROOT
 from runner.tools import STAGES
 
@@ -46,6 +47,10 @@ def environments_of(item: pytest.Item) -> set[str]:
     """Return the environments that a test needs, by its marks and by the fixture that is a whole demo."""
     found = {name for mark, all_of in NEEDS.items() for each in item.iter_markers(mark) for name in each.args or all_of}
     return found | ({*STAGES} if "demo_run" in getattr(item, "fixturenames", ()) else set())
+
+
+SOURCE = {"path": "/a.mp4", "sha256": "0" * 64, "width": 64, "height": 48, "fps": "25/1", "frames": 6}
+"""What run.json says of its clip, at least."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def outputs(run: Path) -> dict[str, str]:
     return listed
 
 
-BY_HAND = "by hand"
+BY_HAND = "by-hand"
 
 
 def vouch_for(*paths: Path) -> None:
@@ -186,6 +191,13 @@ def encode_silence(container: OutputContainer, sound: AudioStream, blocks: int) 
         silence.sample_rate, silence.pts = 8000, index * 1024
         container.mux(sound.encode(silence))
     container.mux(sound.encode(None))
+
+
+def read_gray(path: Path) -> Iterator[Frame]:
+    """The luma of an 8-bit clip as it is stored, (H, W) uint8 a frame, upright, whatever a mask may be."""
+    for frame in read_pictures(path):
+        rows = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(-1, frame.planes[0].line_size)
+        yield orientation_of(frame).turn(rows[: frame.height, : frame.width])
 
 
 def write_clip(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -26,7 +25,8 @@ BACKENDS = ("auto", "embedded", "sam2")
 DEVICES = ("auto", "cuda", "cpu")
 DEFAULT_MODEL = "large"
 OVERRIDES = "TRACKER_SAM2_OVERRIDES"
-"""Environment variable: Hydra overrides of SAM 2.1's configuration, with spaces between; recorded in run.json."""
+"""Environment variable, for tests: Hydra overrides of SAM 2.1's configuration, with spaces between. They can run code,
+so they come from nowhere else. run.json records them, and what it says of them is only compared."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,13 @@ class TrackerChoice:
     """What is asked of the tracker. None: not said.
 
     checkpoint: a file of SAM 2.1's weights, in place of the models folder's. config: the name of its configuration, or
-    a path that ends in it. overrides: Hydra overrides of the configuration, else those of $TRACKER_SAM2_OVERRIDES; for
-    tests.
+    a path that ends in it.
     """
 
     backend: str = "auto"
     model: str | None = None
     device: str = "auto"
     compiled: bool = False
-    overrides: tuple[str, ...] | None = None
     checkpoint: Path | None = None
     config: str | None = None
 
@@ -97,8 +95,8 @@ def make_backend(wanted: TrackerChoice | str = "auto", *, quiet: bool = False) -
         else:
             checkpoint = wanted.checkpoint
             model, sha256 = identify(checkpoint, wanted.config)
-        given = os.environ.get(OVERRIDES, "").split() if wanted.overrides is None else wanted.overrides
-        return Sam2Backend(model, checkpoint, sha256, wanted.device, wanted.compiled, given)
+        overrides = os.environ.get(OVERRIDES, "").split()
+        return Sam2Backend(model, checkpoint, sha256, wanted.device, wanted.compiled, overrides)
     from tracker.embedded.backend import EmbeddedBackend
 
     if wanted.backend == "auto" and not quiet:
@@ -161,18 +159,30 @@ def size_of_config(config: str) -> str:
 
 
 def wanted_again(params: dict[str, Any], device: str = "auto") -> TrackerChoice:
-    """What must be asked for to get the tracker that a run's params name, on this machine's own device."""
-    if params["backend"] != "sam2":
-        return TrackerChoice(str(params["backend"]), device=device)
-    overrides: Sequence[str] = params.get("overrides", ())
-    return TrackerChoice("sam2", str(params["model"]), device, bool(params.get("compiled", False)), tuple(overrides))
+    """What must be asked for to get the tracker that a run's params name, on this machine's own device.
+
+    A run may be a stranger's. It says which of the backends, which of SAM 2.1's sizes, and whether compiled; the names
+    are held against those that there are, and nothing else in it has a say. Raises UsageError for other names.
+    """
+    backend, model = str(params.get("backend")), params.get("model")
+    if backend != "sam2":
+        wanted = TrackerChoice(backend, device=device)
+    else:
+        wanted = TrackerChoice(backend, str(model), device, params.get("compiled") is True)
+    check_choice(wanted)
+    return wanted
 
 
 def difference(backend: TrackerBackend, params: dict[str, Any]) -> str | None:
     """Say in what the backend is not the one that a run's params name: name, model, weights; None where it is."""
-    for key in ("backend", "model", "weights", "overrides"):
+    for key in ("backend", "model", "weights"):
         if backend.params.get(key) != params.get(key):
             return f"the original mask was made with {key} {params.get(key)}, here it is {backend.params.get(key)}"
+    if backend.params.get("overrides") != params.get("overrides"):
+        return (
+            "the original mask was made with another configuration of SAM 2.1 than is used here (overrides of it are "
+            "for tests, and are not taken from run.json)"
+        )
     return None
 
 

@@ -19,7 +19,7 @@ from handoff.errors import InputError, UsageError
 from handoff.ingest import ingest
 from handoff.masks import Mask, MaskSequenceWriter, check_mask_sequence, read_masks
 from handoff.places import Box, Place, Point, Prompt, check_places, read_prompts, write_prompt
-from handoff.poses import Person, read_poses
+from handoff.poses import Person, check_poses, read_poses
 from handoff.run import Run, Stage, run_stage, tool_versions
 from handoff.video import ClipInfo, read_frames
 from tracker.cleanup import clean
@@ -180,6 +180,7 @@ def skater_places(run: Run, shots: Sequence[range]) -> tuple[Place, ...]:
         return ()
     if not run.path(POSES).exists():
         return (Place(prompt.frame, prompt.box),)
+    check_poses(run.path(POSES), run.info)
     best: dict[int, tuple[float, Place]] = {}
     for frame, people in enumerate(read_poses(run.path(POSES))):
         named = frame == prompt.frame

@@ -6,13 +6,14 @@ import contextlib
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, overload
 
 import numpy as np
 
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
+from handoff.files import is_litter
 from handoff.masks import Mask, MaskSequenceWriter
 from handoff.places import Box, Place, Point, check_place, check_places
 from handoff.threads import Behind
@@ -211,7 +212,8 @@ class SkateboardTracker:
         if folder.name != MASK_FOLDER:
             return self.save_masks(folder)
         if folder.is_dir():
-            other = next((each.name for each in folder.iterdir() if not each.match("frame_*.png")), None)
+            names = (each.name for each in folder.iterdir() if not is_litter(each.name))
+            other = next((name for name in names if not PurePath(name).match("frame_*.png")), None)
             if other:
                 raise UsageError(f"{folder} holds {other}, which would be lost; name a folder of masks, or a new one.")
         return self.save_masks(folder.parent)

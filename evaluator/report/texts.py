@@ -20,8 +20,10 @@ from evaluator.gate import FrameScore, Verdict
 from evaluator.report import CSV, FILES, JSON, JUNIT, SUMMARY
 from evaluator.report.result import Result
 from evaluator.trust import Trust
-from handoff.errors import InputError, storage_errors
+from handoff.errors import storage_errors
 from handoff.files import write_text
+from handoff.jsonfile import LINE, listing, mapping, number, one_of, or_null, record, truth, whole
+from handoff.jsonfile import read_json as read_document
 
 SCHEMA = 2
 
@@ -51,16 +53,35 @@ def _summary(result: Result) -> dict[str, Any]:
 
 def read_json(path: Path) -> Result:
     """Read back what `to_json` gave; raise InputError when it is something else."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"schema {data['schema']!r}")
-        summary, trust = data["summary"], dict(data["summary"]["trust"])
-        trust.pop("doubtful")
-        scores = [FrameScore(**each) for each in data["frames"]]
-        return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], Trust(**trust))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); evaluate again with --force.") from error
+    data = read_document(path, _SHAPE, advice="evaluate again with --force", largest=_LARGEST, most=_LARGEST // 16)
+    summary, trust = data["summary"], data["summary"]["trust"]
+    scores = [FrameScore(**{each.name: frame[each.name] for each in fields(FrameScore)}) for frame in data["frames"]]
+    known = Trust(trust["known"], trust["suspicious"], trust["absent"], trust["cycle"])
+    return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], known)
+
+
+_LARGEST = 256 * 2**20
+"""Bytes: about 500 a frame."""
+_TYPES = {"int": whole(0), "float": number(), "float | None": or_null(number()), "bool": truth}
+_SCORE = record({each.name: _TYPES[str(each.type)] for each in fields(FrameScore)})
+_SPANS = listing(listing(whole(0), 2, 2))
+_CYCLE = record({"frames": whole(0), "mean": or_null(number(0, 1)), "doubtful": listing(whole(0))})
+_TRUST = record(
+    {
+        "known": truth,
+        "suspicious": mapping(_SPANS, r"[a-z:-]{1,60}", "a status"),
+        "absent": _SPANS,
+        "cycle": or_null(_CYCLE),
+    }
+)
+_SHAPE = record(
+    {
+        "schema": one_of(SCHEMA),
+        "how": record({"original": LINE, "generated": LINE}, {"other_tracker": or_null(LINE)}),
+        "summary": record({"threshold": number(0, 1), "expected_frames": whole(1), "trust": _TRUST}),
+        "frames": listing(_SCORE),
+    }
+)
 
 
 def to_csv(result: Result) -> str:

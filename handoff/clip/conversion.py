@@ -27,8 +27,7 @@ class Conversion:
     """width, height: of the stored picture, in px. colours: what its pictures become.
 
     fields: "" for a progressive clip, "flagged" where interlaced frames say so themselves, "tff" or "bff" where only
-    the container says that all are, top or bottom field first. even_rate: the constant rate that frames are repeated
-    or dropped for, None where each keeps its own place.
+    the container says that all are, top or bottom field first.
     """
 
     width: int
@@ -37,7 +36,6 @@ class Conversion:
     orientation: Orientation = field(default_factory=Orientation)
     pixel_aspect: Fraction = Fraction(1)
     fields: str = ""
-    even_rate: Fraction | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -46,19 +44,15 @@ class Conversion:
         return width // 2 * 2, height // 2 * 2
 
     def pictures(self, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
-        """Yield the pictures of a clip's decoded frames, yuv420p in `colours`, of `size`; two or so are in memory."""
-        shown = self._shown(frames)
-        return shown if self.even_rate is None else _evened(shown, self.colours, self.even_rate)
+        """Yield the picture of each decoded frame, yuv420p in `colours`, of `size`; two or so are in memory."""
+        # one graph for the whole clip, and a new one where the stream changes its mind about its colours
+        for (kind, found), alike in groupby(frames, lambda frame: (frame.format.name, colours_of(frame))):
+            yield from filtered(alike, found, self._steps(VideoFormat(kind), found))
 
     def _squared(self) -> tuple[int, int]:
         if self.pixel_aspect > 1:
             return round(self.width * self.pixel_aspect), self.height
         return self.width, round(self.height / self.pixel_aspect)
-
-    def _shown(self, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
-        # one graph for the whole clip, and a new one where the stream changes its mind about its colours
-        for (kind, found), alike in groupby(frames, lambda frame: (frame.format.name, colours_of(frame))):
-            yield from filtered(alike, found, self._steps(VideoFormat(kind), found))
 
     def _steps(self, kind: VideoFormat, found: Colours) -> list[Step]:
         """Return the filters that make the stored picture, of a format and in the colours `found`, the shown one."""
@@ -103,8 +97,3 @@ def _limiting(bits: int) -> Step:
     one, most = 1 << (bits - 8), (1 << bits) - 1
     chroma = f"(val-{128 * one})*{224 * one}/{most}+{128 * one}.5"
     return "lutyuv", f"y=val*{219 * one}/{most}+{16 * one}.5:u={chroma}:v={chroma}"
-
-
-def _evened(pictures: Iterator[VideoFrame], colours: Colours, rate: Fraction) -> Iterator[VideoFrame]:
-    """Repeat and drop pictures, so that at `rate` each is shown when its time stamp says."""
-    return filtered(pictures, colours, [("fps", f"fps={rate}:round=near")])

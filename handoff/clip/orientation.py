@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
 
 import numpy as np
 from av.filter import Graph
@@ -106,7 +105,8 @@ def read_matrix(matrix: list[int]) -> Orientation:
 
 
 def _matrix(frame: VideoFrame) -> bytes | None:
-    data = cast(SideDataContainer, frame.side_data).get("DISPLAYMATRIX")
+    # not frame.side_data: it and the frame hold each other, and hundreds of pictures would stay in memory
+    data = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     return None if data is None else bytes(data)
 
 

@@ -31,8 +31,9 @@ from requests.utils import get_environ_proxies
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
-from handoff.errors import MissingError, StorageError, innermost, storage_errors
-from handoff.files import DigestError, settle, verify_file, write_text
+from handoff.errors import InputError, MissingError, StorageError, innermost, storage_errors
+from handoff.files import DigestError, flocked, fsync, open_lock, settle, verify_file, write_text
+from handoff.jsonfile import LINE, or_null, read_json, record
 from handoff.weights.registry import check_url, is_loopback
 
 PART_SUFFIX = ".part"
@@ -133,8 +134,8 @@ def _attempt(part: Part, size_bytes: int | None, patience: Patience) -> bool:
                 for piece in reply.pieces(total):
                     file.write(piece)
                     advance(len(piece))
-            file.flush()
-            os.fsync(file.fileno())
+    with storage_errors(part.path):
+        fsync(part.path)
     length = part.path.stat().st_size
     if total is not None and length < total:
         raise Interrupted(f"the connection ended after {length} of {total} bytes")
@@ -178,14 +179,21 @@ def _alone(target: Path) -> Iterator[None]:
     """Wait until no other process downloads `target`. The system lets go of the lock when a process ends."""
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.with_name(f".{target.name}.lock").open("w")
-    with file:
+        descriptor = open_lock(target.with_name(f".{target.name}.lock"), fcntl.LOCK_EX)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = flocked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             click.echo(f"{target.name}: another process is downloading it; waiting for that one", err=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            alone = flocked(descriptor, fcntl.LOCK_EX)
+        if not alone:
+            click.echo(
+                f"warning: the file system of {target.parent} has no locks; do not run two downloads there at once",
+                err=True,
+            )
         yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -195,6 +203,9 @@ def _bar(name: str, total: int | None, initial: int) -> Iterator[Callable[[int],
         total=total, initial=initial, desc=name, unit="B", unit_scale=True, disable=None, dynamic_ncols=True
     ) as bar:
         yield bar.update
+
+
+_NOTE = record({"url": LINE, "sha256": LINE}, {"validator": or_null(LINE)})
 
 
 @dataclass(frozen=True)
@@ -215,17 +226,21 @@ class Part:
 
     def have(self) -> int:
         """Return the bytes that a new request may build on: 0 for a part of another file, or one without its note."""
-        try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            known = (note["url"], note["sha256"]) == (self.url, self.sha256)
-        except (OSError, ValueError, KeyError, TypeError):
-            known = False
+        note = self._read_note()
+        known = (note.get("url"), note.get("sha256")) == (self.url, self.sha256)
         return self.path.stat().st_size if known and self.path.is_file() else 0
 
     def validator(self) -> str | None:
         """Return what If-Range is to say. Call it only where `have` is not 0."""
-        text = json.loads(self.note.read_text(encoding="utf-8")).get("validator")
-        return text if isinstance(text, str) else None
+        validator: str | None = self._read_note().get("validator")
+        return validator
+
+    def _read_note(self) -> dict[str, Any]:
+        try:
+            note: dict[str, Any] = read_json(self.note, _NOTE, advice="fetch the file anew")
+        except (InputError, OSError):
+            return {}
+        return note
 
     def describe(self, validator: str | None) -> None:
         write_text(self.note, json.dumps({"url": self.url, "sha256": self.sha256, "validator": validator}) + "\n")

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import ijson
 
 from handoff.command import progress
 from handoff.errors import InputError
+from handoff.jsonfile import BOX, RATE, listing, number, one_of, read_head, read_list, record, text, whole
 from handoff.places import Box
-from handoff.poses import FrameJsonWriter, read_records
-from handoff.poses import read_header as read_header_of
+from handoff.poses import FrameJsonWriter
 from handoff.run import Run, run_stage, tool_versions
 from handoff.threads import Ahead
 from handoff.video import Frame, read_frames
@@ -132,22 +131,54 @@ class DetectionWriter(FrameJsonWriter[Sample]):
         return {"frame": item.frame, "detections": [_to_json(each) for each in item.detections]}
 
 
+_AGAIN = "run the pose stage again with --force"
+_HEADER = record(
+    {
+        "schema": one_of(SCHEMA),
+        "model": text(),
+        "sha256": text(),
+        "threshold": number(0, 1),
+        "every": whole(1),
+        "width": whole(1),
+        "height": whole(1),
+        "fps": RATE,
+        "frame_count": whole(1),
+    }
+)
+_SAMPLE = record(
+    {
+        "frame": whole(0),
+        "detections": listing(
+            record(
+                {"class": one_of(*CLASSES), "score": number(0, 1), "box": BOX},
+                {"look": text(r"([0-9a-f]{2})*", "hexadecimal digits")},
+            )
+        ),
+    }
+)
+
+
 def read_detections_header(path: Path) -> Header:
     """Return what stands before the detections; InputError for a missing or foreign file or another schema."""
-    with _errors(path):
-        found = read_header_of(path)
-    plain = all(type(value) in (str, int, float) for value in found.values())
-    if found.pop("schema", None) != SCHEMA or set(found) != set(Header.__dataclass_fields__) or not plain:
-        raise InputError(f"{path} is not a detections file of schema {SCHEMA}; run the pose stage again with --force.")
-    return Header(**found)
+    found = read_head(path, "frames", _HEADER, advice=_AGAIN)
+    return Header(**{name: found[name] for name in Header.__dataclass_fields__})
 
 
 def read_samples(path: Path, labels: Sequence[int] | None = None) -> Iterator[Sample]:
-    """Yield the samples in order, one in memory at a time; with `labels` only the detections of those classes."""
-    with _errors(path):
-        for record in read_records(path):
-            seen = [_from_json(each) for each in record["detections"]]
-            yield Sample(int(record["frame"]), [each for each in seen if labels is None or each.label in labels])
+    """Yield the samples in order, one in memory at a time; with `labels` only the detections of those classes.
+
+    Raises InputError for a missing or damaged file, for frames out of order or that the clip does not have, and for
+    none at all.
+    """
+    frames, last = read_detections_header(path).frame_count, -1
+    for sample in read_list(path, "frames", _SAMPLE, advice=_AGAIN):
+        if not last < sample["frame"] < frames:
+            raise InputError(f"{path} has frame {sample['frame']} after {last}, of {frames} frames; {_AGAIN}.")
+        last = sample["frame"]
+        seen = [_from_json(each) for each in sample["detections"]]
+        yield Sample(sample["frame"], [each for each in seen if labels is None or each.label in labels])
+    if last < 0:
+        raise InputError(f"{path} has no frames; {_AGAIN}.")
 
 
 def _to_json(detection: Detection) -> dict[str, Any]:
@@ -159,13 +190,3 @@ def _to_json(detection: Detection) -> dict[str, Any]:
 def _from_json(record: Any) -> Detection:
     box = Box(*(float(side) for side in record["box"]))
     return Detection(CLASSES.index(record["class"]), float(record["score"]), box, bytes.fromhex(record.get("look", "")))
-
-
-@contextlib.contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}; run the pose stage again.") from error
-    except (ijson.JSONError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run the pose stage again with --force.") from error

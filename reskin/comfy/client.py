@@ -4,13 +4,15 @@ Read it from below: `Http` sends one request to one server and says what counts 
 once more; then `ComfyServer`, the routes. What a server's refusals mean in words is in `reskin.comfy.errors`.
 
 What a server sends (file names above all) is data: it goes back into requests as query parameters, is never used as a
-path on this machine, and is never unpacked: every request asks for an answer as it is (Accept-Encoding: identity).
+path on this machine, and is never unpacked: every request asks for an answer as it is (Accept-Encoding: identity), and
+a body is read as it comes, whatever its headers say. Its JSON comes through `handoff.jsonfile`, its words into messages
+through `printable`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import re
 import time
 import uuid
@@ -24,8 +26,9 @@ import requests
 from urllib3 import encode_multipart_formdata
 from urllib3.exceptions import HTTPError, NewConnectionError
 
-from handoff.errors import UsageError, innermost
+from handoff.errors import UsageError, innermost, printable
 from handoff.files import atomic_file
+from handoff.jsonfile import JsonError, parse_json
 from reskin.comfy.errors import (
     BadResult,
     ServerAbsent,
@@ -45,14 +48,22 @@ CONNECT_S, READ_S = 5.0, 60.0
 """How long to wait for a connection, and for the next bytes of an answer."""
 _CANCEL_S = 5.0
 _PIECE_BYTES = 1 << 16
-_MOST_BYTES = 1 << 28
+_MOST_BYTES = 1 << 26
 """Of an answer other than a file: a queue of a thousand large graphs is less."""
+_MOST_VALUES = 4_000_000
+"""In it, which take a hundred bytes each."""
 _MULTIPART_BYTES = 4096
 """More than the form's own bytes around an uploaded file."""
 _SHOWN = 200
 """Characters of an error page that are passed on."""
 _NETWORK = (requests.RequestException, HTTPError)
 """What requests raises, and what it lets through of urllib3's."""
+
+UNSTATED = "of a version that it does not state"
+"""For `version`: ComfyUI did not always."""
+_LONGEST_VERSION = 60
+_NOT_IN_A_PATH = ("", ".", "..")
+"""What a path has no part of this name for."""
 
 JobState = Literal["waiting", "running", "ended", "unknown"]
 Result = TypeVar("Result")
@@ -98,17 +109,19 @@ class Answer:
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """Return the body as JSON; raise ValueError when it is none."""
-        try:
-            return json.loads(self.body)
-        except RecursionError as error:
-            raise ValueError("JSON that is nested too deep") from error
+        """Return the body as JSON; raise JsonError when it is none, or more of it than anybody needs.
+
+        NaN and numbers of any size are taken: a server's nodes show what they like.
+        """
+        return parse_json(
+            self.body, "it", advice="see the server's log", largest=_MOST_BYTES, most=_MOST_VALUES, finite=False
+        )
 
     def record(self) -> dict[str, Any]:
         """Return the body's JSON object; anything else is an empty one."""
         try:
             reply = self.json()
-        except ValueError:
+        except JsonError:
             return {}
         return reply if isinstance(reply, dict) else {}
 
@@ -155,7 +168,10 @@ class Http:
                 raise self._fails(response, f"{method} {path}")
             packed = response.headers.get("Content-Encoding", "identity")
             if packed != "identity":
-                raise BadResult(f"{self.address} packs its answer to {method} {path} ({packed}), unasked.")
+                raise BadResult(
+                    f"{self.address} packs its answer to {method} {path} ({printable(packed)}), unasked; have it, or "
+                    "what stands before it, send answers as they are."
+                )
             yield response
 
     def unreachable(self, error: Exception | str) -> ServerUnreachable:
@@ -172,8 +188,8 @@ class Http:
     def _fails(self, response: requests.Response, what: str) -> ServerFails:
         page = b""
         with contextlib.suppress(*_NETWORK):
-            page = next(response.iter_content(_PIECE_BYTES), b"")
-        said = " ".join(page.decode(errors="replace").split())[:_SHOWN]
+            page = response.raw.read(_PIECE_BYTES, decode_content=False)
+        said = printable(" ".join(page.decode(errors="replace").split())[:_SHOWN])
         return ServerFails(
             f"the server at {self.address} answers HTTP {response.status_code} on {what}{said and f' ({said})'}; "
             "see its log, and start it again if need be."
@@ -198,7 +214,7 @@ class Http:
         Raises ServerUnreachable when what answers is no ComfyUI.
         """
         answer = self.ask("GET", path, **how)
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(JsonError):
             if answer.is_good:
                 record = answer.json()
                 return record if isinstance(record, dict) else {}
@@ -208,7 +224,7 @@ class Http:
 def pieces(response: requests.Response, most_bytes: int, what: str) -> Iterator[bytes]:
     """Yield a body as it comes; raise BadResult beyond `most_bytes`, and requests' errors when it comes too short."""
     received = 0
-    for piece in response.iter_content(_PIECE_BYTES):
+    while piece := response.raw.read(_PIECE_BYTES, decode_content=False):
         received += len(piece)
         if received > most_bytes:
             raise BadResult(f"{what} is larger than {most_bytes} bytes.")
@@ -221,7 +237,7 @@ def pieces(response: requests.Response, most_bytes: int, what: str) -> Iterator[
 def name_of(error: Exception) -> str:
     """Return class and message of what lies under the wrappers of requests and urllib3."""
     cause = innermost(error, ("requests", "urllib3"))
-    return f"{type(cause).__name__}: {cause}"
+    return f"{type(cause).__name__}: {printable(cause)}"
 
 
 class UploadForm:
@@ -257,15 +273,24 @@ class ServerFile:
     def from_json(cls, record: Any) -> ServerFile:
         """Read an entry of a node's outputs; raise BadResult when it is something else."""
         if not isinstance(record, dict) or not isinstance(record.get("filename"), str):
-            raise BadResult(f"the server names a result that is no file: {record!r}.")
+            raise BadResult(f"the server names a result that is no file: {printable(repr(record))}.")
         subfolder, kind = record.get("subfolder", ""), record.get("type", "output")
         if not isinstance(subfolder, str) or kind not in ("output", "temp"):
-            raise BadResult(f"the server names a result in a place that is not its output folder: {record!r}.")
+            raise BadResult(
+                f"the server names a result in a place that is not its output folder: {printable(repr(record))}."
+            )
         try:
             f"{record['filename']}{subfolder}".encode()  # JSON can hold what no request can
         except UnicodeEncodeError as error:
-            raise BadResult(f"the server names a result that cannot be asked for: {record!r}.") from error
+            raise BadResult(
+                f"the server names a result that cannot be asked for: {printable(repr(record))}."
+            ) from error
         return cls(record["filename"], subfolder, kind)
+
+    @property
+    def shown(self) -> str:
+        """Its name in a sentence."""
+        return f"'{printable(self.filename)}'"
 
 
 class ComfyServer:
@@ -277,29 +302,47 @@ class ComfyServer:
         self._has_jobs = True
         self._upload_limit: int | None = None
         self._limit_asked = False
+        self._stand_ins: dict[str, Any] | None = None
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def version(self) -> str:
-        """Return the server's version; raise ServerUnreachable when no ComfyUI answers."""
+        """Return the server's version, UNSTATED of one that is too old to say; raise ServerUnreachable for no ComfyUI.
+
+        Every ComfyUI names the Python that it runs with.
+        """
         system = self._http.get("/system_stats").get("system")
-        version = system.get("comfyui_version") if isinstance(system, dict) else None
-        if not isinstance(version, str):
-            raise ServerUnreachable(f"{self.address} answers, but it is no ComfyUI server.")
-        return version
+        found = system if isinstance(system, dict) else {}
+        if isinstance(found.get("comfyui_version"), str):
+            return printable(found["comfyui_version"], _LONGEST_VERSION)
+        if "comfyui_version" in found or isinstance(found.get("python_version"), str):
+            return UNSTATED
+        raise ServerUnreachable(f"{self.address} answers, but it is no ComfyUI server.")
 
     def node_info(self, class_type: str) -> dict[str, Any] | None:
         """Return the server's description of a node class, None where it has no such class."""
-        info = self._http.get(f"/object_info/{quote(class_type, safe='')}").get(class_type)
+        part = quote(class_type, safe="", errors="replace")
+        path = "/object_info" if class_type in _NOT_IN_A_PATH else f"/object_info/{part}"
+        info = self._http.get(path).get(class_type)
         return info if isinstance(info, dict) else None
+
+    def stand_in(self, class_type: str) -> str | None:
+        """Return the class that the server puts in the place of one which it has not, None where there is none."""
+        if self._stand_ins is None:  # an older server has no such route
+            self._stand_ins = self._http.ask("GET", "/node_replacements").record()
+        entries = self._stand_ins.get(class_type)
+        first = entries[0] if isinstance(entries, list) and entries else None
+        name = first.get("new_node_id") if isinstance(first, dict) else None
+        return name if isinstance(name, str) else None
 
     def upload_limit(self) -> int | None:
         """Return the most bytes that an upload may have, None where the server (an older one) does not say."""
         if not self._limit_asked:
             limit = self._http.ask("GET", "/features").record().get("max_upload_size")
-            self._upload_limit = limit - _MULTIPART_BYTES if isinstance(limit, int) else None
+            most = finite_number(limit) or 0
+            self._upload_limit = int(most) - _MULTIPART_BYTES if most > _MULTIPART_BYTES else None
             self._limit_asked = True
         return self._upload_limit
 
@@ -322,12 +365,12 @@ class ComfyServer:
         record = answer.record()
         names = (record.get("subfolder", ""), record.get("name"))
         if not names[1] or not all(isinstance(each, str) for each in names):
-            raise BadResult(f"{self.address} refuses the upload of {name}: HTTP {answer.status}.")
+            raise BadResult(f"{self.address} refuses the upload of {printable(name)}: HTTP {answer.status}.")
         return "/".join(filter(None, names))
 
     def _too_large(self, name: str, size: int) -> UploadTooLarge:
         return UploadTooLarge(
-            f"{self.address} takes no file as large as {name} ({size} bytes); start ComfyUI with "
+            f"{self.address} takes no file as large as {printable(name)} ({size} bytes); start ComfyUI with "
             f"--max-upload-size {size // 2**20 + 2}, or paint fewer frames at once (--window) or smaller ones (--size)."
         )
 
@@ -401,11 +444,11 @@ class ComfyServer:
         again(lambda: self._fetch_once(file, target, max_bytes))
 
     def _fetch_once(self, file: ServerFile, target: Path, max_bytes: int) -> None:
-        params, what = vars(file), f"the result {file.filename!r}"
+        params, what = vars(file), f"the result {file.shown}"
         with atomic_file(target) as partial, self._http.answer("GET", "/view", params=params) as response:
             if response.status_code != requests.codes.ok:
                 raise BadResult(
-                    f"the server withholds its result {file.filename!r}: HTTP {response.status_code} "
+                    f"the server withholds its result {file.shown}: HTTP {response.status_code} "
                     "(was its output folder cleared?); run the same command again."
                 )
             with partial.open("wb") as output:
@@ -418,5 +461,11 @@ class ComfyServer:
                     raise Torn(f"{what} broke off {TRIES} times ({came}; {name_of(error)}).") from error
 
 
+def finite_number(value: object) -> float | None:
+    """Return a number of a server's, None where it is none, NaN or infinite."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
 def _ids(entries: Any) -> list[Any]:
-    return [entry[1] for entry in entries or [] if isinstance(entry, list) and len(entry) > 1]
+    listed = entries if isinstance(entries, list) else []
+    return [entry[1] for entry in listed if isinstance(entry, list) and len(entry) > 1]

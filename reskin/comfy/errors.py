@@ -28,10 +28,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from handoff.errors import InputError, MissingError, PreserverError
+from handoff.errors import InputError, MissingError, PreserverError, printable, printable_lines
 from reskin.workflow import Graph, title_of
 
 # torch.OutOfMemoryError, "CUDA out of memory", and the allocator of the CPU
+_MOST_LINES = 50
+"""Of a refusal that are passed on."""
 _OUT_OF_MEMORY = re.compile(r"OutOfMemory|out of memory|not enough memory|can't allocate memory|MemoryError", re.I)
 
 
@@ -135,13 +137,17 @@ def describe_refusal(graph: Graph, reply: dict[str, Any], status: int) -> str:
     """Return one line for each error of each node in the server's 400 (or half-refusing 200) answer."""
     error = reply.get("error")
     summary = error.get("message") if isinstance(error, dict) else error
-    lines = [f"the server refuses the workflow: {summary or f'HTTP {status}'}"]
+    lines = [f"the server refuses the workflow: {printable(summary or f'HTTP {status}')}"]
     errors = reply.get("node_errors")
     for node_id, node in errors.items() if isinstance(errors, dict) else []:
         for each in _records(node.get("errors")) if isinstance(node, dict) else []:
             details = each.get("details") or each.get("message") or "no details given"
-            lines.append(f"  {_node(graph, node_id, node.get('class_type'))}: {each.get('message')}: {details}")
-    return "\n".join(lines)
+            said = f"{printable(each.get('message'))}: {printable(details)}"
+            lines.append(f"  {_node(graph, node_id, node.get('class_type'))}: {said}")
+    if len(lines) == 1 and isinstance(error, dict) and error.get("details"):
+        lines.append(f"  {printable(error['details'])}")
+    more = len(lines) - _MOST_LINES
+    return "\n".join([*lines[:_MOST_LINES], f"  and {more} more"] if more > 0 else lines)
 
 
 def failure_of(graph: Graph, status: Any) -> JobFailed:
@@ -152,16 +158,18 @@ def failure_of(graph: Graph, status: Any) -> JobFailed:
             kind, text = str(data.get("exception_type")), str(data.get("exception_message")).strip()
             lines = data.get("traceback")
             trace = "".join(map(str, lines)) if isinstance(lines, list) else ""
-            trace = f"{where}\n{trace}{kind}: {text}\n"
-            first = text.splitlines()[0] if text else "no message"
-            if _OUT_OF_MEMORY.search(f"{kind}: {text}"):
+            trace = printable_lines(f"{where}\n{trace}{kind}: {text}\n")
+            found = _OUT_OF_MEMORY.search(f"{kind}: {text}")
+            kind, first = printable(kind), printable(text.splitlines()[0] if text else "no message")
+            if found:
                 return JobOutOfMemory(
                     f"{where} found no memory ({kind}: {first}); paint less at once with a smaller --size or --window, "
                     "or start ComfyUI with --lowvram.",
                     trace,
                 )
             return JobFailed(f"{where} failed: {kind}: {first}", trace)
-    return JobFailed(f"the job failed on the server and gave no reason ({status.get('status_str')}); see its log.")
+    said = printable(status.get("status_str"))
+    return JobFailed(f"the job failed on the server and gave no reason ({said}); see its log.")
 
 
 def was_interrupted(status: Any) -> bool:
@@ -170,10 +178,11 @@ def was_interrupted(status: Any) -> bool:
 
 
 def _messages(status: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    for message in status.get("messages") or []:
+    messages = status.get("messages")
+    for message in messages if isinstance(messages, list) else []:
         if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
             yield str(message[0]), message[1]
 
 
 def _node(graph: Graph, node_id: str, class_type: Any) -> str:
-    return f"node '{title_of(graph, node_id)}' ({class_type or 'of unknown class'})"
+    return f"node '{title_of(graph, node_id)}' ({printable(class_type or 'of unknown class')})"

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from handoff.errors import MissingFileError, PreserverError, UsageError
+from handoff.errors import InputError, MissingFileError, PreserverError, UsageError, printable
 from handoff.files import sha256_file
 from reskin.comfy.client import ComfyServer, ServerFile
 from reskin.comfy.errors import (
@@ -40,6 +40,8 @@ PATIENCE_WITH_OTHERS_S = 10.0
 
 _RESULT_KEYS = ("images", "gifs", "videos")
 _SUBMISSIONS = 3
+_MOST_LINES = 50
+"""Of what is wrong with a graph that are said."""
 
 
 @dataclass
@@ -148,15 +150,19 @@ class ComfyOrchestrator:
     def check(self, graph: Graph, where_from: Describe | None = None, later: Collection[tuple[str, str]] = ()) -> str:
         """Return the server's version; raise ServerUnreachable, or ServerLacks with all that `graph` asks in vain.
 
-        That is: unknown node classes, unknown or missing inputs, and values that are not in the server's lists, such as
-        a model file. `where_from` says where to get a file of that name, or None. later: (node id, input) of values
-        that come later.
+        That is: unknown node classes, missing inputs, and values that are not in the server's lists, such as a model
+        file. `where_from` says where to get a file of that name, or None. later: (node id, input) of values that come
+        later. Nodes that only the editor has are an InputError. What the server leaves out, or may take, is said.
         """
         version = self.server.version()
-        problems = find_problems(graph, self._describe, where_from, later)
-        if problems:
-            lines = "\n".join(f"  {problem}" for problem in problems)
-            raise ServerLacks(f"the server at {self.server.address} (ComfyUI {version}) cannot run this:\n{lines}")
+        found = find_problems(graph, self._describe, where_from, later, self._is_replaced)
+        if found.faults:
+            raise InputError("\n".join(["no ComfyUI server can run this workflow:", *_indented(found.faults)]))
+        if found.problems:
+            heading = f"the server at {self.server.address} (ComfyUI {version}) cannot run this:"
+            raise ServerLacks("\n".join([heading, *_indented(found.problems)]))
+        for notice in found.notices:
+            self._say(f"reskin: warning: {notice}")
         return version
 
     def upload(self, path: Path, name: str) -> str:
@@ -190,6 +196,10 @@ class ComfyOrchestrator:
             self._infos[class_type] = self.server.node_info(class_type)
         return self._infos[class_type]
 
+    def _is_replaced(self, class_type: str) -> bool:
+        instead = self.server.stand_in(class_type)
+        return instead is not None and self._describe(instead) is not None
+
     def _finish(self, graph: Graph, listener: Listener) -> dict[str, Any]:
         """Run a graph to a good end, and again when a server lost it; return its record."""
         follower = self._follower()
@@ -204,7 +214,7 @@ class ComfyOrchestrator:
                 left -= 1
                 self._say(f"reskin: {error} It is submitted again ({left} tries left after this).")
                 self._upload_again(follower, graph)
-        _check_status(graph, record.get("status") or {})
+        _check_status(graph, record.get("status"))
         return record
 
     def _run_once(self, follower: Follower, graph: Graph, prompt_id: str, listener: Listener) -> dict[str, Any]:
@@ -240,11 +250,22 @@ class ComfyOrchestrator:
             path = self._uploads[given]
             again = follower.patiently(lambda: self.server.upload(path, given))  # noqa: B023
             if again != given:
-                raise BadResult(f"{self.server.address} stores {given} as {again} after its restart.")
+                raise BadResult(f"{self.server.address} stores {given} as {printable(again)} after its restart.")
 
 
-def _check_status(graph: Graph, status: dict[str, Any]) -> None:
-    if status.get("status_str") == "success" and status.get("completed", True):
+def _indented(lines: list[str]) -> list[str]:
+    more = len(lines) - _MOST_LINES
+    return [f"  {line}" for line in lines[:_MOST_LINES]] + ([f"  and {more} more"] if more > 0 else [])
+
+
+def _check_status(graph: Graph, status: Any) -> None:
+    said = status.get("status_str") if isinstance(status, dict) else None
+    if not isinstance(said, str):
+        raise BadResult(
+            "the server's record of the job says neither that it succeeded nor that it failed (its status is "
+            f"{printable(status)}); see the server's log, and run the same command again."
+        )
+    if said == "success" and status.get("completed", True):
         return
     if was_interrupted(status):
         raise JobInterrupted("the job was stopped on the server; run the same command to start it again.")
@@ -252,10 +273,12 @@ def _check_status(graph: Graph, status: dict[str, Any]) -> None:
 
 
 def _files(record: dict[str, Any], output_id: str, title: str) -> list[ServerFile]:
-    outputs = record.get("outputs", {}).get(output_id, {})
+    outputs = record.get("outputs")
+    own = outputs.get(output_id) if isinstance(outputs, dict) else None
     for key in _RESULT_KEYS:
-        if outputs.get(key):
-            return [ServerFile.from_json(entry) for entry in outputs[key]]
+        files = own.get(key) if isinstance(own, dict) else None
+        if isinstance(files, list) and files:
+            return [ServerFile.from_json(entry) for entry in files]
     raise BadResult(f"the job succeeded, but its node '{title}' gave no file (cached or bypassed).")
 
 

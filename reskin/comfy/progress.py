@@ -11,7 +11,6 @@ leaves the one in the same moment as it enters the other, and what is in neither
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -21,7 +20,8 @@ from typing import Any, TypeVar
 
 from websocket import ABNF, WebSocket, WebSocketException, WebSocketTimeoutException, create_connection
 
-from reskin.comfy.client import ComfyServer
+from handoff.jsonfile import JsonError, parse_json
+from reskin.comfy.client import ComfyServer, finite_number
 from reskin.comfy.errors import (
     BadResult,
     JobInterrupted,
@@ -39,6 +39,8 @@ _OPEN_S = 5.0
 _CLOSE_S = 1.0
 _RECONNECT_S = 3.0
 _MAX_MESSAGE_BYTES = 16 * 2**20
+_MAX_TEXT_BYTES = 2**20
+"""Of a message that is read: what says how far a job is has less; pictures, which are not read, have more."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 """In seconds and times: a machine that went without a word is found out by the kernel."""
 
@@ -148,17 +150,29 @@ class ProgressSocket:
                 wire.begin(left)
                 if kind == ABNF.OPCODE_CLOSE:
                     raise WebSocketException("the server says goodbye")
-                message = json.loads(data) if kind == ABNF.OPCODE_TEXT else None
+                message = _read(data) if kind == ABNF.OPCODE_TEXT else None
             except WebSocketTimeoutException:
                 return
             except (OSError, WebSocketException):
                 self._breaks += 1
                 self.close()
                 continue
-            except (ValueError, RecursionError):
-                continue
             if isinstance(message, dict) and isinstance(message.get("data"), dict):
                 yield message
+
+
+def _read(data: bytes) -> Any:
+    """Return a message, None where it is none: a bad one costs the progress bar only."""
+    try:
+        return parse_json(data, "the message", advice="it is left out", largest=_MAX_TEXT_BYTES, finite=False)
+    except JsonError:
+        return None
+
+
+def _steps(data: dict[str, Any]) -> tuple[int, int]:
+    """Return steps done and steps in all, both 0 where the message has no such pair of numbers."""
+    done, steps = finite_number(data.get("value")), finite_number(data.get("max"))
+    return (0, 0) if done is None or steps is None or not 0 <= done <= steps else (int(done), int(steps))
 
 
 def listen(socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Listener) -> bool:
@@ -174,9 +188,7 @@ def listen(socket: ProgressSocket, graph: Graph, prompt_id: str, listener: Liste
         if kind == "executing":
             listener(Progress(title_of(graph, str(data["node"])), 0, 0))
         elif kind == "progress":
-            steps = [data.get(each) for each in ("value", "max")]
-            value, most = (int(each) if isinstance(each, (int, float)) else 0 for each in steps)
-            listener(Progress(title_of(graph, str(data.get("node"))), value, most))
+            listener(Progress(title_of(graph, str(data.get("node"))), *_steps(data)))
     return False
 
 
@@ -243,10 +255,10 @@ class Follower:
         """Wait until the job has ended and return its history record. mark: the socket's before the job was sent.
 
         Raises JobLost when the server no longer knows the job, JobInterrupted when somebody took it out of the queue,
-        BadResult when somebody deleted its record, ServerWedged when it is not begun because the server works on
-        nothing, and what `check` and `patiently` raise.
+        BadResult when its record is deleted or cannot be read, ServerWedged when it is not begun because the server
+        works on nothing, and what `check` and `patiently` raise.
         """
-        next_poll, idle_since = 0.0, None
+        next_poll, idle_since, unread_since = 0.0, None, None
         while True:
             self.check()
             ended = listen(self._socket, graph, prompt_id, listener)
@@ -257,6 +269,12 @@ class Follower:
                 record = self.patiently(lambda: self._server.history(prompt_id))
                 if record is not None:
                     return record
+                unread_since = unread_since or time.monotonic()
+                if time.monotonic() - unread_since >= self._limits.wedged_s:
+                    raise BadResult(
+                        f"the job {prompt_id} ended on {self._server.address}, and its history has had no record of it "
+                        f"for {self._limits.wedged_s:g} s; see the server's log, and run the same command again."
+                    )
             elif state == "unknown":
                 listen(self._socket, graph, prompt_id, listener)  # has it broken off meanwhile?
                 unbroken = mark is not None and self._socket.mark() == mark

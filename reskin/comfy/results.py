@@ -10,13 +10,13 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from handoff.errors import InputError
+from handoff.errors import InputError, printable
 from handoff.files import atomic_dir, fsync
 from handoff.masks import frame_name, read_png, write_png
 from handoff.video import Frame, read_frames
 from reskin.comfy.client import ServerFile
 from reskin.comfy.errors import BadResult
-from reskin.workflow import Graph, find_node
+from reskin.workflow import Graph, find_node, own_title
 
 Fetch = Callable[[ServerFile, Path, int], None]
 """Brings a result to a path; the number is the most bytes that it may have."""
@@ -34,14 +34,14 @@ def find_output(graph: Graph) -> tuple[str, str]:
 
     Raises InputError when there is none, more than one, or one whose pictures are not lossless.
     """
-    classes = {node["class_type"] for node in graph.values() if node.get("_meta", {}).get("title") == OUTPUT_TITLE}
+    classes = {graph[node_id]["class_type"] for node_id in graph if own_title(graph, node_id) == OUTPUT_TITLE}
     output = (OUTPUT_TITLE, next((each for each in _CLASSES if each in classes), _CLASSES[0]))
     inputs = graph[find_node(graph, *output)]["inputs"]
     form = (inputs.get("format"), inputs.get("pix_fmt"))
     if output[1] == _VIDEO_CLASS and form != ("video/ffv1-mkv", "bgra"):
         raise InputError(
-            f"the workflow's node '{OUTPUT_TITLE}' writes {form[0]} with pix_fmt {form[1]}; it must be video/ffv1-mkv "
-            "with pix_fmt bgra, which loses nothing."
+            f"the workflow's node '{OUTPUT_TITLE}' writes {printable(form[0])} with pix_fmt {printable(form[1])}; it "
+            "must be video/ffv1-mkv with pix_fmt bgra, which loses nothing."
         )
     return output
 
@@ -65,6 +65,8 @@ def keep_pictures(
         yield from _keep_from_video(fetch, files, total, wanted, size, folder)
         return
     _check_count(len(files), total)
+    if len(set(files)) < len(files):
+        raise BadResult(f"the server names {len(set(files))} files for {len(files)} frames; nothing of it was kept.")
     for index, number in enumerate(wanted):
         path = folder / frame_name(index)
         fetch(files[number], path, _most_bytes(size))
@@ -73,7 +75,7 @@ def keep_pictures(
             picture = read_png(path)
         except InputError as error:
             raise BadResult(
-                f"the server gave a picture {files[number].filename!r} that cannot be read; nothing of it was kept."
+                f"the server gave a picture {files[number].shown} that cannot be read; nothing of it was kept."
             ) from error
         yield picture
 
@@ -121,7 +123,7 @@ def keep_files(fetch: Fetch, results: Sequence[Sequence[ServerFile]], folder: Pa
                     for number, file in enumerate(files):
                         fetch(file, partial / frame_name(number), _MOST_BYTES)
                         if png_size(partial / frame_name(number)) is None:
-                            raise BadResult(f"the server gave {file.filename!r}, which is no PNG; nothing was kept.")
+                            raise BadResult(f"the server gave {file.shown}, which is no PNG; nothing was kept.")
             else:
                 path = path.with_name(path.name + endings[index])
                 fetch(files[index], path, _MOST_BYTES)
@@ -133,7 +135,7 @@ def _ending(file: ServerFile) -> str:
     """Return the ending of the server's name for a file: nothing else of that name is used here."""
     found = re.search(r"\.[A-Za-z0-9]{1,8}$", file.filename)
     if found is None:
-        raise BadResult(f"the server gave a file {file.filename!r} without an ending; nothing was kept.")
+        raise BadResult(f"the server gave a file {file.shown} without an ending; nothing was kept.")
     return found.group().lower()
 
 

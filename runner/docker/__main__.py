@@ -15,6 +15,8 @@ from runner.envs import working
 from runner.process import RunnerError
 
 _LOG_TAIL_LINES = 20
+_ONCE = ("base", "input", "output", "temp", "user", "web")
+"""What servers wrote straight into data/comfyui once."""
 
 
 def _call(*arguments: str, publish: bool = False, variables: Mapping[str, str] | None = None) -> int:
@@ -74,8 +76,10 @@ def down() -> int:
     code = _call("down", "--volumes", "--remove-orphans", publish=True)  # the network to publish it on, too
     work = runs.data_dir() / "comfyui"
     for folder in work.iterdir() if work.is_dir() else ():
-        if not compose.marked(folder.name) or compose.left_by(folder.name):  # else it is a running command's own server
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.name in (compose.work_folder().name, *_ONCE) or compose.left_by(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)  # the others are servers' that run: a command's, a project's
+        if folder == compose.work_folder():
+            folder.mkdir(exist_ok=True)  # for whoever starts one by hand: the engine would make it root's
     return code
 
 

@@ -86,6 +86,13 @@ def security() -> frozenset[str]:
     return frozenset(str(option).split(",")[0].removeprefix("name=") for option in options)
 
 
+@functools.cache
+def memory() -> int | None:
+    """Return the memory of the machine that the engine runs on, in bytes; None where it does not say."""
+    said = docker("info", "--format", "{{.MemTotal}}").stdout.strip()
+    return int(said) if said.isdigit() and int(said) else None
+
+
 def buildx() -> str | None:
     """Return the version of the plugin that builds images, None where there is none."""
     answer = docker("buildx", "version")

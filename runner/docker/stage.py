@@ -14,7 +14,7 @@ from pathlib import Path
 from runner import runs
 from runner.docker import compose, engine, images
 from runner.docker.mounts import named_paths, volumes
-from runner.process import ROOT, RunnerError, die_with_parent, passing_sigterm
+from runner.process import ALONE, FAILED_AS, ROOT, RunnerError, die_with_parent, passing_sigterm
 
 _NAME = "skate-physics-run"
 INTERRUPTED, KILLED = 130, 137
@@ -50,7 +50,8 @@ def start_container(
     name = f"{_NAME}-{compose.mark()}-{next(_numbers)}"
     options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(shown, writes)]
     _announce()  # what is refused is refused by now
-    options += ["--env", f"MODELS_DIR={models}"]
+    for variable, value in ({"MODELS_DIR": str(models)} | FAILED_AS).items():
+        options += ["--env", f"{variable}={value}"]
     for variable in _PASSED_ON:
         if variable in os.environ:
             options += ["--env", variable]
@@ -60,7 +61,7 @@ def start_container(
         options.append("--no-TTY")
     if module:
         options += ["--entrypoint", "python"]
-        arguments = ["-m", module, *arguments]
+        arguments = [*ALONE, "-m", module, *arguments]
     own = compose.own_project()  # so that make down ends no command that runs beside it
     try:
         return _call(compose.command("run", *options, stage, *arguments, project=project or own), name)
@@ -113,7 +114,10 @@ def _call(command: list[str], name: str) -> int:
             said = (found or {}).get("State", {}).get("Error") or f"docker compose ended with {code}"
             raise RunnerError(f"the engine did not start the container: {said}.")
         if found["State"]["OOMKilled"]:
-            print("error: the container ran out of memory and was killed; free some, or ask for less", file=sys.stderr)
+            print(
+                "error: the container ran out of memory and was killed; raise SKATE_MEMORY, free some, or ask for less",
+                file=sys.stderr,
+            )
         elif found["State"]["ExitCode"] == KILLED:
             print("error: the container was killed from outside; run the same command to go on", file=sys.stderr)
         elif found["State"]["ExitCode"] == INTERRUPTED:  # the client may have left before the stage's own sentence

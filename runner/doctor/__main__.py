@@ -1,39 +1,38 @@
+# ruff: noqa: UP031 (no f-strings: Pythons that have none read this file too)
 """make doctor: python -m runner.doctor [PROFILE ...]
 
 One line for each thing: ok, warn (it runs without) or missing (the chosen runner cannot run), and the command that
-mends it. Exit code 0 when the runner that would be used can run, 3 when not.
+mends it. Exit code 0 when the runner that would be used can run, 3 when not. Every Python can read this file.
 """
-
-from __future__ import annotations
 
 import sys
 
-from runner.commands import NEEDED
-from runner.process import RunnerError
+from runner import MISSING, NEEDED
 
 
-def main(names: list[str]) -> int:
-    """Print the report and return the exit code."""
+def main(names):  # type: (list[str]) -> int
+    """Print the report and return the exit code; raise RunnerError for a profile that there is not."""
     if sys.version_info[:2] != NEEDED:
-        version = sys.version.split()[0]
-        print(f"missing Python          {version}, 3.11 is needed  -> sudo apt install python3.11 python3.11-venv")
-        return 3
-    from runner.doctor.diagnosis import lines  # an older Python cannot read all that this needs
+        mend = "sudo apt install python3.11 python3.11-venv"
+        print("missing Python          %s, 3.11 is needed  -> %s" % (sys.version.split()[0], mend))
+        return MISSING
+    from runner.doctor.diagnosis import lines
 
     missing = 0
-    try:
-        for line in lines(names):
-            print(line, flush=True)
-            missing += line.status == "missing"
-    except RunnerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    for line in lines(names):
+        print(line)
+        sys.stdout.flush()
+        missing += line.status == "missing"
     if missing:
-        print(f"cannot run: {missing} {'thing is' if missing == 1 else 'things are'} missing")
+        print("cannot run: %d %s missing" % (missing, "thing is" if missing == 1 else "things are"))
     else:
         print("can run")
-    return 3 if missing else 0
+    return MISSING if missing else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    if sys.version_info[:2] != NEEDED:
+        sys.exit(main(sys.argv[1:]))
+    from runner.commands import run
+
+    run(main)

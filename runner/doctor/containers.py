@@ -6,9 +6,13 @@ import json
 import os
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 
 from runner.docker import compose, engine, images
 from runner.doctor.line import Line, ask, trouble
+
+_MOST_BYTES = 2**20
+"""Of a server's word on itself that are read."""
 
 
 def _split(sentence: str) -> tuple[str, str]:
@@ -78,9 +82,9 @@ def server_line() -> Line:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{address}/system_stats", timeout=10) as answer:
-            stats = json.load(answer)
-        version = stats["system"]["comfyui_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            system = json.loads(answer.read(_MOST_BYTES))["system"]
+        version = ascii(system.get("comfyui_version", "a version that it does not state"))[1:-1]
+    except (OSError, HTTPException, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         reason = getattr(error, "reason", error)
         mend = f"start ComfyUI there, or leave SERVER away (curl http://{address}/system_stats shows what answers)"
         return Line("missing", "ComfyUI", f"{address} gives no answer that is ComfyUI's ({reason})", mend)

@@ -29,6 +29,20 @@ def connection(host: str, port: int) -> int:
     return 0
 
 
+LIMITS = {
+    "memory": ("memory.max", "memory/memory.limit_in_bytes"),
+    "swap": ("memory.swap.max",),
+    "processes": ("pids.max", "pids/pids.max"),
+}
+"""Where the kernel says what this container's limit is: control groups of version 2, else of version 1."""
+
+
+def limit(*names: str) -> str | None:
+    """Return what stands in the first of these files that is there."""
+    found = (Path("/sys/fs/cgroup") / name for name in names)
+    return next((path.read_text().strip() for path in found if path.exists()), None)
+
+
 status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
 print(
     json.dumps(
@@ -43,6 +57,8 @@ print(
                 name: refusal(f"{name}/x") for name in ("", "/app", "/opt/venv", "/usr", "/etc", "/data/models")
             },
             "temporary": refusal("/tmp/x"),
+            "temporary_bytes": os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_frsize,
+            "limits": {name: limit(*names) for name, names in LIMITS.items()},
             "interfaces": sorted(os.listdir("/sys/class/net")),
             "outside": connection("192.0.2.1", 80),
             "tools": [

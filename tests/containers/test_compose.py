@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from testcontainers.compose import DockerCompose
 
+from runner.docker import compose
 from tests.containers.helpers import COMPOSE_READS, STAGES, World
 
 pytestmark = pytest.mark.container
@@ -26,6 +28,51 @@ def services(world: World, *files: str, **variables: str) -> dict[str, dict[str,
         for name, value in variables.items():
             patch.setenv(name, value)
         return dict(DockerCompose(world.root, list(files) or None, profiles=["*"]).get_config()["services"])
+
+
+@pytest.mark.parametrize(
+    "value", ['/a b/it\'s $HOME "q" \\x `t` ${Y} #c', "$X", "two\nlines's", "back\\slash's", "$$'"]
+)
+def test_a_folder_whose_name_has_signs_in_it_is_read_back_from_env(place: Path, value: str) -> None:
+    (place / ".env").write_text(f"VALUE={compose.quoted(value)}\nAFTER='x'\n")
+    (place / "c.yaml").write_text('services: {a: {image: x, environment: {VALUE: "${VALUE}", AFTER: "${AFTER}"}}}')
+    command = ["docker", "compose", "-f", "c.yaml", "config", "--format", "json"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)["services"]["a"]["environment"]
+    assert (found["VALUE"].replace("$$", "$"), found["AFTER"]) == (value, "x")
+
+
+@pytest.fixture
+def planted(again: World, undisturbed: Path) -> Path:
+    """A run in whose folder lie modules under the names of ones that every stage imports."""
+    run = again.run("clip")
+    shutil.copytree(undisturbed, run)
+    (run / "reskins" / "same").mkdir(parents=True)
+    shutil.copy(run / "source.mp4", run / "reskins" / "same" / "output.mp4")
+    for name in ("click", "queue", "numpy", "runner", "handoff", "evaluator", "posegen", "sitecustomize"):
+        (run / f"{name}.py").write_text(f"open('{run}/ran', 'a').write('{name} ')")
+    return run
+
+
+def test_a_stage_imports_nothing_from_the_folder_that_it_is_called_in(again: World, planted: Path) -> None:
+    for threshold, code, said in (("0.9", 0, "Gate: PASS"), ("1", 1, "Gate: FAIL")):
+        command = again.command("evaluate_iou.py", "-generated", "reskins/same/output.mp4", "--threshold", threshold)
+        done = subprocess.run(command, cwd=planted, env=again.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code and said in done.stdout, done.stderr
+    assert not (planted / "ran").exists(), (planted / "ran").read_text()
+
+
+def test_a_container_whose_python_breaks_down_is_no_failed_gate(again: World, looking: Path) -> None:
+    (looking / "__main__.py").write_text("import nothing_of_that_name")
+    code = (
+        "import sys; from pathlib import Path; from runner.commands import run; from runner.stages import start_stage\n"
+    )
+    code += "sys.argv[1:], folder = [], Path(sys.argv[1])\n"
+    code += "run(lambda _: start_stage('evaluator', [], module='looking', code=folder))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, looking], cwd=again.root, env=again.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 3 and "python -m looking ended with 1 by itself" in done.stderr, done.stderr
 
 
 def asks_for_a_gpu(service: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runner.docker import engine
 from tests.containers.helpers import STAGES
 
 pytestmark = pytest.mark.container
@@ -30,6 +31,19 @@ def test_it_has_no_capability_and_cannot_get_one(inside: Inside, stage: str) -> 
 def test_its_root_file_system_and_the_models_are_read_only_and_tmp_is_not(inside: Inside, stage: str) -> None:
     assert set(inside[stage]["refusals"].values()) == {errno.EROFS}, inside[stage]["refusals"]
     assert inside[stage]["temporary"] == 0
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_its_memory_its_processes_and_its_tmp_have_an_end(inside: Inside, stage: str) -> None:
+    """As the kernel sees them: a stage that goes wild ends, and not the machine."""
+    there = engine.memory()
+    assert there
+    wanted = int(0.9 * there) if stage == "comfyui" else min(8 * 2**30, there)
+    limits = inside[stage]["limits"]
+    assert abs(int(limits["memory"]) - wanted) < 2**16, "the kernel counts pages"
+    assert limits["processes"] == "2048"
+    assert limits["swap"] in (None, "0")
+    assert inside[stage]["temporary_bytes"] == 2 * 2**30
 
 
 @pytest.mark.parametrize("stage", STAGES)

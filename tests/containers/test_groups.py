@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from runner.docker import engine
+from runner.docker import compose, engine
 from tests.containers.helpers import BOX, World
 from tests.helpers import outputs
 
@@ -35,5 +38,35 @@ def test_a_clip_and_a_data_folder_that_only_a_group_may_enter_are_used(
     assert done.returncode == 0, done.stderr
     assert outputs(mine.run("clip")) == outputs(undisturbed)
     assert {path.lstat().st_uid for path in (shared / "data").rglob("*")} == {CALLER}
-    [groups] = (shared / "data").glob(".groups-*.yaml")
-    assert str(OTHER) in groups.read_text() and f'"{socket}"' not in groups.read_text()
+    assert not list((shared / "data").glob(".*")), "a setting in the data folder would be read by others"
+
+
+PLANTED = """{"services": {"tracker": {"privileged": true, "volumes": ["/:/host"], "environment": {"PLANTED": "1"}}}}"""
+
+
+def test_nothing_in_the_data_folder_or_the_current_one_says_how_a_container_is_started(
+    again: World, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compose file under the name that ours once had, and a .env in whatever folder Compose may look at."""
+    monkeypatch.setattr(compose, "groups", lambda: [OTHER])
+    text = compose.groups_text()
+    assert text and str(OTHER) in text
+    for planted in (text, text.rstrip("\n")):
+        digest = hashlib.sha256(planted.encode()).hexdigest()[:12]
+        (again.data / f".groups-{digest}.yaml").write_text(PLANTED)
+    monkeypatch.setenv("DATA_DIR", str(again.data))
+    monkeypatch.setenv("COMPOSE_ENV_FILES", str(again.data / ".env"))
+    monkeypatch.setenv("COMPOSE_FILE", str(again.data / "compose.yaml"))
+    (again.data / "compose.yaml").write_text(PLANTED)
+    (again.data / ".env").write_text(
+        "SKATE_TMP=1k\nNODES=planted\nCOMFYUI_RESERVE_VRAM=planted\nPYTHON_IMAGE=planted\n"
+    )
+    monkeypatch.chdir(again.data)
+    done = subprocess.run(
+        compose.command("config"), env=compose.environment(), capture_output=True, text=True, check=True
+    )
+    assert f'- "{OTHER}"' in done.stdout, "our own file counts"
+    assert not re.search("(?i)planted|privileged|host", done.stdout.replace("host_path", ""))
+    [own] = [Path(name) for name in compose.own_files()]
+    assert own.stat().st_mode & 0o777 == 0o600 | (own.stat().st_mode & 0o044)
+    assert own.parent.stat().st_mode & 0o777 == 0o700 and again.data not in own.parents

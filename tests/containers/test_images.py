@@ -164,7 +164,13 @@ def test_no_image_has_settings_but_the_bases_and_ours(base: str) -> None:
     known = {each.partition("=")[0] for each in inspected(base)["Config"]["Env"]}
     for stage in STAGES:
         names = {each.partition("=")[0] for each in inspected(image(stage))["Config"]["Env"]}
-        assert names - known <= {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "HOME", "USER"}
+        ours = {"PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH", "HOME", "USER"}
+        assert names - known <= ours
+
+
+def test_an_image_says_which_image_of_python_it_was_made_from() -> None:
+    for stage in STAGES:
+        assert inspected(image(stage))["Config"]["Labels"]["org.opencontainers.image.base.name"] == BASE
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.docker import compose
 from tests.containers.helpers import (
     BOX,
     DRAFT,
@@ -42,7 +43,7 @@ def long_run(world: World, long_clip: Path) -> Path:
 
 
 def running(command: subprocess.Popen[str]) -> list[str]:
-    found = containers(f"skate-physics-run-{os.getuid()}-{command.pid}-", running=True)
+    found = containers(f"skate-physics-run-{compose.mark(command.pid)}-", running=True)
     assert found or command.poll() is None, command.stdout and command.stdout.read()
     return found
 
@@ -80,6 +81,19 @@ def test_a_container_killed_at_work_is_said_to_be_and_the_same_command_goes_on(
     assert not (again.run("long") / "mask.mp4").exists()
     assert not containers_of(command.pid)
     finish(again, long_clip, long_run)
+
+
+def test_a_stage_that_meets_its_limit_of_memory_is_killed_and_no_verdict_and_says_what_to_raise(
+    again: World, undisturbed: Path
+) -> None:
+    mask = undisturbed / "mask.mp4"
+    files = ("-original", mask, "--generated-mask", mask, "--output", again.data / "report")
+    done = again.elsewhere(again.data, SKATE_MEMORY="24m", SKATE_TMP="1m")("evaluate_iou.py", *files)
+    assert done.returncode == 137, done.stderr
+    assert "error: the container ran out of memory and was killed; raise SKATE_MEMORY, free some" in done.stderr
+    assert "Gate: " not in done.stdout
+    done = again("evaluate_iou.py", *files)
+    assert done.returncode == 0, done.stderr
 
 
 def test_ctrl_c_ends_the_container_and_the_command_with_130(again: World, long_clip: Path, long_run: Path) -> None:
@@ -157,7 +171,7 @@ def test_a_painting_whose_containers_are_killed_says_so_and_the_same_command_goe
 def start_and_wait_for_painting(world: World) -> subprocess.Popen[str]:
     """Start generate_reskin.py and wait until its server has painted something."""
     command = world.start("generate_reskin.py", "--run", "clip", *DRAFT)
-    painted = world.data / "comfyui" / f"{os.getuid()}-{command.pid}" / "output"
+    painted = world.data / "comfyui" / compose.mark(command.pid) / "output"
     until("the painting begins", lambda: bool(list(painted.rglob("*.png"))) or command.poll() is not None)
     assert command.poll() is None, command.stdout and command.stdout.read()
     assert len(containers_of(command.pid)) == 2 and networks_of(command.pid)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from runner.docker import compose
 from tests.containers.helpers import PROJECT, World, engine, networks
 
 pytestmark = pytest.mark.container
@@ -20,14 +20,14 @@ def alive_and_gone() -> tuple[str, str]:
     """The marks of a process that runs (this one) and of one that is gone."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    return f"{os.getuid()}-{os.getpid()}", f"{os.getuid()}-{gone.pid}"
+    return compose.mark(), compose.mark(gone.pid)
 
 
 def test_make_down_removes_what_servers_wrote_but_a_running_commands(
     again: World, alive_and_gone: tuple[str, str]
 ) -> None:
     work = again.data / "comfyui"
-    alive, gone, stranger = (work / name for name in (*alive_and_gone, f"{os.getuid() + 1}-1"))
+    alive, gone, stranger = (work / name for name in (*alive_and_gone, compose.mark(1).replace("-", "1-", 1)))
     for folder in (alive, gone, stranger, work / "output"):
         folder.mkdir(parents=True)
         (folder / "window.png").touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import json
+import os
 import shutil
 import socket
 import threading
@@ -142,6 +143,25 @@ def test_the_painting_stage_reaches_comfyui_and_neither_this_machine_nor_the_wor
         assert answer.startswith("refused: "), f"{address}: {answer}"
 
 
+def test_the_server_that_stays_sees_its_own_folder_and_no_other_commands(up: World) -> None:
+    """Another command's server has its window's pictures beside it."""
+    other = up.data / "comfyui" / f"{os.getuid()}-{os.getpid()}"
+    other.mkdir()
+    (other / "window.png").touch()
+    try:
+        look = [
+            "python",
+            "-c",
+            "import os; print(*[name for _, *names in os.walk('/work') for each in names for name in each])",
+        ]
+        seen = engine().containers.get(SERVER).exec_run(look).output.decode().split()
+        assert "output" in seen and not {"window.png", other.name} & set(seen)
+        mounts = {each["Destination"]: each["Source"] for each in engine().containers.get(SERVER).attrs["Mounts"]}
+        assert mounts["/work"] == str(up.data / "comfyui" / PROJECT)
+    finally:
+        shutil.rmtree(other)
+
+
 def test_nobody_else_reaches_comfyui(up: World, stranger: DockerContainer) -> None:
     server = network()["server"]
     for host in ("127.0.0.1", own_address(), server):
@@ -184,12 +204,13 @@ def test_published_it_answers_on_the_loopback_only_and_has_no_way_out_and_down_l
     assert f"http://127.0.0.1:{port}" in done.stdout
     assert is_comfyui("127.0.0.1", port, HANG_S)
     assert not is_comfyui(own_address(), port)
-    assert list((up.data / "comfyui").iterdir()), "the server writes nothing there?"
+    assert list((up.data / "comfyui" / PROJECT).iterdir()), "the server writes nothing there?"
     answers = engine().containers.get(SERVER).exec_run(["python", "-c", CONNECT, *OUTSIDE]).output.decode().split()
     assert answers == ["refused"] * len(OUTSIDE), "published, it reaches the world"
     done = published("runner.docker", "down")
     assert done.returncode == 0, done.stderr
     assert not is_comfyui("127.0.0.1", port)
-    assert not list((up.data / "comfyui").iterdir())
+    [own] = (up.data / "comfyui").iterdir()
+    assert own.name == PROJECT and not list(own.iterdir()), "what it wrote is gone"
     assert not containers(PROJECT) and not networks(PROJECT)
     assert not engine().volumes.list(filters={"name": PROJECT})

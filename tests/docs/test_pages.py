@@ -13,7 +13,7 @@ from runner.process import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", *(ROOT / "docs").rglob("*.md")])
 ENVIRONMENT = ROOT / "docs" / "reference" / "environment.md"
-MAKES_OWN = {"MAKE", "MAKEFILE_LIST", "SHELL"}
+MAKES_OWN = {"MAKEFILE_LIST"}
 """Variables of make itself."""
 READ_BY_OTHERS = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL"} | {
     "CUDA_VISIBLE_DEVICES"
@@ -103,9 +103,9 @@ def variables() -> dict[str, str]:
     for path in sorted(ROOT.glob("compose*.yaml")):
         found |= {name: path.name for name in re.findall(r"\$\{(\w+)", path.read_text())}
     makefile = (ROOT / "Makefile").read_text()
-    exported = " ".join(re.findall(r"^export (.+)$", makefile, re.MULTILINE)).split()
-    used = set(re.findall(r"\$\(([A-Z_]+)\)", makefile)) - MAKES_OWN
-    return found | {name: "Makefile" for name in {*exported, *used}}
+    assert not set(re.findall(r"\$\(([A-Z_]+)\)", makefile)) - MAKES_OWN, "make expands it, and so runs what is in it"
+    used = re.findall(r"\$\$\{?([A-Z_]+)|--words ([A-Z_]+)", makefile)
+    return found | {a or b: "Makefile" for a, b in used}
 
 
 def test_every_variable_that_is_read_stands_on_the_page_of_environment_variables() -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
+from evaluator.cli import command
 from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
-from handoff.video import Frame, VideoWriter
+from handoff.video import ClipInfo, Frame, VideoWriter
 from tests.helpers import vouch_for
 
 FRAMES, CRF, BLUE = 14, 12, (30, 60, 230)
@@ -34,8 +36,14 @@ def stick_figure(dx: float = 0.0, seen: float = 0.9) -> Person:
     return Person(Box(100 + dx, 10, 140 + dx, 112), keypoints, scores)
 
 
-def write_poses(path: Path, people: Iterable[list[Person]]) -> Path:
-    with PoseWriter(path, {"model": "test"}) as writer:
+def masks_against(*options: object) -> Result:
+    """The command in this process; errors come through."""
+    arguments = [str(each) for each in options]
+    return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
+
+
+def write_poses(path: Path, info: ClipInfo, people: Iterable[list[Person]]) -> Path:
+    with PoseWriter(path, info, {"model": "test"}) as writer:
         for each in people:
             writer.write(each)
     vouch_for(path)

@@ -37,6 +37,8 @@ from evaluator.figures import (
 )
 from handoff.errors import InputError
 from handoff.masks import Mask, overlap, read_masks
+from handoff.places import Box
+from handoff.poses import FARTHEST, N_KEYPOINTS, Person
 from tests.evaluator import helpers as naive
 from tests.evaluator.helpers import stick_figure
 from tests.helpers import textured
@@ -312,6 +314,14 @@ def test_the_body_covers_trunk_and_limbs_and_nothing_far_from_them() -> None:
     assert not body[:, :95].any() and not body[:, 145:].any()
     assert 0.03 < body.mean() < 0.15
     assert not body_mask([], 120, 240).any()
+
+
+def test_a_skeleton_far_outside_the_picture_is_drawn_as_far_as_it_goes() -> None:
+    """What was guessed lies at most handoff.poses.FARTHEST px away."""
+    keypoints = np.full((N_KEYPOINTS, 2), FARTHEST, np.float32)
+    keypoints[::2] = -FARTHEST
+    person = Person(Box(0, 0, 10, 10), keypoints, np.ones(N_KEYPOINTS, np.float32))
+    assert body_mask([person], 120, 240).shape == (120, 240)
 
 
 def test_a_limb_that_points_at_the_camera_is_as_thick_as_the_other() -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,17 +14,15 @@ import click
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from evaluator.cli import command
-from evaluator.inputs import read_mask_sequence, scan
 from handoff.errors import InputError, PreserverError, StorageError, UsageError
 from handoff.files import sha256_file
-from handoff.masks import read_masks, write_png
+from handoff.masks import measure_masks, read_masks, write_png
 from handoff.run import Run
 from handoff.video import Frame, VideoWriter
-from tests.evaluator.helpers import FRAMES, stick_figure, write_poses
+from tests.evaluator.helpers import FRAMES, masks_against, stick_figure, write_poses
 from tests.helpers import Product, moving_square, write_clip
 
 DISK = cv2.circle(np.zeros((48, 64), np.uint8), (30, 20), 12, (255,), -1)
@@ -40,7 +39,7 @@ def folder_of(folder: Path, names: list[str]) -> Path:
 def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path, names: list[str]) -> None:
     folder = folder_of(tmp_path / "masks", names)
     write_png(folder / names[1], np.zeros_like(DISK))
-    first, second = read_mask_sequence(folder)
+    first, second = read_masks(folder)
     assert np.array_equal(first, DISK > 0) and not second.any()
 
 
@@ -48,7 +47,7 @@ def test_a_hole_in_the_numbers_a_name_without_one_and_an_empty_folder_are_refuse
     refused = ((["a1.png", "a3.png"], "a3.png after frame 1"), (["mask.png"], "no frame number"), ([], "no PNG"))
     for names, message in refused:
         with pytest.raises(InputError, match=message):
-            scan(folder_of(tmp_path / f"masks{len(names)}", names))
+            measure_masks(folder_of(tmp_path / f"masks{len(names)}", names))
 
 
 def test_in_a_palette_any_colour_is_the_object(tmp_path: Path) -> None:
@@ -56,7 +55,7 @@ def test_in_a_palette_any_colour_is_the_object(tmp_path: Path) -> None:
     picture = Image.fromarray((DISK > 0).astype(np.uint8) * 2, mode="P")
     picture.putpalette([0, 0, 0, 128, 0, 0, 0, 0, 64])  # DAVIS's palettes are dark
     picture.save(tmp_path / "masks" / "00000.png")
-    (found,) = read_mask_sequence(tmp_path / "masks")
+    (found,) = read_masks(tmp_path / "masks")
     assert np.array_equal(found, DISK > 0)
 
 
@@ -66,7 +65,7 @@ def test_a_matte_has_no_outline_and_is_refused_with_its_frame(tmp_path: Path) ->
         for image in (DISK, soft):
             writer.write(image)
     with pytest.raises(InputError, match=r"frame 1 of .*mask\.mp4 has \d+ px of gray levels"):
-        scan(tmp_path / "mask.mp4")
+        measure_masks(tmp_path / "mask.mp4")
 
 
 def test_limited_range_and_a_little_noise_are_black_and_white(tmp_path: Path) -> None:
@@ -74,7 +73,7 @@ def test_limited_range_and_a_little_noise_are_black_and_white(tmp_path: Path) ->
     limited = np.where(DISK > 0, 235 - noise, 16 + noise).astype(np.uint8)
     with VideoWriter(tmp_path / "mask.mp4", Fraction(25), 64, 48, mode="mask") as writer:
         writer.write(limited)
-    (found,) = read_mask_sequence(tmp_path / "mask.mp4")
+    (found,) = read_masks(tmp_path / "mask.mp4")
     assert np.array_equal(found, DISK > 0)
 
 
@@ -82,7 +81,7 @@ def test_a_sequence_that_changes_its_size_is_refused(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "masks", ["0.png", "1.png"])
     write_png(folder / "1.png", DISK[:40])
     with pytest.raises(InputError, match="changes its size to 64x40 px at frame 1"):
-        scan(folder)
+        measure_masks(folder)
 
 
 def write_video(path: Path, images: list[Frame]) -> Path:
@@ -102,23 +101,23 @@ def test_numbers_of_objects_in_place_of_255_are_refused_with_the_levels_seen(tmp
     video = write_video(tmp_path / "mask.mp4", [labels, 3 * labels])
     for path, highest in ((folder, 1), (coloured, 2), (video, 3)):
         with pytest.raises(InputError, match=f"levels from 0 to {highest} only.*multiply by 255"):
-            scan(path)
+            measure_masks(path)
 
 
 def test_black_throughout_is_an_empty_mask_whatever_the_range(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 3, DISK.shape).astype(np.uint8)
     for name, image in (("full", np.zeros_like(DISK)), ("limited", 15 + noise)):
-        assert scan(write_video(tmp_path / f"{name}.mp4", [image, image])).seen == 0
+        assert measure_masks(write_video(tmp_path / f"{name}.mp4", [image, image])).seen == 0
 
 
 def test_equal_colours_are_gray_and_a_matte_in_them_is_refused(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "masks", ["0.png"])
     write_png(folder / "0.png", np.repeat(DISK[..., None], 3, axis=2))
-    (found,) = read_mask_sequence(folder)
+    (found,) = read_masks(folder)
     assert np.array_equal(found, DISK > 0)
     write_png(folder / "0.png", np.repeat(cv2.GaussianBlur(DISK, (9, 9), 0)[..., None], 3, axis=2))
     with pytest.raises(InputError, match=r"0\.png has \d+ px of gray levels"):
-        scan(folder)
+        measure_masks(folder)
 
 
 def test_a_palettes_object_may_be_gray_and_its_matte_may_not(tmp_path: Path) -> None:
@@ -128,11 +127,11 @@ def test_a_palettes_object_may_be_gray_and_its_matte_may_not(tmp_path: Path) -> 
         picture = Image.fromarray((DISK > 0).astype(np.uint8) * 7, mode="P")
         picture.putpalette([0, 0, 0] * 7 + [level] * 3)
         picture.save(folder / "0.png")
-        (found,) = read_mask_sequence(folder)
+        (found,) = read_masks(folder)
         assert np.array_equal(found, DISK > 0)
     Image.fromarray(cv2.GaussianBlur(DISK, (9, 9), 0)).convert("P").save(folder / "0.png")
     with pytest.raises(InputError, match="gray levels"):
-        scan(folder)
+        measure_masks(folder)
 
 
 Command = Callable[..., Result]
@@ -207,13 +206,17 @@ def test_a_generated_clip_of_another_length_or_size(run: Run, gate: Command) -> 
 
 
 def test_a_skeleton_of_another_clip(gate: Command, run: Run, tmp_path: Path) -> None:
-    short = write_poses(tmp_path / "pose.json", [[stick_figure()]] * 5)
+    info, people = run.info, [[stick_figure()]] * FRAMES
+    for other, message in (
+        (replace(info, width=1280), f"{FRAMES} frames of 1280x{info.height} px .* and this one has"),
+        (replace(info, frames=5), "5 frames of"),
+        (replace(info, fps=info.fps * 2), f"at {info.fps * 2} fps"),
+    ):
+        poses = write_poses(tmp_path / "pose.json", other, people)
+        refused(gate, run, InputError, message, "--generated-pose", poses)
+        refused(gate, run, InputError, message, "--pose", poses)
+    short = write_poses(tmp_path / "pose.json", info, people[:5])
     refused(gate, run, InputError, f"has 5 frames, the clip has {FRAMES}", "--generated-pose", short)
-
-
-def masks_against(*options: object) -> Result:
-    arguments = [str(each) for each in options]
-    return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
 
 
 def test_two_masks_of_another_count_or_size_and_what_is_only_for_clips(run: Run, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_cut_short_while_calibrating_the_gates_own_part_stands(
 def test_without_a_record_the_usual_quality_is_taken_and_a_broken_one_is_refused(run: Run) -> None:
     output = run.path("reskins/drone/output.mp4")
     output.with_name("output.json").write_text("[")
-    with pytest.raises(InputError, match=r"output\.json cannot be read"):
+    with pytest.raises(InputError, match=r"output\.json cannot be used"):
         output_crf(output)
     output.with_name("output.json").unlink()
     assert output_crf(output) == USUAL_CRF

@@ -48,8 +48,8 @@ def test_nothing_is_done_twice_and_the_same_is_said(gate: Command, report: Path)
 
 
 def test_the_skeletons_are_compared_where_both_are_given(gate: Command, report: Path, run: Run, tmp_path: Path) -> None:
-    write_poses(run.path("pose.json"), ([stick_figure()] for _ in range(FRAMES)))
-    moved = write_poses(tmp_path / "new.json", ([stick_figure(3.0)] if i != 4 else [] for i in range(FRAMES)))
+    write_poses(run.path("pose.json"), run.info, ([stick_figure()] for _ in range(FRAMES)))
+    moved = write_poses(tmp_path / "new.json", run.info, ([stick_figure(3.0)] if i != 4 else [] for i in range(FRAMES)))
     gate("--generated-pose", moved)
     frames = read_report(report)["frames"]
     assert frames[4]["oks"] == 0.0 and frames[5]["pck"] == 1.0 and 0.5 < frames[5]["oks"] < 1.0
@@ -57,7 +57,7 @@ def test_the_skeletons_are_compared_where_both_are_given(gate: Command, report: 
 
 
 def test_without_a_mask_of_the_skater_his_skeleton_says_where_he_is(run: Run) -> None:
-    pose = write_poses(run.path("pose.json"), ([stick_figure()] for _ in range(FRAMES)))
+    pose = write_poses(run.path("pose.json"), run.info, ([stick_figure()] for _ in range(FRAMES)))
     mask, clip = run.path("mask.mp4"), run.path("reskins/drone/output.mp4")
     sights: list[Sight] = list(Material(mask, clip, run.info, run, clip, run.source, None, pose, None).read())
     assert len(sights) == FRAMES

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from handoff.errors import InputError, StorageError, UsageError
-from handoff.video import VideoWriter, probe, read_frames, read_gray
+from handoff.video import VideoWriter, probe, read_frames
 from runner.process import ROOT
-from tests.helpers import moving_square, textured, write_clip
+from tests.helpers import moving_square, read_gray, textured, write_clip
 
 
 def test_rate_is_an_exact_fraction_and_frames_are_counted_by_decoding(tmp_path: Path) -> None:
@@ -159,3 +159,44 @@ def test_a_playlist_cannot_make_the_reader_open_another_file(tmp_path: Path) -> 
     (tmp_path / "concat.mp4").write_text(f"ffconcat version 1.0\nfile {clip}\n")
     with pytest.raises(InputError, match="not a video"):
         probe(tmp_path / "concat.mp4")
+
+
+NAMES = (
+    *("2026-11-28T10:30:15.mp4", "-x.mp4", "-", "file:x.mp4", "concat:a.mp4", "pipe:0", "http:x.mp4", "data:,x.mp4"),
+    *("%d.mp4", "%03d.mp4", "?x=1#2.mp4", "a|b.mp4", "subfile,,start,0,end,9,,:x.mp4", "a b\n.mp4", "bad\udcff.mp4"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_looks_like_something_else_is_a_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Relative, as it is typed: FFmpeg takes what is before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    with VideoWriter(Path(name), Fraction(25), 64, 48, mode="mask") as writer:
+        for level in (0, 90, 200):
+            writer.write(np.full((48, 64), level, np.uint8))
+    assert os.listdir() == [name]
+    assert [int(frame[0, 0]) for frame in read_gray(Path(name))] == [0, 90, 200]
+    assert probe(Path(name)) == probe(tmp_path / name)
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "link.mp4").symlink_to("pipe.mp4")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "socket.mp4").symlink_to("nowhere")
+    for name, what in {
+        "pipe.mp4": "is a pipe and not a file; save the clip as a file first",
+        "link.mp4": "is a pipe",
+        "/dev/zero": "is a device",
+        "/dev/null": "is a device",
+        "empty.mp4": r"is empty \(0 bytes\)",
+        ".": "is a folder",
+        "socket.mp4": "there is no file",
+        "empty.mp4/x.mp4": "there is no file",
+        "x" * 300: "cannot be read: file name too long",
+        "a\0b": "cannot be read: embedded null byte",
+    }.items():
+        with pytest.raises(InputError, match=what):
+            probe(tmp_path / name)

@@ -14,6 +14,7 @@ from handoff.places import Box
 from posegen import draw
 from posegen.choice import METHODS, STYLES, PoseChoice, Where, as_another
 from posegen.smooth import smooth
+from tests.helpers import SOURCE
 from tests.posegen.helpers import person, write_models
 
 
@@ -50,7 +51,8 @@ def test_every_style_and_method_that_may_be_asked_for_exists() -> None:
 
 def run_of(folder: Path, **stages: Any) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({"schema": 1, "name": "x", "source": {}, "stages": stages}))
+    stages = {name: {"outputs": []} | stage for name, stage in stages.items()}
+    (folder / "run.json").write_text(json.dumps({"schema": 1, "name": "x", "source": SOURCE, "stages": stages}))
     return folder
 
 
@@ -86,10 +88,19 @@ def test_the_device_is_this_machines_and_none_of_the_embedded_backend(tmp_path: 
     [
         ({}, "does not say how the skeleton was found: there is no 'posegen'"),
         ({"posegen": RTMW}, "there is no 'detect'"),
-        ({"posegen": {"params": []}}, "does not say how the skeleton was found"),
-        ({"posegen": RTMW | {"notes": {"skater": {"frame": "x", "box": [1]}}}, "detect": DETECT}, "does not say how"),
-        ({"posegen": RTMW | {"notes": {"skater": {"frame": float("inf"), "box": []}}}, "detect": DETECT}, "infinity"),
-        ({"posegen": RTMW, "detect": DETECT | {"params": {"every": 0}}}, "looked at every 0th frame"),
+        ({"posegen": {"params": []}}, r"stages\.posegen\.params is a list of 0, and must be an object"),
+        (
+            {"posegen": RTMW | {"notes": {"skater": {"frame": "x", "box": [1]}}}, "detect": DETECT},
+            "notes.skater.frame is 'x'",
+        ),
+        (
+            {"posegen": RTMW | {"notes": {"skater": {"frame": float("inf"), "box": []}}}, "detect": DETECT},
+            "is Infinity",
+        ),
+        (
+            {"posegen": RTMW, "detect": DETECT | {"params": {"every": 0}}},
+            r"stages\.detect\.params\.every is 0, and must be a whole number from 1",
+        ),
         ({"posegen": {"params": {"smoothing": {"method": "one-euro"}}}}, "with 'one-euro', and there is only: savgol"),
         ({"posegen": {"params": {"backend": "openpose"}}}, "with 'openpose', and there is only: auto, embedded, rtmw"),
         ({"posegen": RTMW | {"tools": {"name": "RTMW-s"}}, "detect": DETECT}, "with 'rtmw-s'"),
@@ -112,5 +123,5 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run folder"):
         as_another(tmp_path)
     (tmp_path / "run.json").write_text('{"schema": 1, "stages"')
-    with pytest.raises(InputError, match="cannot be read as a"):
+    with pytest.raises(InputError, match=r"run\.json cannot be used: it is not JSON"):
         as_another(tmp_path)

@@ -211,7 +211,7 @@ def test_with_its_weights_there_rtmw_does_the_work_by_itself(weights: Path, skat
     assert done.returncode == 0, done.stderr
     assert "posegen: RTMW-l rtmlib 0.0.16, ONNX Runtime" in done.stdout and "embedded" not in done.stdout
     run = Run.open(tmp_path / "run")
-    check_poses(run.path("pose.json"), FRAMES)
+    check_poses(run.path("pose.json"), run.info)
     assert probe(run.path("pose.mp4")).frames == FRAMES and not run.path("person_mask.mp4").exists()
     model = read_header(run.path("pose.json"))["model"]
     archive = tmp_path / "models" / "pose" / "rtmw-l.zip"

@@ -164,6 +164,14 @@ def test_a_clip_that_breaks_off_leaves_the_folders_as_they_were(clip: Path, tmp_
 
 
 @pytest.mark.usefixtures("nothing")
+def test_frames_that_somebody_looked_at_may_be_made_again(clip: Path, tmp_path: Path) -> None:
+    SkaterPoseExtractor(Somebody()).process_video(clip, tmp_path / "out")
+    (tmp_path / "out" / "Thumbs.db").write_bytes(b"\xd0\xcf")
+    SkaterPoseExtractor(Somebody()).process_video(clip, tmp_path / "out")
+    assert not (tmp_path / "out" / "Thumbs.db").exists()
+
+
+@pytest.mark.usefixtures("nothing")
 def test_a_folder_with_anything_else_in_it_is_not_replaced(clip: Path, tmp_path: Path) -> None:
     extractor = SkaterPoseExtractor(Somebody())
     with pytest.raises(UsageError, match=r"clip\.mp4 in it is no frame of a clip"):

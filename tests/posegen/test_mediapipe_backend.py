@@ -16,10 +16,10 @@ from handoff.files import sha256_path
 from handoff.places import Box
 from handoff.poses import read_header, read_poses
 from handoff.run import Run
-from handoff.video import read_frames, read_gray
+from handoff.video import read_frames
 from posegen.keypoints import KPT_THR
 from posegen.mediapipe_backend import ROOM, NativeLog, only, without_chatter
-from tests.helpers import textured, write_clip
+from tests.helpers import read_gray, textured, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 16

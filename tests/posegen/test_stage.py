@@ -14,14 +14,14 @@ from handoff.errors import InputError, MissingError, UsageError
 from handoff.places import read_prompts
 from handoff.poses import check_poses, read_header, read_poses
 from handoff.run import Run
-from handoff.video import Frame, probe, read_frames, read_gray
+from handoff.video import Frame, probe, read_frames
 from posegen.backend import Boxes, FramePose, PoseModel
 from posegen.choice import PoseChoice
 from posegen.cli import command
 from posegen.keypoints import box_around
 from posegen.rtmw_backend import RtmwBackend
 from posegen.stage import choose_backend
-from tests.helpers import moving_square, write_clip
+from tests.helpers import moving_square, read_gray, write_clip
 from tests.posegen.helpers import install_rtmw, line_of, person
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 5
@@ -70,7 +70,7 @@ def extract(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 def test_every_sequence_has_the_clips_frames(extract: Callable[..., Run]) -> None:
     run = extract(lambda index: index != 2)
-    check_poses(run.path("pose.json"), FRAMES)
+    check_poses(run.path("pose.json"), run.info)
     assert probe(run.path("pose.mp4")).frames == FRAMES
     assert probe(run.path("person_mask.mp4")).frames == FRAMES
     names = [f"frame_{index:05d}" for index in range(FRAMES)]

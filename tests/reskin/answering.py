@@ -53,6 +53,7 @@ def says(value: Any, status: int = 200) -> Say:
 def _handler(answer: Answer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or each answer waits for the client's acknowledgement, 40 ms
 
         def log_message(self, format: str, *args: object) -> None:
             pass

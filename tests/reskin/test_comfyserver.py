@@ -23,7 +23,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps({"system": {"argv": sys.argv, "pid": os.getpid()}}).encode())
+        said = {"argv": sys.argv, "pid": os.getpid(), "env": dict(os.environ)}
+        self.wfile.write(json.dumps({"system": said}).encode())
 print("\\x1b[32m[INFO]\\x1b[0m listening", flush=True)
 http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever()
 """
@@ -86,6 +87,32 @@ def test_it_is_told_to_stay_by_itself(tmp_path: Path) -> None:
     assert int(argv[argv.index("--max-upload-size") + 1]) > 100
     for name in ("base", "input", "output", "temp", "user"):
         assert argv[argv.index(f"--{name}-directory") + 1] == str((tmp_path / "work" / name).resolve())
+
+
+def test_it_has_a_clean_environment_and_a_home_that_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where programs, libraries and cards are, and nothing that is a secret or changes what Python does."""
+    secrets = ("HF_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "CUDA_SECRET", "OPENAI_API_KEY", "CI_JOB_JWT")
+    others = ("HTTP_PROXY", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONSTARTUP", "SSH_AUTH_SOCK", "PIP_INDEX_URL", "A_B")
+    passed = {"CUDA_VISIBLE_DEVICES": "1", "PYTORCH_CUDA_ALLOC_CONF": "x", "OMP_NUM_THREADS": "2", "LC_ALL": "C.UTF-8"}
+    for name in (*secrets, *others):
+        monkeypatch.setenv(name, "mine")
+    for name, value in passed.items():
+        monkeypatch.setenv(name, value)
+    with start(tmp_path) as address:
+        seen = stats(address)["env"]
+    assert isinstance(seen, dict)
+    assert not set(seen) & {*secrets, *others} and "mine" not in seen.values()
+    assert passed.items() <= seen.items() and seen["PATH"] == os.environ["PATH"]
+    assert seen["HOME"] == str((tmp_path / "work" / "base").resolve()) and seen["HF_HUB_OFFLINE"] == "1"
+
+
+def test_nothing_in_its_source_stands_before_pythons_own_library_until_it_is_the_server(tmp_path: Path) -> None:
+    source = tree(tmp_path / "source")
+    (source / "ctypes.py").write_text("raise SystemExit(9)")
+    with serve(Path(sys.executable), source, tmp_path / "work", tmp_path / "log", timeout_s=HANG_S) as address:
+        assert stats(address)["pid"]
 
 
 def test_two_at_once_have_two_ports(tmp_path: Path) -> None:

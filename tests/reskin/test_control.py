@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from handoff.masks import frame_name, read_png
 from handoff.run import Run
-from handoff.video import Frame, read_frames, read_gray
+from handoff.video import Frame, read_frames
 from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.comfy.results import find_output, keep_pictures
 from reskin.model_painter import VacePainter
@@ -19,6 +19,7 @@ from reskin.painting import Clip, read_windows
 from reskin.regions import fit_into
 from reskin.windows import KeptWindows, plan_overlapping
 from reskin.workflow import Graph, fill, find_node, load_workflow, size_slots, window_slots
+from tests.helpers import read_gray
 from tests.reskin.helpers import HEIGHT, WIDTH
 
 pytestmark = pytest.mark.server

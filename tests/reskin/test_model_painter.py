@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from handoff.masks import write_png
 from handoff.run import Run
-from handoff.video import Frame, read_frames, read_gray
+from handoff.video import Frame, read_frames
 from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.model_painter import VacePainter, on_white
 from reskin.painting import Clip, WindowFrames, read_windows
 from reskin.regions import fit_into
 from reskin.windows import KeptWindows, plan_overlapping
 from reskin.workflow import fill, load_workflow, size_slots
+from tests.helpers import read_gray
 from tests.reskin.helpers import HEIGHT, WIDTH, disc_mask, square_mask
 
 MakeRun = Callable[..., Run]

@@ -81,7 +81,7 @@ def test_a_prompts_file_has_one_a_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"# nothing\n\n", "holds no prompt"), (b"\xff\xfe", "cannot be read"), (None, "cannot be read")],
+    [(b"# nothing\n\n", "holds no prompt"), (b"\xff\xfe", "cannot be read"), (None, "there is no file")],
 )
 def test_a_prompts_file_that_cannot_be_used(content: bytes | None, words: str, tmp_path: Path) -> None:
     if content is not None:

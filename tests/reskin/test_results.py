@@ -97,6 +97,13 @@ def test_another_size_is_no_result(server: Path, place: Path, output: tuple[str,
         list(keep_pictures(server_with(server), output, files, 2, range(2), SIZE, place))
 
 
+def test_one_picture_for_several_frames_is_no_result(server: Path, place: Path) -> None:
+    first, second, _ = put(server, PNG, noise(3))
+    with pytest.raises(BadResult, match="the server names 2 files for 3 frames; nothing of it was kept"):
+        list(keep_pictures(server_with(server), PNG, [first, second, first], 3, range(3), SIZE, place))
+    assert list(place.iterdir()) == []
+
+
 def test_what_is_no_png_is_no_result(server: Path, place: Path) -> None:
     (server / "a.png").write_bytes(b"no picture")
     with pytest.raises(BadResult, match="gave no PNG"):

@@ -14,7 +14,7 @@ from handoff.masks import write_png
 from handoff.run import Run, run_stage
 from handoff.video import ClipInfo, probe
 from reskin.comfy.client import ServerFile
-from reskin.comfy.graph_check import find_problems
+from reskin.comfy.graph_check import GraphFindings, find_problems
 from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.jobs import Job
 from reskin.nouns import parse_prompt
@@ -39,7 +39,7 @@ class StandIn:
         self.graph: Graph = {}
 
     def check(self, graph: Graph, where_from: Any, later: Any) -> str:
-        assert find_problems(graph, lambda name: object_info(name, NODES), where_from, later) == []
+        assert find_problems(graph, lambda name: object_info(name, NODES), where_from, later) == GraphFindings()
         return "0.30.0"
 
     def upload(self, path: Path, name: str) -> str:
@@ -53,8 +53,10 @@ class StandIn:
         if output[1] == "VHS_VideoCombine":
             write_ffv1(self.folder / "all.mkv", pictures)
             return [ServerFile("all.mkv", "", "output")]
-        write_png(self.folder / "one.png", pictures[0])
-        return [ServerFile("one.png", "", "output")] * len(pictures)
+        files = [ServerFile(f"{index}.png", "", "output") for index in range(len(pictures))]
+        for file, picture in zip(files, pictures, strict=True):
+            write_png(self.folder / file.filename, picture)
+        return files
 
     def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
         target.write_bytes((self.folder / file.filename).read_bytes())

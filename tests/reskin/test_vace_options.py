@@ -67,7 +67,7 @@ def test_make_reskin_takes_the_locked_workflow_where_its_models_are(
     make_run: MakeRun, comfy_server: str, tiny_models: Path, tmp_path: Path
 ) -> None:
     run = make_run(5, "clip")
-    with PoseWriter(run.path("pose.json"), {}) as poses:
+    with PoseWriter(run.path("pose.json"), run.info, {}) as poses:
         for _ in range(5):
             poses.write([])
     detected = Detected("snowboard", 0.8, "yolox-nano")

@@ -111,8 +111,8 @@ class Report:
 
 
 def other_pythons() -> list[str]:
-    """Return the programs of whatever other Python 3 this machine has, from 3.8 on; skips the test where none is."""
-    versions = [f"python3.{minor}" for minor in (8, 9, 10, 12, 13, 14)]
+    """Return the programs of whatever other Pythons this machine has, from 2.7 on; skips the test where none is."""
+    versions = ["python2.7", *(f"python3.{minor}" for minor in range(6, 17) if minor != 11)]
     found = [path for path in map(shutil.which, versions) if path]
     installed = Path.home() / ".pyenv" / "versions"
     found += [str(path) for name in versions for path in installed.glob(f"*/bin/{name}")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.runner.helpers import other_pythons
 
 BARE = (sys.executable, "-S")
 """A Python with the standard library and nothing else: no click, no OpenCV."""
+PROGRAMS = ("extract_physics", "generate_reskin", "evaluate_iou")
+STRANGERS = ("click", "queue", "numpy", "runner", "handoff", "argparse", "json", "tracker", "torch", "sitecustomize")
+"""Names of modules that a folder may hold which is not ours."""
 LINES = {"extract_physics.py": extract, "generate_reskin.py": reskin, "evaluate_iou.py": evaluate}
 STAGES = {
     "extract_physics.py": ("tracker", "posegen"),
@@ -182,10 +186,43 @@ def test_a_reader_that_has_seen_enough_of_the_help_breaks_nothing() -> None:
     assert child.wait() == 0
 
 
-@pytest.mark.parametrize("program", ["extract_physics", "generate_reskin", "evaluate_iou", "extract_tracking"])
+@pytest.mark.parametrize("program", [f"{name}.py" for name in (*PROGRAMS, "extract_tracking")] + ["runner"])
 def test_another_python_is_not_taken_for_a_failed_gate(program: str) -> None:
+    """2.7, whose parser knows no annotations, and 3.6 and 3.7 too; `runner` is what make starts."""
     for python in other_pythons():
-        command = [python, f"{program}.py", "--help"]
-        done = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=False)
+        command = [python, program, "--help"]
+        environment = {"PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 3, done.stderr
-        assert re.fullmatch(r"error: Python 3\.11 is needed, this is 3\.\d+\.\S+ and .*\n", done.stderr)
+        assert re.fullmatch(r"error: Python 3\.11 is needed, this is [23]\.\d+\.\S+ and .*\n", done.stderr)
+
+
+def test_another_python_goes_on_in_a_python3_11_that_is_on_the_path(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "python3.11").mkdir()  # a folder is no program
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3.11").symlink_to(sys.executable)
+    path = f"{tmp_path / 'none'}:{tmp_path / 'bin'}"
+    for python in other_pythons():
+        for command in (["evaluate_iou.py", "--help"], ["runner", "frame", "--help"]):
+            done = subprocess.run(
+                [python, *command], cwd=ROOT, env={"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True
+            )
+            assert done.returncode == 0 and b"--help" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("-P",), ("-I",)])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_command_finds_its_own_code_and_nobody_elses(tmp_path: Path, program: str, options: tuple[str, ...]) -> None:
+    """Wherever it is called, by whatever name, and where Python is told to keep a script's folder off its path."""
+    for name in STRANGERS:
+        (tmp_path / f"{name}.py").write_text("import pathlib; pathlib.Path('ran').touch(); raise SystemExit(1)")
+    link = tmp_path / "command"
+    link.symlink_to(ROOT / f"{program}.py")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for name in STRANGERS:
+        shutil.copy(tmp_path / f"{name}.py", folder)
+    done = subprocess.run([sys.executable, *options, link, "--help"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and "usage: " in done.stdout, done.stderr
+    assert not (folder / "ran").exists()

@@ -125,6 +125,14 @@ def test_a_bare_file_name_means_the_newest_run_unless_the_file_is_here(data: Pat
     assert runs.find("mask.mp4", None) == Path("mask.mp4")
 
 
+@pytest.mark.parametrize("said", ["..", ".", "", "../../etc", "/etc", "new/../../..", "\xff\xfe", "a\nb", "new/"])
+def test_what_says_which_is_the_newest_names_a_folder_beside_it_or_none(data: Path, said: str) -> None:
+    new = make_run(data, "new", "mask.mp4")
+    assert runs.newest(data / "runs") == new
+    (data / "runs" / ".latest").write_text(said, encoding="latin-1")
+    assert runs.newest(data / "runs") in (None, new)
+
+
 def test_the_run_of_a_file_is_the_folder_with_the_manifest(data: Path) -> None:
     folder = make_run(data, "a", "reskins/x/output.mp4")
     output = folder / "reskins" / "x" / "output.mp4"

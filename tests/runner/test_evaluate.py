@@ -197,3 +197,40 @@ def test_while_a_skeleton_is_looked_for_nobody_clears_away_its_folder(
     assert "--generated-pose" in stages[-1]
     assert (run / "reskins" / "drone" / "pose.json").read_text() == "found again"
     assert not list(run.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[",
+        "null",
+        "[" * 100_000,
+        '{"stages": []}',
+        '{"stages": {"evaluator": []}}',
+        "\xff",
+        '{"stages": {"evaluator": {"inputs": 1}}}',
+    ],
+)
+def test_a_run_json_that_is_none_says_nothing_here_and_is_refused_by_its_stage(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text, encoding="latin-1")
+    assert runs.run_of(tmp_path / "mask.mp4") == tmp_path
+    assert evaluating._known(tmp_path) == {}
+    assert runs.stages_of(tmp_path) in ([], ["evaluator"])
+
+
+def test_a_run_json_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.json")
+    assert runs.read_manifest(tmp_path / "run.json") is None
+    assert runs.read_manifest(Path("/dev/zero")) is None
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(runs.LARGEST + 1)
+    assert runs.read_manifest(tmp_path / "large.json") is None
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/", "x\0y", "x" * 300, "\udcff"])
+def test_a_pointer_that_names_no_folder_beside_it_is_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / "runs" / "own").mkdir(parents=True)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "runs" / ".latest").write_bytes(os.fsencode(name))
+    assert runs.newest(tmp_path / "runs") is None

@@ -1,14 +1,19 @@
-"""What becomes of a stage when its command is ended."""
+"""A stage that the runner starts: what it imports, what its exit code means, what becomes of it when it is ended."""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from runner.process import ROOT
+import pytest
+
+from runner import stages
+from runner.process import FAILED, ROOT, RunnerError
 from tests.helpers import HANG_S, until
 
 STAGE = """
@@ -41,3 +46,154 @@ def test_sigterm_to_a_command_lets_the_stage_write_its_report_before_the_command
             assert (tmp_path / "report").read_text() == "cut short"
         finally:
             root.kill()
+
+
+STRANGERS = ("click", "queue", "numpy", "runner", "handoff", "stage", "json", "sitecustomize", "usercustomize")
+
+
+def test_nothing_in_the_current_folder_or_the_users_is_imported(tmp_path: Path) -> None:
+    """By a stage, and by what makes its environment."""
+    here, ours, home = (tmp_path / name for name in ("here", "ours", "home"))
+    site = home / ".local/lib/python3.11/site-packages"
+    for folder in (here, ours, site):
+        folder.mkdir(parents=True)
+    for name in STRANGERS:
+        for folder in (here, site):
+            (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r} + ' ')")
+    (ours / "stage.py").write_text("import sys; [__import__(name) for name in sys.argv[1:]]; sys.exit(9)")
+    (ours / "click.py").touch()
+    code = "import sys\nfrom pathlib import Path\nfrom runner import process, stages, envs\n"
+    code += "process.ROOT = Path(sys.argv[1])\n"
+    code += "envs.call([sys.executable, *process.ALONE, '-m', 'venv', '--help'], 'venv')\n"
+    code += "sys.exit(stages.run_module(Path(sys.executable), 'stage', ['click', 'queue', 'json', 'sqlite3.dump']))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-s", "-c", code, ours],
+        cwd=here,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 9, done.stderr
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
+
+
+CODE = ("handoff", "posegen", "tracker", "reskin", "evaluator", "runner", "selector", "comfyui", "demo")
+
+
+def test_whatever_the_product_starts_by_m_leaves_the_current_folder_out() -> None:
+    lines = [line for name in CODE for path in (ROOT / name).rglob("*.py") for line in path.read_text().splitlines()]
+    started = [line for line in lines if re.search(r'"-m"|"-c", _', line)]
+    assert len(started) >= 5 and all(re.search(r'\*ALONE|"-P", "-s"|"-I"', line) for line in started), started
+    for path in (*ROOT.glob("*/Dockerfile"), *ROOT.glob("compose*.yaml"), ROOT / "Makefile", ROOT / ".ci/engine"):
+        assert not re.findall(r'(?i)python[0-9.)]*["\',\s]*(?:- )?["\']?-[mc]\b.*', path.read_text()), path
+
+
+def local(monkeypatch: pytest.MonkeyPatch, python: Path | str) -> None:
+    """Have every stage run in this Python."""
+    monkeypatch.setattr(stages, "runner", lambda: "local")
+    monkeypatch.setattr(stages, "ensure_env", lambda _: Path(python))
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#!/bin/sh\nexit 1\n",  # a Python that does not find its library ends like this, before any code of ours
+        "#!/bin/sh\necho 'No module named evaluator' >&2; exit 1\n",
+        f"#!/bin/sh\nexec {sys.executable} -c 'raise ImportError'\n",
+    ],
+)
+def test_a_stage_that_ends_with_1_by_itself_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    local(monkeypatch, program(tmp_path / "env" / "bin" / "python", text))
+    with pytest.raises(RunnerError, match=r"evaluator ended with 1 by itself .* is no verdict.* remove ") as told:
+        stages.start_stage("evaluator", [])
+    assert told.value.exit_code == 3 and str(tmp_path / "env") in str(told.value)
+
+
+def test_a_gate_that_fails_is_1_and_whatever_else_a_stage_says_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = '#!/bin/sh\nfor last; do :; done; [ "$last" = gate ] && exit $SKATE_FAILED_AS\n'
+    text += '[ "$last" = 137 ] && kill -9 $$; exit $last\n'
+    local(monkeypatch, program(tmp_path / "bin" / "python", text))
+    assert stages.start_stage("evaluator", ["gate"]) == 1
+    for code in (0, 2, 3, 4, 70, 130):
+        assert stages.start_stage("evaluator", [str(code)]) == code
+    assert not capfd.readouterr().err
+    assert stages.start_stage("evaluator", ["137"]) == 137
+    assert capfd.readouterr().err == "error: the stage was killed from outside, or ran out of memory; run it again\n"
+
+
+@pytest.mark.parametrize("text", [None, "#!/nowhere/python\n"])
+def test_a_python_that_cannot_be_started_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    python = tmp_path / "env" / "bin" / "python"
+    if text:
+        program(python, text)
+    local(monkeypatch, python)
+    with pytest.raises(RunnerError, match=r"cannot be started \(No such file .*\); remove .*env, and") as told:
+        stages.start_stage("evaluator", [])
+    assert told.value.exit_code == 3
+
+
+def test_the_gates_own_command_says_1_as_it_is_told(tmp_path: Path) -> None:
+    code = "import click, sys; from handoff.command import main; main(click.command()(lambda: int({code})))"
+    for word, said in ((None, 1), ("", 1), ("0", 1), ("x", 1), (str(FAILED), FAILED)):
+        environment = {**os.environ, **({} if word is None else {"SKATE_FAILED_AS": word})}
+        for value, ended in ((1, said), (0, 0), (3, 3)):
+            command = [sys.executable, "-c", code.format(code=value)]
+            assert subprocess.run(command, cwd=ROOT, env=environment).returncode == ended
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "code", "said"),
+    [
+        ("click", "raise ImportError('lib.so: cannot open shared object file', name='click')", 3, "cannot run in"),
+        ("click", "def broken(:", 70, r"cannot be loaded \(SyntaxError"),
+        ("click", "raise OSError('libmissing.so')", 70, r"cannot be loaded \(OSError"),
+        ("handoff.command", None, 70, r"cannot be loaded \(ModuleNotFoundError"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["posegen", "tracker", "reskin", "evaluator"])
+def test_a_stage_that_cannot_be_loaded_never_ends_with_1(
+    tmp_path: Path, stage: str, module: str, text: str | None, code: int, said: str
+) -> None:
+    if text is not None:
+        (tmp_path / f"{module}.py").write_text(text)
+    block = f"import sys; sys.modules[{module!r}] = None; " if text is None else "import sys; "
+    run = f"{block}sys.path.insert(0, {str(tmp_path)!r}); import runpy; runpy.run_module({stage!r}, None, '__main__')"
+    done = subprocess.run([sys.executable, "-c", run], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert re.search(f"^error: python -m {stage} {said}", done.stderr, re.M)
+
+
+@pytest.mark.parametrize("environments", ["stages.ensure_env = lambda stage: Path(sys.executable)", "pass"])
+def test_a_checkout_that_python_cannot_have_on_its_path_is_said_to_be_so(tmp_path: Path, environments: str) -> None:
+    """Whether its environments are there or not."""
+    checkout = tmp_path / "a:b"
+    shutil.copytree(ROOT / "runner", checkout / "runner")
+    shutil.copytree(ROOT / "handoff", checkout / "handoff")
+    (checkout / "tracker").mkdir()
+    shutil.copy(ROOT / "tracker" / "requirements.lock", checkout / "tracker")
+    shutil.copy(ROOT / "extract_physics.py", checkout)
+    (tmp_path / "clip.mp4").touch()
+    code = "import sys\nfrom pathlib import Path\nfrom runner import extract, stages\nfrom runner.commands import run\n"
+    code += f"{environments}\nrun(extract.extract)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-i", tmp_path / "clip.mp4", "--bbox", "1,2,3,4"],
+        cwd=checkout,
+        env=os.environ | {"RUNNER": "local", "DATA_DIR": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3
+    assert done.stderr == f"error: the project lies in {checkout}, and Python's path is parted at each ':'; move it.\n"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from runner import tools
-from runner.process import ROOT
 from tests.helpers import environments_of
 
 
@@ -50,19 +47,3 @@ def test_only_what_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None
     tools.set_up({"posegen", "comfyui"})
     assert made == ["tracker", "comfyui", "source", "posegen", "clip"]
     assert tools.os.environ["POSEGEN_PYTHON"] == "python of posegen" and tools.os.environ["DEMO_CLIP"] == "clip"
-
-
-@pytest.mark.parametrize(
-    ("target", "options"),
-    [
-        (["test"], 'pytest tests --ignore=tests/containers -m "not slow" -q'),
-        (["test", "TESTS=tests/demo"], "pytest tests/demo -q"),
-        (["test-all"], "pytest tests -q"),
-    ],
-)
-def test_make_test_leaves_out_what_is_slow_and_a_named_part_is_run_whole(target: list[str], options: str) -> None:
-    # as a user calls it, not as a part of the make that runs this test
-    plain = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "TESTS", "ARGS"))}
-    command = ["make", "-n", *target, "ARGS=-q"]
-    done = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith(f"-m runner.tools {options}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import tracking
+from runner import extract
 from runner.process import ROOT, RunnerError
 
 CONFIG = "configs/sam2.1/sam2.1_hiera_l.yaml"
@@ -32,7 +32,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], list[Path]
         seen.append((arguments, writes))
         return 0
 
-    monkeypatch.setattr(tracking, "start_stage", record)
+    monkeypatch.setattr(extract, "start_stage", record)
     return seen
 
 
@@ -45,19 +45,19 @@ def test_it_is_the_trackers_command_with_sam_2_and_that_checkpoint(
     files: Path, started: list[tuple[list[str], list[Path]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["--bbox", "1,2,30,40", "--frame", "7", "--device", "cpu"]
-    assert tracking.track([*named(), *more]) == 0
+    assert extract.track([*named(), *more]) == 0
     ((arguments, writes),) = started
     fixed = ["--input", "clip.mp4", "--run", "out", "--backend", "sam2", "--checkpoint", "sam.pt", "--config", CONFIG]
     assert arguments == [*fixed, *more] and writes == [Path("out")]
     assert capsys.readouterr().out.splitlines() == ["mask.mp4: out/mask.mp4", "mask_skateboard: out/mask_skateboard"]
-    tracking.track([*named(), "-bbox", "1,2,30,40", "--force"])
+    extract.track([*named(), "-bbox", "1,2,30,40", "--force"])
     assert started[1][0] == [*fixed, "--bbox", "1,2,30,40", "--force"]
 
 
 def test_the_output_may_be_the_folder_of_the_pictures_itself(
     files: Path, started: list[tuple[list[str], list[Path]]]
 ) -> None:
-    assert tracking.track([*named(output="out/mask_skateboard"), "--bbox", "1,2,30,40"]) == 0
+    assert extract.track([*named(output="out/mask_skateboard"), "--bbox", "1,2,30,40"]) == 0
     assert started[0][1] == [Path("out")] and started[0][0][:4] == ["--input", "clip.mp4", "--run", "out"]
 
 
@@ -75,7 +75,7 @@ def test_what_is_not_said_or_not_there_is_refused_before_it_starts(
     files: Path, started: list[object], arguments: list[str], code: int, why: str
 ) -> None:
     with pytest.raises(RunnerError, match=why) as refused:
-        tracking.track(arguments)
+        extract.track(arguments)
     assert refused.value.exit_code == code and not started
     assert sorted(path.name for path in files.iterdir()) == ["clip.mp4", "sam.pt"]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
 
+from runner.process import ROOT
 from selector.window import Corners, Drag, draw_box, enlarge
 
 DOWN, MOVE, UP = cv2.EVENT_LBUTTONDOWN, cv2.EVENT_MOUSEMOVE, cv2.EVENT_LBUTTONUP
@@ -55,3 +59,10 @@ def test_a_window_that_a_busy_desktop_shows_late_is_not_taken_for_a_closed_one(m
     visible, keys = [0.0, 0.0, 1.0, 1.0, 0.0, 1.0], [255, 255, 255, 255, 255, 27]
     assert shows(monkeypatch, visible, keys) is None
     assert visible == [1.0], "it was given up when it was closed, not before it was seen, and not later"
+
+
+@pytest.mark.parametrize("data", [b"", b"II*\0" + bytes(100), b"\0\0\0\x0cjP  \r\n\x87\n"])
+def test_what_is_no_png_reaches_no_decoder(data: bytes) -> None:
+    command = [sys.executable, "-m", "selector"]
+    done = subprocess.run(command, cwd=ROOT, input=data, capture_output=True, timeout=60, check=False)
+    assert done.returncode and b"Error: what is on stdin is no PNG." in done.stderr and b"Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from handoff.files import DigestError
 from tests.tracker.helpers import write_registry
 from tracker import SkateboardTracker
 from tracker.sam2.sizes import CONFIGS, MODELS
-from tracker.selection import TrackerChoice, check_choice, identify, size_of_config
+from tracker.selection import TrackerChoice, check_choice, identify, size_of_config, wanted_again
 
 LARGE = "configs/sam2.1/sam2.1_hiera_l.yaml"
 
@@ -99,3 +99,29 @@ def test_what_does_not_go_together_is_refused(wanted: TrackerChoice, why: str) -
 def test_a_checkpoint_without_its_configuration_is_no_backend(wrong: str | Path) -> None:
     with pytest.raises(UsageError, match=r"SkateboardTracker\(checkpoint_path, config_path\)"):
         SkateboardTracker(wrong)  # type: ignore[arg-type]
+
+
+def test_a_run_says_which_backend_and_model_and_whether_compiled_and_nothing_else() -> None:
+    said = {"backend": "sam2", "model": "small", "compiled": True, "device": "cuda", "weights": "ab", "frame": 3}
+    strange = {"overrides": ["++model._target_=os.system"], "checkpoint": "/x.pt", "config": "/x.yaml", "extra": 1}
+    assert wanted_again(said | strange, "cpu") == TrackerChoice("sam2", "small", "cpu", compiled=True)
+    assert wanted_again({"backend": "embedded", "model": "small", "compiled": True}) == TrackerChoice("embedded")
+    for value in (False, None, 1, "true", [True]):
+        assert not wanted_again(said | {"compiled": value}).compiled
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"backend": "sam3"},
+        {"backend": "os.system"},
+        {"backend": None},
+        {"backend": ["sam2"]},
+        {"backend": "sam2"},
+        {"backend": "sam2", "model": "../large"},
+        {"backend": "sam2", "model": ["tiny"]},
+    ],
+)
+def test_a_name_that_a_run_says_and_that_there_is_not_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"there is no (tracker backend|SAM 2\.1 model) "):
+        wanted_again(wrong)

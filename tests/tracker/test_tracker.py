@@ -280,7 +280,12 @@ def test_a_folder_of_that_name_with_something_else_in_it_is_left_alone(
     tracker.add_initial_prompt(0, rolling.box(0))
     folder = tmp_path / "mask_skateboard"
     tracker.propagate_and_save(folder)
+    (folder / ".DS_Store").write_bytes(b"Bud1")  # Finder writes it where somebody looks
     tracker.propagate_and_save(folder)  # masks may be made again
+    (folder / ".mine").write_text("hidden, but not to be lost")
+    with pytest.raises(UsageError, match=r"holds \.mine, which would be lost"):
+        tracker.propagate_and_save(folder)
+    (folder / ".mine").unlink()
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"holds notes\.txt, which would be lost"):
         tracker.propagate_and_save(folder)

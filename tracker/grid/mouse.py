@@ -39,7 +39,7 @@ def select_box(frame: Frame) -> Box:
     Raises MissingError where no window can be opened and UsageError when the user gave up.
     """
     _, png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    command = [selector_python(), "-m", "selector"]
+    command = [selector_python(), "-P", "-s", "-m", "selector"]  # found by PYTHONPATH, never in the current folder
     try:
         done = subprocess.run(command, input=png.tobytes(), capture_output=True, check=False)
     except OSError as error:

@@ -20,6 +20,7 @@ from handoff.places import Box, Prompt, write_prompt
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
 from handoff.video import Frame, probe
+from tests.helpers import vouch_for
 from tests.tracker.helpers import write_registry
 from tracker.sam2.frames import ClipFrames
 from tracker.sam2.predictor import Predictor
@@ -122,7 +123,8 @@ def write_pose(run: Run) -> None:
     scores = np.zeros(N_KEYPOINTS, np.float32)
     for index, (x, y, score) in enumerate([(70, 20, 0.8), (75.5, 50, 0.9), (5, 5, 0.99), (80, 40, 0.3)]):
         keypoints[index], scores[index] = (x, y), score
-    with PoseWriter(run.path("pose.json"), {"model": "test"}) as writer:
+    with PoseWriter(run.path("pose.json"), run.info, {"model": "test"}) as writer:
         for frame in range(run.info.frames):
             writer.write([Person(OTHER, keypoints + (frame != 3), scores)])
+    vouch_for(run.path("pose.json"))
     write_prompt(run, "skater", Prompt(OTHER, 3, "pose"))

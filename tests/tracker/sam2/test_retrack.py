@@ -53,9 +53,8 @@ def again(run: Run, wanted: TrackerChoice | None = None) -> list[Mask]:
 
 
 def test_the_same_clip_tracked_again_has_the_same_mask_and_the_report_says_with_what(
-    run: Run, checkpoint: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+    run: Run, checkpoint: tuple[Path, str]
 ) -> None:
-    monkeypatch.delenv("TRACKER_SAM2_OVERRIDES")  # run.json has them
     result = gate(run)
     assert result.return_value == 0 and "1 correction(s) (from run)" in result.output
     how = json.loads(run.path("reskins/same/report/iou.json").read_text())
@@ -78,6 +77,37 @@ def test_other_weights_are_refused_with_both_digests(run: Run, checkpoint: tuple
     run.manifest["stages"]["tracker"]["params"]["weights"] = "ab" * 32
     run.save()
     with pytest.raises(InputError, match=f"weights {'ab' * 32}, here it is {checkpoint[1]}"):
+        gate(run)
+
+
+EVIL = (
+    "++model.extra={{_target_: os.mkdir, path: {0}}}",
+    "++model.memory_attention={{_target_: os.mkdir, _args_: ['{0}']}}",
+    "+hydra.run.dir={0}",
+)
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_what_a_run_says_of_the_configuration_never_reaches_the_model(run: Run, tmp_path: Path, evil: str) -> None:
+    """Hydra makes what an override names: a run of a stranger would run code when it is judged."""
+    made = tmp_path / "made"
+    params = run.manifest["stages"]["tracker"]["params"]
+    params["overrides"] = [*params["overrides"], evil.format(made)]
+    run.save()
+    with pytest.raises(InputError, match=r"another configuration of SAM 2\.1 .* are not taken from run\.json"):
+        gate(run)
+    said = gate(run, "--backend", "sam2").output
+    assert "SAM 2.1 Hiera tiny" in said and "are not taken from run.json" in said
+    how = json.loads(run.path("reskins/same/report/iou.json").read_text())["how"]
+    assert evil.format(made) not in json.dumps(how)
+    assert not made.exists()
+
+
+def test_a_run_made_with_the_tests_configuration_is_not_judged_without_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRACKER_SAM2_OVERRIDES")
+    with pytest.raises(InputError, match="another configuration"):
         gate(run)
 
 
