@@ -110,7 +110,7 @@ class StageFolder(ABC):
     def relative(self, path: Path) -> str:
         """Name a path for the manifest: relative to the run's folder where it lies in it, else absolute.
 
-        Links on the way are followed, the path's own end is not: a link in mask.mp4's place is held to mask.mp4's record.
+        Links on the way are followed, at its end not: a link in mask.mp4's place is held to mask.mp4's record.
         """
         placed, root = path.parent.resolve() / path.name, self.run.dir.resolve()
         return placed.relative_to(root).as_posix() if placed.is_relative_to(root) else str(placed)

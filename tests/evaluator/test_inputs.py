@@ -171,7 +171,9 @@ def test_a_run_json_of_another_clip(gate: Command, run: Run) -> None:
 
 def test_a_mask_that_the_run_did_not_make(gate: Command, run: Run) -> None:
     write_mask(run.path("mask.mp4"), [255] * FRAMES)
-    refused(gate, run, InputError, r"mask\.mp4 was not made of this run's source\.mp4: it has SHA-256 .*, run\.json says")
+    refused(
+        gate, run, InputError, r"mask\.mp4 was not made of this run's source\.mp4: it has SHA-256 .*, run\.json says"
+    )
 
 
 @pytest.mark.parametrize("box", ["150,40,170,72", "-1,40,30,72", "90,60,40,40"])

@@ -107,7 +107,7 @@ def test_a_kept_report_is_judged_by_its_figures_and_not_by_what_it_says_of_them(
     for iou in (float("nan"), float("inf"), -0.1):
         with pytest.raises(InputError, match="as its frame 0"):
             Result([replace(scores[0], iou=iou)], 0.9, 1, {}).judged_again(0.9, 1)
-    with pytest.raises(InputError, match="frame 1 .* as its frame 0"):
+    with pytest.raises(InputError, match=r"frame 1 .* as its frame 0"):
         Result([scores[1]], 0.9, 1, {}).judged_again(0.9, 1)
 
 

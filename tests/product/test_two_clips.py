@@ -92,7 +92,17 @@ def test_a_forced_extract_of_another_clip_that_is_killed_leaves_no_mask_that_pas
     assert killed.wait(HANG_S) != 0 and source_of(run) == sha256_file(clips[1])
     assert not (run / "mask.mp4").exists() and not (clip.parent / "report").exists()
 
-    paint = ("generate_reskin.py", "--run", "clip", "--prompt", "drone", "--workflow", "draft", "--server", "127.0.0.1:1")
+    paint = (
+        "generate_reskin.py",
+        "--run",
+        "clip",
+        "--prompt",
+        "drone",
+        "--workflow",
+        "draft",
+        "--server",
+        "127.0.0.1:1",
+    )
     for command in (judge, paint):
         told = product(*command)
         assert told.returncode == 2 and "mask.mp4" in told.stderr, told.stderr
