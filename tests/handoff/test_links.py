@@ -25,7 +25,7 @@ from handoff.run import Run
 from handoff.video import VideoWriter, probe
 from reskin.cli import command as reskin_command
 from reskin.windows import KeptWindows
-from tests.helpers import moving_square, write_clip
+from tests.helpers import moving_square, vouch_for, write_clip
 from tracker.cli import command as tracker_command
 
 FRAMES = 4
@@ -48,6 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         reskin.save()
     run.path("mask_skateboard").mkdir()
     write_png(run.path("mask_skateboard/frame_00000.png"), np.zeros((120, 160), np.uint8))
+    vouch_for(run.path("mask.mp4"))
     return run.dir
 
 

@@ -29,7 +29,7 @@ from handoff.poses import PoseWriter
 from handoff.video import read_frames
 from reskin.cli import command as reskin_command
 from tests.evaluator.helpers import BLUE, stick_figure, write_output
-from tests.helpers import HANG_S
+from tests.helpers import HANG_S, vouch_for
 from tests.product.oddities import Oddity, oddities
 from tests.tracker.helpers import bouncing_board, invoke, make_scene, repaint, text
 
@@ -61,6 +61,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("human_mask.mp4", "person_mask.mp4", "pose.mp4"):
         shutil.copy(run.path("mask.mp4"), run.path(name))
     shutil.copytree(run.path("mask_skateboard"), run.path("pose_skater"))
+    vouch_for(
+        *(run.path(name) for name in ("pose.json", "human_mask.mp4", "person_mask.mp4", "pose.mp4", "pose_skater"))
+    )
     output = write_output(run, repaint(list(read_frames(run.source)), masks, BLUE))
     shutil.copytree(run.path("mask_skateboard"), output.parent / ".windows" / "0000-0123456789abcdef")
     shutil.copy(run.path("pose.json"), output.with_name("pose.json"))
@@ -87,9 +90,9 @@ def documents(run: Path) -> dict[str, Any]:
     return {each: json.loads((run / each).read_text()) for each in places(run) if each.endswith(".json")}
 
 
-def work(stage: str, line: list[str], said: Path, state: Path) -> None:
+def work(stage: str, line: list[str], said: Path, state: str) -> None:
     """Run a command in this process, with its output in `said`, and the memory that it took at the end of it."""
-    os.environ["XDG_STATE_HOME"] = str(state)
+    os.environ["XDG_STATE_HOME"] = state
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
     os.dup2(1, 2)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
@@ -141,7 +144,7 @@ def judge(whole: Path, folder: Path, changes: list[Oddity]) -> None:
     before, beside = seen(outside), sorted(folder.iterdir())
     for stage, line in lines(run).items():
         said = folder.parent / f"{folder.name}-{stage}.txt"
-        process = processes.Process(target=work, args=(stage, line, said, folder.parent / "state"))
+        process = processes.Process(target=work, args=(stage, line, said, os.environ["XDG_STATE_HOME"]))
         process.start()
         process.join(HANG_S)
         assert process.exitcode is not None, f"{stage} hangs on {changes}"
