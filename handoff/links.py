@@ -23,6 +23,9 @@ from handoff.errors import InputError, StorageError
 MANIFEST = "run.json"
 RESKINS = "reskins"
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+MOST_EMPTY = 2**30
+"""Bytes of a file that may be holes: no clip has any."""
+_MOST_PIECES = 10_000
 _confined: dict[Path, Path] = {}
 """Folders as they were named, absolute, and where they are."""
 _were_there: set[Path] = set()
@@ -105,12 +108,17 @@ def open_unlinked(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> in
 
 
 def open_plain(path: Path) -> io.BufferedReader:
-    """Open a plain file for reading as `open_unlinked` does; InputError for a folder, a pipe or a device."""
+    """Open a plain file for reading as `open_unlinked` does; InputError for a folder, a pipe or a device.
+
+    InputError too for a file that is nearly all holes: a few bytes on the disk, and days to read.
+    """
     descriptor = open_unlinked(path)
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise InputError(f"{path} is {_kind(mode)}, and must be a file; check the path.")
+        if (empty := _holes(descriptor)) > MOST_EMPTY:
+            raise InputError(f"{path} has {empty} bytes or more that nobody ever wrote; copy or export it again.")
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -163,6 +171,24 @@ def _check_kind(path: Path, mode: int) -> None:
     what = "a link" if stat.S_ISLNK(mode) else _kind(mode)
     where = f"only plain files and folders are used in {_find(path)[0]}"
     raise LinkError(f"{path} is, or lies behind, {what}, and {where}: take it out.")
+
+
+def _holes(descriptor: int) -> int:
+    """Return how many bytes of a file lie in holes, as far as its file system says; of a file in many pieces, all."""
+    size, at, empty = os.fstat(descriptor).st_size, 0, 0
+    if size <= MOST_EMPTY:
+        return 0
+    try:
+        for _ in range(_MOST_PIECES):
+            begin = os.lseek(descriptor, at, os.SEEK_DATA)
+            empty, at = empty + begin - at, os.lseek(descriptor, begin, os.SEEK_HOLE)
+            if at >= size or empty > MOST_EMPTY:
+                return empty
+        return size
+    except OSError as error:  # nothing but a hole is left
+        return empty + size - at if error.errno == errno.ENXIO else 0
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 def _kind(mode: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -239,10 +240,34 @@ def newest_run() -> Path:
     return folder
 
 
+MOST_EMPTY = 2**30
+"""Bytes of a file that may be holes, as in handoff/links.py."""
+
+
+def _holes(descriptor: int) -> int:
+    """Return how many bytes of a file lie in holes, as far as its file system says; of a file in many pieces, all."""
+    size, at, empty = os.fstat(descriptor).st_size, 0, 0
+    if size <= MOST_EMPTY:
+        return 0
+    try:
+        for _ in range(10_000):
+            begin = os.lseek(descriptor, at, os.SEEK_DATA)
+            empty, at = empty + begin - at, os.lseek(descriptor, begin, os.SEEK_HOLE)
+            if at >= size or empty > MOST_EMPTY:
+                return empty
+        return size
+    except OSError as error:  # nothing but a hole is left
+        return empty + size - at if error.errno == errno.ENXIO else 0
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex, as run.json has it; the file is read in pieces."""
     check_way(path)
     with path.open("rb") as file:
+        if _holes(file.fileno()) > MOST_EMPTY:
+            raise RunnerError(f"{path} has more than {MOST_EMPTY} bytes that nobody ever wrote; copy it again.", 2)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -25,6 +25,8 @@ from handoff.run import Run
 from handoff.video import VideoWriter, probe
 from reskin.cli import command as reskin_command
 from reskin.windows import KeptWindows
+from runner import runs
+from runner.process import RunnerError
 from tests.helpers import moving_square, vouch_for, write_clip
 from tracker.cli import command as tracker_command
 
@@ -274,3 +276,33 @@ def test_a_run_that_is_moved_while_it_is_written_ends_in_a_sentence(run: Path, t
     assert json.loads((tmp_path / "moved" / "run.json").read_text())["schema"] == 2
     with pytest.raises(InputError, match="is not a run folder"):
         own.reload()
+
+
+def long_file(path: Path, pieces: int, apart: int) -> Path:
+    """A file of that many pieces of data, with a hole after each."""
+    with path.open("wb") as file:
+        for index in range(pieces):
+            file.seek(index * apart)
+            file.write(b"data")
+        file.truncate(pieces * apart)
+    return path
+
+
+@pytest.mark.parametrize(("pieces", "apart"), [(1, 2**42), (40, 2**30), (11_000, 2**20)])
+def test_a_file_of_holes_is_refused_at_once(tmp_path: Path, pieces: int, apart: int) -> None:
+    """A few bytes on the disk, and days to read."""
+    path = long_file(tmp_path / "human_mask.mp4", pieces, apart)
+    for read in (open_plain, sha256_path, probe):
+        with pytest.raises(InputError, match="bytes or more that nobody ever wrote"):
+            read(path)
+    with pytest.raises(RunnerError, match="bytes that nobody ever wrote"):
+        runs.sha256(path)
+
+
+def test_a_long_file_with_few_holes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(b"data" * 2**20)
+    with path.open("ab") as file:
+        file.truncate(2**30 + 2**20)
+    with open_plain(path) as found:
+        assert found.read(4) == b"data"
