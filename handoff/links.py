@@ -38,7 +38,7 @@ class LinkError(InputError):
 
 def confine(folder: Path) -> None:
     """From now on in this process nothing below `folder` is reached through a link. It need not be there yet."""
-    real = folder.resolve()
+    real = _real(folder)
     _confined[_placed(folder)] = _confined[real] = real
     (_were_there.add if real.exists() else _were_there.discard)(real)
 
@@ -50,7 +50,7 @@ def run_folders_of(path: Path) -> list[Path]:
     of runs is the user's own, and what it leads to counts.
     """
     whole = _placed(path)
-    for each in (whole, whole.resolve()):
+    for each in (whole, _real(whole)):
         places = [each.parent, *(above.parent for above in [*each.parents][1:] if above.name == RESKINS)]
         found = [place for place in places if os.path.lexists(place / MANIFEST)]
         if found:
@@ -162,7 +162,12 @@ def _placed(path: Path) -> Path:
     if ".." not in whole.parts:
         return whole
     last = len(whole.parts) - whole.parts[::-1].index("..")
-    return Path(*whole.parts[:last]).resolve().joinpath(*whole.parts[last:])
+    return _real(Path(*whole.parts[:last])).joinpath(*whole.parts[last:])
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads, as far as it leads anywhere; who opens it refuses links in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _check_kind(path: Path, mode: int) -> None:

@@ -146,8 +146,9 @@ class Oddity:
         elif self.kind == "name":
             if os.path.lexists(path):
                 new = Path(os.fsdecode(os.path.join(os.fsencode(path.parent), self.value)))
-                _remove(new)
-                path.rename(new)
+                if new != path:
+                    _remove(new)
+                    path.rename(new)
         elif self.kind == "swap":
             other = run / self.value
             if path.is_file() and other.is_file() and path != other:

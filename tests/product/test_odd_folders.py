@@ -167,9 +167,10 @@ def fuzz(whole: Path, folder: Path, examples: int) -> None:
     one()
 
 
-def test_what_was_not_changed_is_judged(whole: Path, tmp_path: Path) -> None:
-    judge(whole, tmp_path / "folder", [])
-    assert "Gate: " in (tmp_path / "folder-evaluator.txt").read_text()
+@pytest.mark.parametrize("name", ["folder", 'it\'s "a" $HOME; %s `x` \\n'])
+def test_what_was_not_changed_is_judged(whole: Path, tmp_path: Path, name: str) -> None:
+    judge(whole, tmp_path / name, [])
+    assert "Gate: " in (tmp_path / f"{name}-evaluator.txt").read_text()
 
 
 def test_odd_folders_end_in_a_verdict_or_a_sentence(whole: Path, tmp_path: Path) -> None:
