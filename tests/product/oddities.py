@@ -78,7 +78,7 @@ def changed(draw: st.DrawFn, document: Any) -> bytes:
         if what == "drop" and container is not made:
             del container[key]
         elif what == "add" and isinstance(container[key], dict):
-            container[key][draw(st.text(max_size=6))] = draw(st.sampled_from(ODD))
+            container[key][draw(st.text(max_size=6))] = copy.deepcopy(draw(st.sampled_from(ODD)))
         elif what == "repeat" and isinstance(container[key], list):
             container[key] = container[key] * draw(st.integers(0, 30))
         elif what == "nest":
