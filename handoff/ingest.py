@@ -192,7 +192,8 @@ def _survey(path: Path) -> _Facts:
         fields = fields_of(codec.name, stated, interlaced, _decoded(path))
         checks = {
             "time stamps that go back or are missing": timing.repaired,
-            "variable frame rate": not timing.exact or timing.fps != stream.average_rate,
+            "variable frame rate": not timing.exact,
+            f"rate stated as {stream.average_rate}": timing.exact and timing.fps != stream.average_rate,
             str(orientation): orientation != Orientation(),
             "interlaced (bwdif made each frame of its first field)": fields != "",
             f"pixel aspect {aspect}": aspect != 1,
