@@ -17,7 +17,7 @@ from handoff.errors import InputError, UsageError
 from handoff.files import sha256_path
 from handoff.masks import Mask, MaskSequence, check_mask_sequence, read_masks
 from handoff.poses import Person, check_poses, read_poses
-from handoff.run import SOURCE, Run
+from handoff.run import Run
 from handoff.video import ClipInfo, Frame, probe, read_frames
 
 HUMAN_MASK, POSE = "human_mask.mp4", "pose.json"
@@ -68,6 +68,7 @@ class Material:
         return {
             "original": self.original.name,
             "generated": self.generated.name,
+            "sha256": {"original": sha256_path(self.original), "generated": sha256_path(self.generated)},
             "skater_from": skater.name if skater else None,
             "poses_compared": None not in self._skeletons(),
         }
@@ -114,9 +115,9 @@ def gather(
     check_original(original, info)
     human_mask = None
     if run is not None:
-        check_run(run, original)
         human_mask = _if_there(run.path(HUMAN_MASK))
         pose = pose or _if_there(run.path(POSE))
+        check_run(run, *(path for path in (original, human_mask, pose) if path is not None))
     if human_mask:
         check_mask_sequence(human_mask, info)
     if pose is not None:
@@ -135,24 +136,11 @@ def _if_there(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_run(run: Run, original: Path) -> None:
-    """Raise InputError where source.mp4, or the original mask, is not what run.json says it is."""
-    named = {"ingest": [run.source], "tracker": [original]}
-    for stage, paths in named.items():
-        recorded = {
-            output["path"]: output["sha256"] for output in run.manifest["stages"].get(stage, {}).get("outputs", [])
-        }
-        for path in paths:
-            expected = recorded.get(run.relative(path))
-            if expected is None:
-                continue
-            actual = sha256_path(path) if path.exists() else "none, it is missing"
-            if actual != expected:
-                what = "the clip" if path.name == SOURCE else "the mask"
-                raise InputError(
-                    f"{path} is not {what} that {run.dir / 'run.json'} was written for: SHA-256 {actual}, "
-                    f"run.json says {expected}; extract the clip again, or name the files of one run."
-                )
+def check_run(run: Run, *made: Path) -> None:
+    """Raise InputError where source.mp4, or what was made of it, is not what run.json says it is."""
+    if not run.source.is_file():
+        raise InputError(f"{run.source} is missing; extract the clip again, or name the files of one run.")
+    run.check_inputs({run.relative(path): sha256_path(path) for path in (run.source, *made)})
 
 
 def check_original(path: Path, info: ClipInfo | MaskSequence, whose: str = "the clip") -> None:

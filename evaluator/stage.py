@@ -27,12 +27,14 @@ from evaluator.report.pictures import OverlayWriter, WorstFrames
 from evaluator.report.result import Result
 from evaluator.report.texts import read_json, remove_reports, write_texts
 from evaluator.retrack import Setup, floor_ious, output_crf, retrack
+from evaluator.seal import has_seal, seal
 from evaluator.trust import Trust, trust_of
 from handoff.clip.likeness import check_like_source
 from handoff.command import progress
-from handoff.errors import InputError, StorageError, UsageError
+from handoff.errors import BusyError, InputError, StorageError, UsageError
+from handoff.files import sha256_path
 from handoff.masks import Mask, measure_masks, read_masks
-from handoff.run import RESKINS, Reskin, Run, run_stage, tool_versions
+from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from handoff.threads import Ahead, Behind, opencv_on_one_thread
 from handoff.video import ClipInfo, Frame
 
@@ -127,7 +129,6 @@ class Evaluation:
                 f"{reskin.dir} cannot be written: run.json will not know of this evaluation, and it is always done"
             )
             return self._evaluate()
-        generated, pose = self.material.generated, self.material.generated_pose
         params: dict[str, Any] = {
             **self.setup.as_json(),
             "threshold": self.wishes.threshold,
@@ -136,27 +137,77 @@ class Evaluation:
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
         }
+        if self.wishes.calibrate:
+            params["floor_crf"] = output_crf(self.material.generated)  # nor is what output.json says
         tools = {"tracker": self.setup.backend.description}
         tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
-        inputs, force = self.material.inputs, self.wishes.force
-        more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": force}
-        with run_stage(reskin, "evaluator", params=params, inputs=inputs, tools=tools, **more) as stage:
-            if stage.unchanged:
-                result = read_json(self.report / FILES[JSON])
-                for score in result.scores:
-                    self.say(score.line())
-                return result
-            stage.forget()
-            result = self._evaluate()
-            for each in sorted(self.wishes.formats):
-                stage.add_output(self.report / FILES[each])
-            if pose is not None and pose.resolve().parent == generated.resolve().parent:
-                stage.add_output(pose)  # made for this evaluation
-            verdict = result.verdict
-            stage.note("mean_iou", verdict.mean)
-            stage.note("minimum_iou", verdict.minimum)
-            stage.note("passed", result.passed)
-            return result
+        more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
+        gathered, inputs = reskin.run.manifest, self.material.inputs
+        try:
+            with run_stage(
+                reskin, "evaluator", params=params, inputs=inputs, tools=tools, believed=self._is_ours, **more
+            ) as stage:
+                if reskin.run.manifest != gathered:
+                    raise BusyError(f"{reskin.run.dir} was extracted anew meanwhile; run the same command again.")
+                result = self._kept() if stage.unchanged else self._judge(stage)
+        except StorageError:
+            _drop_reports(self.report)  # run.json does not know of them
+            raise
+        if not stage.unchanged:
+            self._seal(stage.work)
+        return result
+
+    def _is_ours(self, work: str) -> bool:
+        """Say whether this machine made the verdict that run.json has; where it did not, it is made anew."""
+        try:
+            if has_seal(work):
+                return True
+            why = "has a verdict that was not made here"
+        except StorageError as error:
+            why = f"has a verdict, and nothing says who made it: {error}"
+        self.say(f"{self.material.generated} {why}; it is judged anew")
+        return False
+
+    def _seal(self, work: str) -> None:
+        try:
+            seal(work)
+        except StorageError as error:
+            self.say(f"{error} So the next evaluation is always done.")
+
+    def _kept(self) -> Result:
+        """Return what the report of this machine's own evaluation says, judged by its figures."""
+        result = read_json(self.report / FILES[JSON]).judged_again(self.wishes.threshold, self.material.info.frames)
+        for score in result.scores:
+            self.say(score.line())
+        return result
+
+    def _judge(self, stage: Stage) -> Result:
+        """Track and score, and name for run.json what was written and what came of it."""
+        generated, pose = self.material.generated, self.material.generated_pose
+        stage.forget()
+        self._remove_stale()
+        result = self._evaluate()
+        for each in sorted(self.wishes.formats):
+            stage.add_output(self.report / FILES[each])
+        if pose is not None and pose.resolve().parent == generated.resolve().parent:
+            stage.add_output(pose)  # made for this evaluation
+        verdict = result.verdict
+        stage.note("mean_iou", verdict.mean)
+        stage.note("minimum_iou", verdict.minimum)
+        stage.note("passed", result.passed)
+        return result
+
+    def _remove_stale(self) -> None:
+        """Remove the reports beside the clip that are of another one, where this report goes elsewhere."""
+        beside = self.material.generated.parent / "report"
+        if not (beside / FILES[JSON]).is_file():
+            return
+        try:
+            judged = read_json(beside / FILES[JSON]).how["sha256"]["generated"]
+        except (InputError, KeyError, TypeError):
+            judged = None
+        if judged != sha256_path(self.material.generated):
+            remove_reports(beside)
 
     def _evaluate(self) -> Result:
         material, wishes, setup = self.material, self.wishes, self.setup
@@ -208,8 +259,9 @@ def _trust_where_known(original: Path, frames: int) -> Trust:
 class Scoring:
     """Score a clip; what was scored before an interruption or an error stays in `scores`.
 
-    As a context manager it writes reports of what there is where something stops the work. The reports of an earlier
-    evaluation in `folder` are removed first: however this one ends, even by SIGKILL, they are not taken for its own.
+    As a context manager it writes reports of what there is where something stops the work, and none where they cannot
+    all be written. The reports of an earlier evaluation in `folder` are removed first: however this one ends, even by
+    SIGKILL, they are not taken for its own.
 
     say: takes the console line of each frame. how, trust: what a report says beside the scores.
     """
@@ -228,6 +280,7 @@ class Scoring:
         self._how, self._trust = how, trust
         self._worst = WorstFrames()
         self._floor: list[float] = []
+        self._scored = False
         if folder is not None:
             remove_reports(folder)
 
@@ -235,7 +288,9 @@ class Scoring:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if kind is not None:
+        if isinstance(error, StorageError) and self._folder is not None:
+            _drop_reports(self._folder)
+        elif kind is not None:
             self._conclude_part()
 
     @property
@@ -266,6 +321,7 @@ class Scoring:
                     with contextlib.suppress(Exception):  # what stopped the work is what is to be said
                         stack.close()  # the overlay of the frames so far gets its name
                 raise
+        self._scored = True
 
     def _overlay(self) -> OverlayWriter:
         info, folder = self._material.info, self._folder or Path()
@@ -290,14 +346,24 @@ class Scoring:
         """Return what came of it and write the reports; of a part of the clip where it was cut short."""
         result = Result(self.scores, self._gate.threshold, self._material.info.frames, self._how, self._trust)
         if self._folder is not None:
-            write_texts(self._folder, result, self._reports)
-            if CHART in self._reports and result.scores:
-                write_chart(self._folder / FILES[CHART], result, self._worst.thumbnails)
+            try:
+                write_texts(self._folder, result, self._reports)
+                if CHART in self._reports and result.scores:
+                    write_chart(self._folder / FILES[CHART], result, self._worst.thumbnails)
+            except BaseException:
+                _drop_reports(self._folder)  # a part of them is no verdict
+                raise
         return result
 
     def _conclude_part(self) -> None:
-        """Write the reports of what was scored until something stopped the work, which is still to be raised."""
+        """Write the reports of what was scored until something stopped the work, which is still to be raised.
+
+        Where all was scored and the overlay is not whole, that would read as a verdict: then there is none.
+        """
         try:
+            if not self._scored and len(self._gate.scores) == self._material.info.frames:
+                _drop_reports(self._folder or Path())
+                raise StorageError("every frame was scored, and what came of it was not written.")
             result = self.conclude()
         except Exception as error:
             self._say(f"cut short, and there is no report of it: {error}")
@@ -305,6 +371,12 @@ class Scoring:
         if self._folder is not None:
             what = f"{len(result.scores)} of {result.expected} frames"
             self._say(f"cut short: the report in {self._folder} is of {what}")
+
+
+def _drop_reports(folder: Path) -> None:
+    """Remove the reports as far as that can be done: what stopped the work is what is to be said."""
+    with contextlib.suppress(StorageError):
+        remove_reports(folder)
 
 
 def _kept(sight: Sight) -> Kept:

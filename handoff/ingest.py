@@ -32,7 +32,7 @@ from handoff.clip.orientation import Orientation, orientation_of, stated_orienta
 from handoff.clip.rates import RateMeter, Timing
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
-from handoff.files import atomic_file, sha256_file
+from handoff.files import atomic_file, scratch_dir, settle, sha256_file
 from handoff.run import MANIFEST, SOURCE, Run, describe_output
 from handoff.video import (
     ClipInfo,
@@ -58,8 +58,9 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
     """Make (or find unchanged) the run folder of a clip: source.mp4 and run.json.
 
     Raises InputError for a clip that cannot be used, UsageError when the folder holds another clip and `force` is not
-    set, StorageError when it cannot be written. With `force` another clip's folder is begun anew: what stages had
-    recorded is forgotten, and so is made again.
+    set, StorageError when it cannot be written. With `force` another clip's folder is begun anew: what was made of the
+    old one is taken away, once the new source.mp4 is ready to take its place. Where that comes out as it was, so do the
+    records of what was made of it.
     """
     check_is_file(path)
     digest = sha256_file(path)
@@ -77,15 +78,18 @@ def ingest(path: Path, run_dir: Path, force: bool = False) -> Run:
         click.echo("warning: the clip is HDR; its colours are not tone-mapped and will look flat.", err=True)
     if look.damaged:
         click.echo(f"warning: {_damage(look)}", err=True)
-    output = run_dir / SOURCE
     run = Run(run_dir, {"name": run_dir.name})
     with run.lock():
-        made = _existing(path, digest, run_dir, force)  # by another process meanwhile
-        if made:
-            return made
-        done, info = _make_source(path, output, look)
+        held = _existing(path, digest, run_dir, force)  # by another process meanwhile
+        if held:
+            return held
+        with scratch_dir(run.source) as scratch:
+            made = scratch / SOURCE
+            done, info = _make_source(path, made, look)
+            stages = _kept_stages(run_dir, made)
+            settle(made, run.source)
         run.manifest["source"] = _describe(path, digest, look, info, done)
-        run.manifest["stages"] = {"ingest": {"outputs": [describe_output(run, output)]}}
+        run.manifest["stages"] = stages | {"ingest": {"outputs": [describe_output(run, run.source)]}}
         run.save()
     click.echo(f"source.mp4: {info.width}x{info.height} px, {info.frames} frames, {info.fps} fps ({done})")
     return run
@@ -105,6 +109,21 @@ def _existing(path: Path, digest: str, run_dir: Path, force: bool) -> Run | None
     outputs = run.manifest["stages"].get("ingest", {}).get("outputs", [])
     recorded = [output["sha256"] for output in outputs if output["path"] == SOURCE]
     return run if run.source.is_file() and [sha256_file(run.source)] == recorded else None
+
+
+def _kept_stages(run_dir: Path, made: Path) -> dict[str, Any]:
+    """Return the records that are true of the new source.mp4 too; take away what is another one's. Under the lock."""
+    if not (run_dir / MANIFEST).exists():
+        return {}
+    try:
+        old = Run.open(run_dir)
+    except InputError:  # what lies there has no record, and so counts for nothing
+        return {}
+    ingested = [each["sha256"] for each in old.manifest["stages"].get("ingest", {}).get("outputs", [])]
+    if ingested == [sha256_file(made)]:
+        return dict(old.manifest["stages"])
+    old.take_back()
+    return {}
 
 
 def _describe(path: Path, digest: str, look: _Facts, info: ClipInfo, done: str) -> dict[str, Any]:

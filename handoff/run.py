@@ -20,7 +20,7 @@ import os
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,10 +51,16 @@ SCHEMA = 2
 """In a manifest of schema 1, which is read too, a run's own run.json has its reskins' records, as "reskin/NAME"."""
 MANIFEST = "run.json"
 SOURCE = "source.mp4"
+EXTRACTED = (
+    *("detections.json", "prompts.json", "pose.json", "pose_json", "pose_keypoint.json", "pose_skater", "pose.mp4"),
+    *("person_mask.mp4", "mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human"),
+)
+"""What extraction makes of source.mp4, and what is of that clip and of no other."""
 RESKINS = "reskins"
 OUTPUT = "output.mp4"
 """A reskin's clip. What stands beside it and is of it, and of no other: `_OF_THE_CLIP`."""
 _OF_THE_CLIP = ("report", "pose.json", "output.json")
+_INGEST = "ingest"
 _RUN, _RESKIN = "run", "reskin"
 _OF_A_RESKIN = _, _JUDGED = "reskin", "evaluator"
 """The stages whose work on a reskin is recorded with it."""
@@ -102,9 +108,12 @@ class StageFolder(ABC):
         return found
 
     def relative(self, path: Path) -> str:
-        """Name a path for the manifest: relative to the run's folder where it lies in it, else absolute."""
-        resolved, root = path.resolve(), self.run.dir.resolve()
-        return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(resolved)
+        """Name a path for the manifest: relative to the run's folder where it lies in it, else absolute.
+
+        Links on the way are followed, at its end not: a link in mask.mp4's place is held to mask.mp4's record.
+        """
+        placed, root = path.parent.resolve() / path.name, self.run.dir.resolve()
+        return placed.relative_to(root).as_posix() if placed.is_relative_to(root) else str(placed)
 
     def save(self) -> None:
         """Write run.json, atomically; StorageError when that cannot be done. Only while holding the lock."""
@@ -200,6 +209,50 @@ class Run(StageFolder):
         for stage in old:
             del stages[stage]
         super().save()
+
+    def check_inputs(self, digests: Mapping[str, str]) -> None:
+        """Raise InputError for files of another clip than run.json's; only under a lock, or where nothing is recorded.
+
+        digests: SHA-256 of files, by the name that `relative` gives them. source.mp4 has to be as it was ingested. What
+        extraction makes (EXTRACTED) has to be as a stage recorded it that read this very source.mp4: a stage that was
+        stopped, or a run that was begun anew of another clip, leaves files that nobody vouches for.
+        """
+        stages = self.manifest.get("stages", {})
+        source = {each["path"]: each["sha256"] for each in stages.get(_INGEST, {}).get("outputs", [])}.get(SOURCE)
+        actual = digests.get(SOURCE)
+        if actual is not None and source is not None and actual != source:
+            raise InputError(
+                f"{self.source} is not the clip this run was made from: SHA-256 {actual}, {MANIFEST} says {source}; "
+                "extract the clip again with --force, or use another --run."
+            )
+        of_this_clip = [each for each in stages.values() if source and each.get("inputs", {}).get(SOURCE) == source]
+        made = {each["path"]: each["sha256"] for record in of_this_clip for each in record["outputs"]}
+        for name in sorted(digests.keys() & {*EXTRACTED}):
+            if made.get(name) != digests[name]:
+                why = f"{MANIFEST} says {made[name]}" if name in made else f"and no stage in {MANIFEST} made it"
+                raise InputError(
+                    f"{self.dir / name} was not made of this run's {SOURCE}: it has SHA-256 {digests[name]}, {why}; "
+                    "extract the clip again, or give a file of your own under another name."
+                )
+
+    def take_back(self) -> None:
+        """Take away what was made of source.mp4, before another clip takes its place; only under the lock.
+
+        First the records of all stages but the ingest, which stay true until then, then the files, then what is said
+        of each reskin: its records and reports. The clips that were painted stay. So no mask stands beside a clip that
+        it is not of, wherever this ends. StorageError where something cannot be removed.
+        """
+        stages = self.manifest["stages"]
+        if stages.keys() - {_INGEST}:
+            self.manifest["stages"] = {name: record for name, record in stages.items() if name == _INGEST}
+            self.save()
+        with storage_errors(self.dir):
+            for name in EXTRACTED:
+                _remove_path(self.dir / name)
+            fsync(self.dir)
+        for folder in sorted(self.path(RESKINS).glob("*")):
+            if folder.is_dir() and not folder.is_symlink():
+                self.reskin(folder.name).take_back()
 
     @contextlib.contextmanager
     def _hold(self) -> Iterator[None]:
@@ -400,12 +453,16 @@ def _remove_unused(folder: Path) -> None:
 
 
 class Stage:
-    """What `run_stage` hands to the stage: is there work, and what came of it."""
+    """What `run_stage` hands to the stage: is there work, and what came of it.
+
+    work: names the finished work, by all that it depends on and all that came of it; empty until it is finished.
+    """
 
     def __init__(self, folder: StageFolder, name: str, previous: dict[str, Any] | None) -> None:
         self.folder = folder
         self.name = name
         self.unchanged = False
+        self.work = ""
         self._previous = previous
         self._outputs: list[Path] = []
         self._notes: dict[str, Any] = {}
@@ -441,54 +498,60 @@ def run_stage(
     code: tuple[str, ...] = (),
     outside: Path | None = None,
     force: bool = False,
+    believed: Callable[[str], bool] | None = None,
 ) -> Iterator[Stage]:
     """Do a stage's work in a run's or a reskin's folder, under its lock, and record it in that folder's run.json.
 
     name: of the stage, such as "tracker". params: everything that changes the result, as JSON. inputs: files and
     folders that are read. tools: versions of what does the work. code: packages whose source files count as part of
     the stage; its own, of that name, and handoff always do. outside: a folder, not the run's, in which outputs may lie.
+    believed: is asked for `Stage.work` where run.json says that it is done; where it returns False, it is done again.
 
     The stage sets nothing up when `unchanged` is true: inputs (by SHA-256), parameters, tools and code are those of the
     last run, and every output is still there with its SHA-256. On a clean exit the outputs are recorded; on an
     exception run.json is left as it was (or without this stage, see `Stage.forget`).
-    Raises what `StageFolder.lock` does, and InputError where source.mp4 is another clip's.
+    Raises what `StageFolder.lock` does, and InputError where source.mp4 or what was made of it is another clip's.
     """
     with folder.lock():
+        opened = folder.run.manifest.get("source", {}).get("sha256")
         folder.reload()
+        if folder.run.manifest.get("source", {}).get("sha256") != opened:
+            raise BusyError(
+                f"another process began the run {folder.run.dir} anew of another clip; run the same command again, or "
+                "use another --run."
+            )
         digests = {folder.relative(path): sha256_path(path) for path in inputs}
-        _check_source(folder.run, digests)
+        folder.run.check_inputs(digests)
         packages = sorted({"handoff", name, *code})
         key_text = json.dumps([name, params, digests, tools, _code_digest(packages)], sort_keys=True)
         key = hashlib.sha256(key_text.encode()).hexdigest()
         previous = folder.manifest["stages"].get(name)
         stage = Stage(folder, name, previous)
-        if previous and previous.get("key") == key and not force and _still_there(folder, previous["outputs"], outside):
-            stage.unchanged = True
+        done = previous and previous.get("key") == key and not force
+        done = done and _still_there(folder, previous["outputs"], outside)
+        if previous and done and (believed is None or believed(_name_work(key, previous["outputs"]))):
+            stage.unchanged, stage.work = True, _name_work(key, previous["outputs"])
             click.echo(f"{folder.label(name)}: nothing has changed, nothing to do (--force does it again)")
             yield stage
             return
         started = time.monotonic()
         yield stage
+        outputs = [describe_output(folder, path) for path in stage._outputs]
         folder.manifest["stages"][name] = {
             "key": key,
             "params": params,
             "tools": tools,
             "inputs": digests,
             "seconds": round(time.monotonic() - started, 2),
-            "outputs": [describe_output(folder, path) for path in stage._outputs],
+            "outputs": outputs,
             "notes": stage._notes,
         }
         folder.save()
+        stage.work = _name_work(key, outputs)
 
 
-def _check_source(run: Run, digests: dict[str, str]) -> None:
-    for output in run.manifest["stages"].get("ingest", {}).get("outputs", []):
-        actual = digests.get(output["path"])
-        if output["path"] == SOURCE and actual is not None and actual != output["sha256"]:
-            raise InputError(
-                f"{run.source} is not the clip this run was made from: SHA-256 {actual}, "
-                f"run.json says {output['sha256']}; extract the clip again with --force, or use another --run."
-            )
+def _name_work(key: str, outputs: list[dict[str, Any]]) -> str:
+    return json.dumps([key, sorted([each["path"], each["sha256"]] for each in outputs)])
 
 
 def _code_digest(packages: Iterable[str]) -> str:

@@ -359,7 +359,8 @@ class VideoWriter:
         picture.pts = self._count
         picture.time_base = 1 / self.fps
         self._count += 1
-        self._container.mux(self._stream.encode(picture))
+        with storage_errors(self.path):
+            self._container.mux(self._stream.encode(picture))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         with storage_errors(self.path):

@@ -34,7 +34,7 @@ from posegen.detect.yolox import YoloxDetector, open_detector
 from posegen.extractor import SkaterPoseExtractor, open_backend
 from posegen.keypoints import KPT_THR, MIN_VISIBLE
 from posegen.models import DEFAULT_DETECTOR, DEFAULT_MODEL, DETECTORS, MODELS, has_weights
-from posegen.outputs import PoseOutputs
+from posegen.outputs import PERSON_MASK, PoseOutputs
 from posegen.smooth import parameters, smooth
 
 STAGE = "posegen"
@@ -249,6 +249,8 @@ def _write_skeleton(
             )
     for path in outputs.paths:
         stage.add_output(path)
+    if not extractor.model.makes_masks:
+        run.path(PERSON_MASK).unlink(missing_ok=True)  # another model's
     stage.note("frames", outputs.frames)
     stage.note("frames_with_person", outputs.found)
     surest = outputs.surest

@@ -118,6 +118,8 @@ def reskin_run(order: ReskinOrder) -> bool:
         own = Run.open(order.run_dir).reskin(job.name)
         with own.lock(), error_log(own.dir):
             own.reload()
+            if own.run.manifest["source"] != run.manifest["source"]:
+                raise BusyError(f"the run {run.dir} was begun anew meanwhile; run the same command again.")
             if job != _with_own_folder(own.run, job):
                 raise BusyError(f"reskins/{job.name} was made of another prompt meanwhile; run the same command again.")
             with _stage_of(own, requests[job]) as stage:

@@ -132,16 +132,18 @@ def _extract(folder: Path, clip: str, by_hand: bool, forced: bool, pose: list[st
         ]
     # what was drawn is in prompts.json by then
     steps.append(("tracker", [*run, *force, *(each for each in tracker if each != SELECT)]))
-    held = None
+    ours = ""
     for number, (stage, arguments) in enumerate(steps):
         code = start_stage(stage, arguments, writes=[folder])
         if code:
             return code
         if number == 0:
             runs.remember(folder)
-            held = runs.clip_of(folder)
-    if runs.clip_of(folder) != held:
-        raise RunnerError(f"another command began the run {folder} anew of another clip; give this one --run NAME.", 2)
+            ours = runs.sha256(Path(clip))
+        held = runs.clip_of(folder)
+        if held is not None and held[1] != ours:
+            told = f"another command began the run {folder} anew of another clip; give this one --run NAME."
+            raise RunnerError(told, 2)
     return 0
 
 

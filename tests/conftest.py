@@ -42,6 +42,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             pytest.exit(f"what the tests need cannot be made: {error}", returncode=error.exit_code)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests' verdicts are marked, in place of the user's own state folder."""
+    folder = tmp_path_factory.mktemp("state")
+    os.environ["XDG_STATE_HOME"] = str(folder)
+    return folder
+
+
 @pytest.fixture
 def product(tmp_path: Path) -> Product:
     return Product(tmp_path / "data")

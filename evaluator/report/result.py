@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evaluator.gate import FrameScore, Verdict, judge
 from evaluator.trust import Trust, numbers
+from handoff.errors import InputError
 
 
 def _low(value: float) -> float:
@@ -61,6 +62,18 @@ class Result:
     def complete(self) -> bool:
         """Whether every frame was scored."""
         return len(self.scores) == self.expected
+
+    def judged_again(self, threshold: float, expected: int) -> Result:
+        """Return it with each frame judged by its own IoU against a threshold, whatever it says itself.
+
+        expected: the clip's frames. Raises InputError for frames that are not counted from 0, and for an IoU that is
+        none.
+        """
+        for index, score in enumerate(self.scores):
+            if score.frame != index or not 0.0 <= score.iou <= 1.0:
+                raise InputError(f"the report has frame {score.frame} with IoU {score.iou} as its frame {index}.")
+        scores = [replace(score, passed=score.iou > threshold) for score in self.scores]
+        return replace(self, scores=scores, threshold=threshold, expected=expected)
 
     @property
     def verdict(self) -> Verdict:

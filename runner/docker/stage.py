@@ -43,6 +43,8 @@ def start_container(
     Raises RunnerError for an image that is missing or old, and when the engine does not start the container.
     """
     images.check(stage)
+    state = _state_folder() if stage == "evaluator" else None
+    writes = [*writes, *([state] if state else [])]
     made = [folder for folder in writes if _make(folder)]
     models = runs.models_dir().absolute()
     named = named_paths([*arguments, os.environ.get(REGISTRY, "")])
@@ -50,7 +52,8 @@ def start_container(
     name = f"{_NAME}-{compose.mark()}-{next(_numbers)}"
     options = ["--no-deps", "--name", name, "--workdir", os.getcwd(), *volumes(shown, writes)]
     _announce()  # what is refused is refused by now
-    for variable, value in ({"MODELS_DIR": str(models)} | FAILED_AS).items():
+    settings = {"MODELS_DIR": str(models)} | ({"XDG_STATE_HOME": str(state.parent)} if state else {}) | FAILED_AS
+    for variable, value in settings.items():
         options += ["--env", f"{variable}={value}"]
     for variable in _PASSED_ON:
         if variable in os.environ:
@@ -71,6 +74,22 @@ def start_container(
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # nothing was written
+
+
+def _state_folder() -> Path | None:
+    """Return the folder in which the evaluator marks its verdicts (evaluator/seal.py), made where it is missing.
+
+    None where it cannot be made, or shown to a container: then the evaluator knows no verdict, and judges anew.
+    """
+    stated = Path(os.environ.get("XDG_STATE_HOME", ""))
+    try:
+        home = stated if stated.is_absolute() else Path.home() / ".local" / "state"
+        folder = runs.real(home) / "skate-physics-preserver"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        volumes([], [folder])
+    except (OSError, RuntimeError, RunnerError):
+        return None
+    return folder
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
 from handoff.video import ClipInfo, Frame, VideoWriter
+from tests.helpers import vouch_for
 
 FRAMES, CRF, BLUE = 14, 12, (30, 60, 230)
 REPORTS = {"iou.csv", "iou.json", "junit.xml", "summary.md", "iou.png", "overlay.mp4"}
@@ -45,6 +46,7 @@ def write_poses(path: Path, info: ClipInfo, people: Iterable[list[Person]]) -> P
     with PoseWriter(path, info, {"model": "test"}) as writer:
         for each in people:
             writer.write(each)
+    vouch_for(path)
     return path
 
 

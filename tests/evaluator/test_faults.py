@@ -14,7 +14,7 @@ from tests.evaluator.helpers import FRAMES, stick_figure, write_poses
 def clip(run: Run) -> Painted:
     """The board rolls before the shins of a skater who stands still."""
     write_poses(run.path("pose.json"), run.info, ([stick_figure(-50.0)] for _ in range(FRAMES)))
-    return load(run, run.path("reskins/drone/output.mp4"))
+    return load(Run.open(run.dir), run.path("reskins/drone/output.mp4"))
 
 
 def figures(run: Run, clip: Painted, fault: str) -> tuple[dict[str, float], list[int]]:

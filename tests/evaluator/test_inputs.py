@@ -166,12 +166,14 @@ def write_mask(path: Path, levels: list[int], width: int = 160) -> Path:
 
 def test_a_run_json_of_another_clip(gate: Command, run: Run) -> None:
     write_clip(run.source, moving_square(FRAMES))
-    refused(gate, run, InputError, r"source\.mp4 is not the clip that .*run\.json was written for: SHA-256")
+    refused(gate, run, InputError, r"source\.mp4 is not the clip this run was made from: SHA-256 .*, run\.json says")
 
 
 def test_a_mask_that_the_run_did_not_make(gate: Command, run: Run) -> None:
     write_mask(run.path("mask.mp4"), [255] * FRAMES)
-    refused(gate, run, InputError, r"mask\.mp4 is not the mask that .*run\.json was written for: SHA-256")
+    refused(
+        gate, run, InputError, r"mask\.mp4 was not made of this run's source\.mp4: it has SHA-256 .*, run\.json says"
+    )
 
 
 @pytest.mark.parametrize("box", ["150,40,170,72", "-1,40,30,72", "90,60,40,40"])

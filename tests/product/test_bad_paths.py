@@ -17,7 +17,7 @@ from handoff.command import main
 from handoff.ingest import ingest
 from handoff.run import Run
 from handoff.video import VideoWriter
-from tests.helpers import Product, moving_square, write_clip
+from tests.helpers import Product, moving_square, vouch_for, write_clip
 
 STAGES = ("posegen.cli", "tracker.cli", "tracker.grid.cli", "reskin.cli", "evaluator.cli", "handoff.weights.cli")
 NOBODY = 65534
@@ -55,10 +55,11 @@ def run() -> Iterator[Run]:
         with VideoWriter(run.path("mask.mp4"), Fraction(25), 160, 120, mode="mask") as writer:
             for frame in moving_square(6):
                 writer.write((frame[..., 0] > 128) * frame.dtype.type(255))
+        vouch_for(run.path("mask.mp4"))
         run.dir.chmod(0o777)
         for file in run.dir.iterdir():
             file.chmod(0o666)
-        yield run
+        yield Run.open(run.dir)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from evaluator.trust import Trust, trust_of
 from handoff import ingest as clips
 from handoff.command import FAULT, main
 from handoff.errors import PreserverError
+from handoff.files import sha256_path
 from handoff.places import Box, Detected, Place, Prompt, check_places, read_prompts, write_prompt
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter, check_poses, read_poses
 from handoff.run import Run, StageFolder, describe_output, run_stage
@@ -62,7 +63,8 @@ QUICK, ALL = 40, 1430
 
 
 def stage_of(folder: StageFolder, *outputs: Path, **more: Any) -> dict[str, Any]:
-    made = {"key": "0" * 64, "params": {}, "tools": {}, "inputs": {}, "seconds": 1.5, "notes": {}} | more
+    inputs = {"source.mp4": sha256_path(folder.run.source)}
+    made = {"key": "0" * 64, "params": {}, "tools": {}, "inputs": inputs, "seconds": 1.5, "notes": {}} | more
     return made | {"outputs": [describe_output(folder, path) for path in outputs]}
 
 
@@ -431,11 +433,12 @@ def test_a_command_on_an_odd_run_folder_never_ends_in_a_traceback(whole: Path, t
         at[key] = chance.choice(ODD)
         (folder / file).write_text(json.dumps(document[""]))
     mask, output = folder / "mask.mp4", folder / "reskins" / "drone" / "output.mp4"
+    pose = shutil.copy(folder / "pose.json", tmp_path / "pose.json")  # the run's own is held to its record
     for command, line in (
-        (evaluator_command, ["-original", mask, "-generated", output, "--check", "--pose", folder / "pose.json"]),
+        (evaluator_command, ["-original", mask, "-generated", output, "--check", "--pose", pose]),
         (
             reskin_command,
-            ["--prompt", "drone", "--run", folder, "--workflow", "draft", "--check", "--pose", folder / "pose.json"],
+            ["--prompt", "drone", "--run", folder, "--workflow", "draft", "--check", "--pose", pose],
         ),
         (tracker_command, ["--run", folder, "--backend", "embedded", "--check"]),
     ):

@@ -85,6 +85,6 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         if skater:
             write_masks(run.path("human_mask.mp4"), frames, disc_mask)
             write_skeletons(run.path("pose_skater"), frames)
-        return run
+        return Run.open(run.dir)
 
     return make

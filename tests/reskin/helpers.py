@@ -28,7 +28,7 @@ from reskin.regions import fit_into
 from reskin.windows import FOLDER, KeptWindows
 from reskin.workflow import Graph
 from runner.process import ROOT
-from tests.helpers import records, square_position, until
+from tests.helpers import records, square_position, until, vouch_for
 from tests.reskin.servers import history, queue
 
 WIDTH, HEIGHT, SIDE = 160, 120, 32
@@ -53,6 +53,7 @@ def write_masks(path: Path, frames: int, mask: Callable[[int], Mask]) -> Path:
     with VideoWriter(path, FPS, WIDTH, HEIGHT, mode="mask") as writer:
         for index in range(frames):
             writer.write(mask(index).astype(np.uint8) * np.uint8(255))
+    vouch_for(path)
     return path
 
 
@@ -62,6 +63,7 @@ def write_skeletons(folder: Path, frames: int) -> None:
         for index in range(frames):
             picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             writer.write(cv2.line(picture, (70, 40), (65 + 2 * (index % 6), 85), (255, 85, 0), 4))
+    vouch_for(folder)
 
 
 def write_ffv1(path: Path, pictures: list[Frame]) -> None:

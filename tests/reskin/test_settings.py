@@ -183,7 +183,7 @@ def test_a_file_of_the_users_own_is_a_workflow(make_run: MakeRun, tmp_path: Path
     run, own = make_run(4), tmp_path / "own.json"
     refused(InputError, r"no workflow file .*own\.json", run, "--workflow", str(own))
     own.write_text("[]")
-    refused(InputError, "not in API format", run, "--workflow", str(own))
+    refused(InputError, "is a list of 0, not an object of nodes; export it", run, "--workflow", str(own))
     own.write_bytes((Path(__file__).parents[2] / "reskin/workflows/wan_vace.json").read_bytes())
     assert reskin(run, "--workflow", str(own), "--steps", "3") == 4
 

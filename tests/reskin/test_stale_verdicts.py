@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -22,31 +19,9 @@ from reskin.painting import Joining
 from reskin.windows import plan_overlapping
 from tests.helpers import records
 from tests.reskin.helpers import OneGray
+from tests.steps import at_every_step
 
 MakeRun = Callable[..., Run]
-_watchers: list[Callable[[], None]] = []
-_CHANGES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
-
-
-def _heard(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in _CHANGES and _watchers:
-        watch = _watchers.pop()  # what it opens itself is not to be looked at
-        watch()
-        _watchers.append(watch)
-
-
-sys.addaudithook(_heard)
-
-
-@contextmanager
-def at_every_step(look: Callable[[], None]) -> Iterator[None]:
-    """Call `look` before everything that this process does to a file: it sees what a SIGKILL there would leave."""
-    _watchers.append(look)
-    try:
-        yield
-    finally:
-        _watchers.clear()
-    look()
 
 
 class Server:

@@ -18,6 +18,7 @@ from handoff.poses import PoseWriter
 from handoff.run import Run
 from handoff.video import Frame, probe, read_frames
 from runner.process import ROOT
+from tests.helpers import vouch_for
 from tests.reskin.helpers import HEIGHT, NAME, SMALL, WIDTH, paint_vace
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -70,6 +71,7 @@ def test_make_reskin_takes_the_locked_workflow_where_its_models_are(
     with PoseWriter(run.path("pose.json"), run.info, {}) as poses:
         for _ in range(5):
             poses.write([])
+    vouch_for(run.path("pose.json"))
     detected = Detected("snowboard", 0.8, "yolox-nano")
     write_prompt(run, "object", Prompt(Box(20, 40, 52, 72), 0, "detector", detected=detected))
     (tmp_path / "data" / "runs").mkdir(parents=True)

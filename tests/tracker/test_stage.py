@@ -25,7 +25,7 @@ from handoff.masks import MaskSequenceWriter, read_masks
 from handoff.places import Box, Prompt, read_prompts, write_prompt
 from handoff.run import Run
 from runner.process import ROOT
-from tests.helpers import textured, write_clip
+from tests.helpers import textured, vouch_for, write_clip
 from tests.tracker.helpers import HEIGHT, WIDTH, Mask, Scene, bouncing_board, invoke, make_scene, masks_of, notes, text
 from tracker import cli, stage
 from tracker import tracker as tracker_module
@@ -75,6 +75,7 @@ def test_the_skaters_mask_never_shares_a_pixel_with_the_objects(run: Run, scene:
     with MaskSequenceWriter(run.path("person_mask.mp4"), tmp_path / "p", info.fps, info.width, info.height) as writer:
         for _ in range(info.frames):
             writer.write(person)
+    vouch_for(run.path("person_mask.mp4"))
     invoke(run, "--bbox", text(scene, 0))
     shared = 0
     for thing, human in zip(read_masks(run.path("mask.mp4")), read_masks(run.path("human_mask.mp4")), strict=True):
@@ -96,6 +97,7 @@ def test_a_person_mask_of_another_length_is_refused(run: Run, scene: Scene, tmp_
     info = run.info
     with MaskSequenceWriter(run.path("person_mask.mp4"), tmp_path / "p", info.fps, info.width, info.height) as writer:
         writer.write(scene.truth[0])
+    vouch_for(run.path("person_mask.mp4"))
     with pytest.raises(InputError, match="1 frames"):
         invoke(run, "--bbox", text(scene, 0))
 

@@ -20,6 +20,7 @@ from handoff.places import Box, Prompt, write_prompt
 from handoff.poses import N_KEYPOINTS, Person, PoseWriter
 from handoff.run import Run
 from handoff.video import Frame, probe
+from tests.helpers import vouch_for
 from tests.tracker.helpers import write_registry
 from tracker.sam2.frames import ClipFrames
 from tracker.sam2.predictor import Predictor
@@ -125,4 +126,5 @@ def write_pose(run: Run) -> None:
     with PoseWriter(run.path("pose.json"), run.info, {"model": "test"}) as writer:
         for frame in range(run.info.frames):
             writer.write([Person(OTHER, keypoints + (frame != 3), scores)])
+    vouch_for(run.path("pose.json"))
     write_prompt(run, "skater", Prompt(OTHER, 3, "pose"))
