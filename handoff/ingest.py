@@ -22,6 +22,7 @@ from typing import Any
 
 import av
 import click
+import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -266,7 +267,7 @@ def _is_reached(output: Path, look: _Facts) -> bool:
 
 
 def _checksum(frame: VideoFrame) -> int:
-    return zlib.crc32(frame.to_ndarray().tobytes())
+    return zlib.crc32(np.ascontiguousarray(frame.to_ndarray()).data)  # no copy: it would cost three times the rest
 
 
 def _copy_packets(path: Path, output: Path) -> None:

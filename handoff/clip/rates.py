@@ -36,7 +36,7 @@ _NEAR = 0.02
 _CLOCK_ERROR = 0.0005
 """How far a camera's own clock is from the rate that it states, as a share."""
 _ROUNDING = 0.0001
-"""How far a container's rate is from the one that was meant, as a share: 59.94 is 19001/317 in Matroska, 959/16 in FLV."""
+"""How far a rate is rounded by a container, as a share: 59.94 is 19001/317 in Matroska, 959/16 in FLV."""
 _BEGINNING = 256
 """Frames."""
 _GAP = 5
