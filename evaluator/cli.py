@@ -15,6 +15,7 @@ from evaluator import THRESHOLD
 from evaluator.report import FILES, JSON, OVERLAY
 from handoff.command import BOX, PATH, FiniteRange, Option, with_options
 from handoff.errors import InputError, UsageError
+from handoff.links import confine, refuse_link
 from handoff.places import Box
 from tracker.sam2.sizes import MODELS
 from tracker.selection import BACKENDS, DEVICES
@@ -149,7 +150,7 @@ def command(
     run = Run.containing(original)
     material = gather(original, generated, run, pose, generated_pose)
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
-    report = output or generated.parent / "report"
+    report = output or _own_report(generated)
     job = Evaluation(material, setup, report, Wishes(threshold, reports, calibrate, force), click.echo)
     job.check()
     if check:
@@ -157,6 +158,14 @@ def command(
     for line in setup.lines():
         click.echo(line)
     return _close(job.result(), report)
+
+
+def _own_report(generated: Path) -> Path:
+    """Return report/ beside the generated clip, which may come from anybody: LinkError where it leads elsewhere."""
+    report = generated.parent / "report"
+    refuse_link(report)
+    confine(report)
+    return report
 
 
 def _refuse_with_masks(formats: tuple[str, ...], **options: object) -> None:

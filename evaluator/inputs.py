@@ -15,6 +15,7 @@ from evaluator.figures import body_mask
 from handoff.clip.likeness import check_like_source
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_path
+from handoff.links import check_way
 from handoff.masks import Mask, MaskSequence, check_mask_sequence, read_masks
 from handoff.poses import Person, check_poses, read_poses
 from handoff.run import Run
@@ -133,11 +134,13 @@ def gather(
 
 
 def _if_there(path: Path) -> Path | None:
+    check_way(path)
     return path if path.is_file() else None
 
 
 def check_run(run: Run, *made: Path) -> None:
     """Raise InputError where source.mp4, or what was made of it, is not what run.json says it is."""
+    check_way(run.source)
     if not run.source.is_file():
         raise InputError(f"{run.source} is missing; extract the clip again, or name the files of one run.")
     run.check_inputs({run.relative(path): sha256_path(path) for path in (run.source, *made)})

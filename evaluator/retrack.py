@@ -18,6 +18,7 @@ from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import scratch_dir
 from handoff.jsonfile import read_json, record, whole
+from handoff.links import check_way
 from handoff.masks import Mask, bounds, mask_iou, read_masks
 from handoff.places import Box, Place, check_places
 from handoff.run import Run
@@ -171,6 +172,7 @@ USUAL_CRF = 12
 def output_crf(generated: Path) -> int:
     """Return the CRF that the generated clip was encoded with, from output.json beside it, else USUAL_CRF."""
     path = generated.with_name("output.json")
+    check_way(path)
     if not path.is_file():
         return USUAL_CRF
     encoded = read_json(

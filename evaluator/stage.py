@@ -33,6 +33,7 @@ from handoff.clip.likeness import check_like_source
 from handoff.command import progress
 from handoff.errors import BusyError, InputError, StorageError, UsageError
 from handoff.files import sha256_path
+from handoff.links import check_way
 from handoff.masks import Mask, measure_masks, read_masks
 from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from handoff.threads import Ahead, Behind, opencv_on_one_thread
@@ -59,8 +60,9 @@ class Wishes:
 def check_writable(folder: Path) -> None:
     """Raise StorageError now, not after an hour of tracking, where the report's folder cannot be made or written.
 
-    Nothing is written to find out: where nothing has changed, nothing in the run may.
+    Nothing is written to find out: where nothing has changed, nothing in the run may. LinkError where it is a link.
     """
+    check_way(folder / FILES[JSON])
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not there.is_dir():
         raise StorageError(f"cannot write {folder}: a file is in the way ({there}); move it, or choose another folder.")

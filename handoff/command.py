@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from handoff.errors import PreserverError, UsageError, path_error, printable_lines
 from handoff.files import check_path
+from handoff.links import confine_run_of
 from handoff.places import Box, parse_box
 
 T = TypeVar("T")
@@ -121,10 +122,16 @@ def interruptible() -> Iterator[None]:
 
 
 class _PathType(click.Path):
-    """A file or a folder, there or not; what is no name that it can have is refused before any work (UsageError)."""
+    """A file or a folder, there or not; what is no name that it can have is refused before any work (UsageError).
+
+    The run that it lies in is confined: it may come from anybody. What is named as a run lies in none.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return check_path(Path(os.fsdecode(super().convert(value, param, ctx))))
+        path = check_path(Path(os.fsdecode(super().convert(value, param, ctx))))
+        if param is None or param.name != RUN[0][-1]:
+            confine_run_of(path)
+        return path
 
 
 PATH = _PathType(path_type=Path)

@@ -3,6 +3,7 @@
     PreserverError
     ├── GateFailed      1  the gate ran and the result is below the threshold
     ├── InputError      2  a clip, mask, box, pose or run folder that cannot be used
+    │   ├── LinkError    2  a link in a folder that may come from anybody (handoff/links.py)
     │   └── MissingFileError 2  a file that is not there; a FileNotFoundError too
     ├── UsageError      2  a command that asks for something impossible
     │   └── BusyError    2  a run or a reskin that another process is working on

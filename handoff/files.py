@@ -23,6 +23,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from handoff.errors import MissingError, StorageError, UsageError, storage_errors
+from handoff.links import check_way, make_folder, open_plain, open_unlinked
 
 PARTIAL_SUFFIX = ".partial"
 _LOCK = ".lock"
@@ -62,10 +63,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield an empty temporary file beside `path`; on a clean exit fsync it and rename it to `path`.
 
     Write into the file that is there, do not put another in its place. On an exception it is removed and `path` is
-    left as it was. Raises StorageError when the folder cannot be written.
+    left as it was. Raises StorageError when the folder cannot be written, LinkError where a link leads to it.
     """
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with _held_partial(path, folder=False) as partial:
             yield partial
             fsync(partial)
@@ -78,14 +79,18 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on a clean exit it takes the place of `path`.
 
     An older folder of that name is moved aside first and removed after, so a killed process leaves the old
-    folder, none or the new one, never a mixture; the manifest, written last, says which it was.
-    Raises StorageError when the folder cannot be written.
+    folder, none or the new one, never a mixture; the manifest, written last, says which it was. All files in it are on
+    the disk before it has its name: each is asked for once all are written, when most are there already.
+    Raises StorageError when the folder cannot be written, LinkError where a link leads to it.
     """
     with storage_errors(path), scratch_dir(path) as partial:
         yield partial
-        fsync(partial)
+        for each in (*partial.rglob("*"), partial):
+            fsync(each)
         old = _partial_name(path)
         try:
+            if path.is_symlink():
+                path.unlink()
             if path.exists():
                 os.replace(path, old)
             os.replace(partial, path)
@@ -98,11 +103,11 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 def scratch_dir(path: Path) -> Iterator[Path]:
     """Yield an empty folder of its name in one beside `path`, which is removed at the end, whatever happens.
 
-    Raises StorageError when it cannot be made.
+    Raises StorageError when it cannot be made, LinkError where a link leads to it.
     """
     with contextlib.ExitStack() as stack:
         with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             folder = stack.enter_context(_held_partial(path, folder=True)) / path.name
             folder.mkdir()
         yield folder
@@ -117,7 +122,7 @@ def write_text(path: Path, text: str) -> None:
 def settle(source: Path, target: Path) -> None:
     """Give a finished file its final name, in the same file system; StorageError when that cannot be written."""
     with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         os.replace(source, target)
         fsync(target.parent)
 
@@ -146,6 +151,8 @@ def remove_partials(folder: Path) -> None:
 
 
 def _remove_if_left(partial: Path) -> None:
+    if partial.is_symlink():
+        return  # nobody's: what is partial is a file or a folder
     descriptor = -1
     with contextlib.suppress(OSError):  # it has its final name by now, is somebody else's, or cannot be locked
         held = _held_file(partial, partial.is_dir())
@@ -208,16 +215,17 @@ def open_lock(path: Path, how: int) -> int:
     """Open a lock file, made where it is missing, so that it can be locked as `how` says; return the descriptor.
 
     For reading and writing: network file systems want the one for LOCK_SH, the other for LOCK_EX. Who may not write it
-    can share what is there. Raises StorageError where a link has its name, OSError where it cannot be opened.
+    can share what is there. Raises StorageError where a link has its name (LinkError in a confined folder), OSError
+    where it cannot be opened.
     """
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        return open_unlinked(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise StorageError(f"{path} is a link, and a lock is a file; remove the link.") from error
         if how != fcntl.LOCK_SH or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not path.exists():
             raise
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return open_unlinked(path, os.O_RDONLY | os.O_NOFOLLOW)
 
 
 def flocked(descriptor: int, how: int) -> bool:
@@ -244,7 +252,7 @@ def is_open_at(descriptor: int, path: Path) -> bool:
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex; the file is read in pieces."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -257,9 +265,21 @@ def is_litter(name: str) -> bool:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the files of a flat folder, in byte order of their names, without litter, hidden files and folders."""
-    found = (path for path in folder.iterdir() if not (is_litter(path.name) or path.name.startswith(".")))
-    return sorted((path for path in found if path.is_file()), key=lambda path: os.fsencode(path.name))
+    """Return the files of a flat folder, in byte order of their names, without litter, hidden files and folders.
+
+    LinkError in a confined folder for what is no file: a link, a pipe.
+    """
+    check_way(folder)
+    files = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_litter(entry.name) or entry.name.startswith("."):
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                check_way(folder / entry.name)
+            if entry.is_file():
+                files.append(folder / entry.name)
+    return sorted(files, key=lambda path: os.fsencode(path.name))
 
 
 def sha256_tree(folder: Path) -> str:
@@ -276,6 +296,7 @@ def sha256_tree(folder: Path) -> str:
 
 def sha256_path(path: Path) -> str:
     """Return `sha256_tree` of a folder, `sha256_file` of anything else."""
+    check_way(path)
     return sha256_tree(path) if path.is_dir() else sha256_file(path)
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from handoff.errors import InputError, MissingFileError, unusable_path
+from handoff.links import open_unlinked
 
 LARGEST = 16 * 2**20
 """Bytes of a document where nothing else is said."""
@@ -290,7 +291,7 @@ def _told(name: str, advice: str) -> Iterator[None]:
 def _open(path: Path, largest: int | None = None) -> Iterator[BinaryIO]:
     """Open a plain file; a pipe or a device, which might never end, is none. largest: bytes at most."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = open_unlinked(path)
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no file {path}; check the path.") from error
     except (OSError, ValueError) as error:
@@ -338,7 +339,7 @@ def _decoding_errors() -> Iterator[None]:
         raise Unfit("", f"is not {error.encoding.upper()} ({error.reason})") from error
 
 
-_STRING = re.compile(r'"(?>[^"\\]*(?:\\.[^"\\]*)*)(?:"|(\\?\Z))', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|(\\?\Z))', re.DOTALL)
 """A string, or as its group 1 the end of the text within one."""
 _NO_BRACKETS = re.compile(r"[^][{}]+")
 _STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}

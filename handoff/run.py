@@ -45,18 +45,19 @@ from handoff.jsonfile import (
     text,
     whole,
 )
+from handoff.links import MANIFEST as MANIFEST
+from handoff.links import RESKINS as RESKINS
+from handoff.links import check_way, confine, confine_run_of, make_folder, run_folders_of
 from handoff.video import ClipInfo
 
 SCHEMA = 2
 """In a manifest of schema 1, which is read too, a run's own run.json has its reskins' records, as "reskin/NAME"."""
-MANIFEST = "run.json"
 SOURCE = "source.mp4"
 EXTRACTED = (
     *("detections.json", "prompts.json", "pose.json", "pose_json", "pose_keypoint.json", "pose_skater", "pose.mp4"),
     *("person_mask.mp4", "mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human"),
 )
 """What extraction makes of source.mp4, and what is of that clip and of no other."""
-RESKINS = "reskins"
 OUTPUT = "output.mp4"
 """A reskin's clip. What stands beside it and is of it, and of no other: `_OF_THE_CLIP`."""
 _OF_THE_CLIP = ("report", "pose.json", "output.json")
@@ -80,7 +81,7 @@ class StageFolder(ABC):
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.dir = folder
         self.manifest = manifest
-        self._locked = False
+        self._held: int | None = None  # the open lock file, while this process holds the folder
 
     @property
     @abstractmethod
@@ -96,8 +97,8 @@ class StageFolder(ABC):
         """Read the manifest again, as it is now."""
 
     @abstractmethod
-    def _hold(self) -> contextlib.AbstractContextManager[None]:
-        """Take the locks that writing in this folder needs."""
+    def _hold(self) -> contextlib.AbstractContextManager[int]:
+        """Take the locks that writing in this folder needs; the folder's own open lock file is what is entered."""
 
     def recorded(self, stage: str, shape: Check) -> dict[str, Any] | None:
         """Return what run.json says of a stage, None where it says nothing; JsonError unless it has that shape."""
@@ -117,6 +118,8 @@ class StageFolder(ABC):
 
     def save(self) -> None:
         """Write run.json, atomically; StorageError when that cannot be done. Only while holding the lock."""
+        if self._held is not None and not is_open_at(self._held, self.dir / _LOCK):
+            raise StorageError(f"{self.dir} was moved or removed while it was in use; run the same command again.")
         self.manifest = {"schema": SCHEMA, "kind": self.kind} | {
             key: value for key, value in self.manifest.items() if key not in ("schema", "kind")
         }
@@ -130,15 +133,14 @@ class StageFolder(ABC):
         go of the lock when the process ends, however it ends. Raises UsageError when another process is at work,
         StorageError when the folder cannot be written or its file system has no locks.
         """
-        if self._locked:
+        if self._held is not None:
             yield
             return
-        with self._hold():
-            self._locked = True
+        with self._hold() as self._held:
             try:
                 yield
             finally:
-                self._locked = False
+                self._held = None
 
 
 class Run(StageFolder):
@@ -146,11 +148,16 @@ class Run(StageFolder):
 
     kind = _RUN
 
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        confine(folder)
+        super().__init__(folder, manifest)
+
     @classmethod
     def open(cls, folder: Path) -> Run:
         """Read the manifest of an existing run; raise InputError when `folder` is none that this version reads."""
+        confine(folder)
         path = folder / MANIFEST
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise InputError(
                 f"{folder} is not a run folder (it has no {MANIFEST}); make one with extract_physics.py -i CLIP."
             )
@@ -161,12 +168,12 @@ class Run(StageFolder):
 
     @classmethod
     def containing(cls, path: Path) -> Run | None:
-        """Return the run that a file lies in, deeper down too, or None; InputError for one that cannot be read."""
-        for folder in path.resolve().parents:
-            if (folder / MANIFEST).is_file():
-                manifest = _read_manifest(folder / MANIFEST, _RUN, _RESKIN)
-                if manifest.get("kind") != _RESKIN:
-                    return cls(folder, manifest)
+        """Return the run that a file lies in by its place, or None; InputError for one that cannot be read."""
+        confine_run_of(path)
+        for folder in run_folders_of(path):
+            manifest = _read_manifest(folder / MANIFEST, _RUN, _RESKIN)
+            if manifest.get("kind") != _RESKIN:
+                return cls(folder.resolve(), manifest)
         return None
 
     @property
@@ -242,6 +249,7 @@ class Run(StageFolder):
         of each reskin: its records and reports. The clips that were painted stay. So no mask stands beside a clip that
         it is not of, wherever this ends. StorageError where something cannot be removed.
         """
+        check_way(self.path(RESKINS))
         stages = self.manifest["stages"]
         if stages.keys() - {_INGEST}:
             self.manifest["stages"] = {name: record for name, record in stages.items() if name == _INGEST}
@@ -255,10 +263,11 @@ class Run(StageFolder):
                 self.reskin(folder.name).take_back()
 
     @contextlib.contextmanager
-    def _hold(self) -> Iterator[None]:
-        with _alone(self.dir, f"working on the run {self.dir} or a reskin of it", "--run"):
+    def _hold(self) -> Iterator[int]:
+        with _alone(self.dir, f"working on the run {self.dir} or a reskin of it", "--run") as held:
+            confine(self.dir)  # by now it is there
             remove_partials(self.dir)
-            yield
+            yield held
 
 
 class Reskin(StageFolder):
@@ -302,6 +311,7 @@ class Reskin(StageFolder):
 
     def _read(self) -> dict[str, Any]:
         path = self.dir / MANIFEST
+        check_way(path)
         if path.is_file():
             return _read_manifest(path, _RESKIN)
         old = self._run.manifest["stages"]
@@ -309,10 +319,10 @@ class Reskin(StageFolder):
         return {"name": self.name, "stages": stages}
 
     @contextlib.contextmanager
-    def _hold(self) -> Iterator[None]:
-        with _shared(self._run.dir), _alone(self.dir, f"painting or judging the reskin {self.dir}", "--name"):
+    def _hold(self) -> Iterator[int]:
+        with _shared(self._run.dir), _alone(self.dir, f"painting or judging the reskin {self.dir}", "--name") as held:
             remove_partials(self.dir)
-            yield
+            yield held
 
 
 def _stage(path_of_an_output: Check) -> Check:
@@ -377,8 +387,8 @@ def _read_manifest(path: Path, *kinds: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, doing: str, option: str) -> Iterator[None]:
-    """Hold a folder exclusively, making it where it is missing; see `StageFolder.lock`."""
+def _alone(folder: Path, doing: str, option: str) -> Iterator[int]:
+    """Hold a folder exclusively, making it where it is missing; see `StageFolder.lock`. Yields its open lock file."""
     made = not folder.exists()
     with storage_errors(folder):
         try:
@@ -386,7 +396,7 @@ def _alone(folder: Path, doing: str, option: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise BusyError(f"another process is {doing}; wait until it ends, or use another {option}.") from error
     try:
-        yield
+        yield descriptor
     finally:
         if made:
             _remove_unused(folder)
@@ -412,8 +422,9 @@ def _shared(folder: Path) -> Iterator[None]:
 def _take(folder: Path, how: int) -> int:
     """Return the open lock file of a folder, locked; raise BlockingIOError where another process holds it."""
     path = folder / _LOCK
+    check_way(path)
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         try:
             descriptor = open_lock(path, how)
         except FileNotFoundError:

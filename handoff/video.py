@@ -36,6 +36,7 @@ from handoff.clip.orientation import orientation_of
 from handoff.clip.truncation import missing_part
 from handoff.errors import InputError, MissingFileError, UsageError, storage_errors
 from handoff.files import atomic_file
+from handoff.links import check_way
 
 Frame = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8 RGB, or (H, W) uint8 gray."""
@@ -71,7 +72,9 @@ def check_is_file(path: Path) -> None:
     """Raise MissingFileError where there is no file of that name, InputError for what is no file or is empty.
 
     A pipe is refused too: the clip is read more than once, and who opens a pipe that nobody writes to waits for ever.
+    So is a link in a confined folder (LinkError).
     """
+    check_way(path)
     try:
         state = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -21,6 +21,7 @@ from handoff.clip.likeness import check_like_source
 from handoff.command import say
 from handoff.errors import BusyError, InputError, printable, storage_errors
 from handoff.files import scratch_dir, settle, write_text
+from handoff.links import check_way, open_plain
 from handoff.masks import check_mask_sequence
 from handoff.poses import check_poses
 from handoff.run import OUTPUT, RESKINS, Reskin, Run, Stage, run_stage, tool_versions
@@ -151,6 +152,7 @@ _SKELETONS, _SKELETON_VIDEO = "pose_skater", "pose.mp4"
 def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, workflow: Workflow) -> Clip:
     """Return the clip with what the workflow reads; raise InputError when something is missing or not of this clip."""
     object_mask = mask or run.path("mask.mp4")
+    check_way(object_mask)
     if not object_mask.exists():
         raise InputError(f"there is no mask {object_mask}; make it with extract_physics.py, or give --mask FILE.")
     check_like_source(object_mask, mask=True)
@@ -159,6 +161,7 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
     if pose is not None:
         check_poses(pose, run.info)
     skater_mask: Path | None = run.path("human_mask.mp4")
+    check_way(run.path("human_mask.mp4"))
     if prompt.skater is None:
         skater_mask = None
     elif not run.path("human_mask.mp4").exists():
@@ -176,6 +179,7 @@ def find_inputs(run: Run, prompt: Nouns, mask: Path | None, pose: Path | None, w
 def _find_skeleton(folder: Path) -> Path:
     """Return the drawn skeletons beside pose.json: the lossless pictures, else the video."""
     for name in (_SKELETONS, _SKELETON_VIDEO):
+        check_way(folder / name)
         if (folder / name).exists():
             return folder / name
     raise InputError(
@@ -222,8 +226,11 @@ def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextM
 def _mark_newest(run: Run, name: str) -> None:
     """Note which reskin a command means that names none: reskins/.latest."""
     pointer = run.path(RESKINS) / ".latest"
-    if not pointer.is_file() or pointer.read_bytes().strip() != name.encode():
-        write_text(pointer, name + "\n")
+    if pointer.is_file() and not pointer.is_symlink():
+        with open_plain(pointer) as file:
+            if file.read(len(name) + 2).strip() == name.encode():
+                return
+    write_text(pointer, name + "\n")
 
 
 ERROR_LOG = "error.log"

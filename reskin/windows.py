@@ -17,6 +17,7 @@ from pathlib import Path
 
 from handoff.errors import UsageError
 from handoff.files import atomic_dir
+from handoff.links import check_way
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,13 @@ class KeptWindows:
     @contextlib.contextmanager
     def make(self, index: int, key: str) -> Iterator[Path]:
         """Yield a folder for the window's pictures that gets its name on a clean exit; older ones of it go."""
+        check_way(self.folder)
         for old in self.folder.glob(f"{index:04d}-*"):
             shutil.rmtree(old, ignore_errors=True)
         with atomic_dir(self.place(index, key)) as folder:
             yield folder
 
     def clear(self) -> None:
-        """Remove all of them."""
+        """Remove all of them. LinkError where a link has their folder's name."""
+        check_way(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on
-from runner.holds import held_folder
+from runner.holds import fsync, held_folder
 from runner.process import RunnerError
 from runner.stages import start_stage
 
@@ -53,6 +53,7 @@ def evaluate(arguments: list[str]) -> int:
         return start_stage("evaluator", [*stage, *force], writes=writes)
     generated = _generated(clip, named_run) if clip else _unnamed("generated", CLIP, named_run)
     if generated.is_file() and not folder:
+        runs.check_plain(generated.parent / "report")
         writes.append(generated.absolute().parent / "report")
     beside = [generated.with_name("output.json")]  # how the clip was encoded, which --calibrate asks for
     stage = ["-original", str(original), "-generated", str(generated), *device, *report, *rest]
@@ -72,11 +73,11 @@ def evaluate(arguments: list[str]) -> int:
 def _unnamed(what: str, name: str, named_run: Path | None) -> Path:
     """Return the file that is taken where none was named, and say which: one here, else the run's or its reskin's."""
     if Path(name).exists():
-        path = runs.real(Path(name))
+        path = runs.real_file(Path(name))
         print(f"{what}: {path}", flush=True)
         return path
     run = named_run or runs.newest_run()
-    path = runs.real(run / (runs.newest_reskin(run) if name == CLIP else "") / name)
+    path = runs.real_file(run / (runs.newest_reskin(run) if name == CLIP else "") / name)
     print(f"{what}: {path} ({'run' if named_run else 'the newest run,'} {run.name})", flush=True)
     return path
 
@@ -84,7 +85,7 @@ def _unnamed(what: str, name: str, named_run: Path | None) -> Path:
 def _generated(name: str, named_run: Path | None) -> Path:
     """Return the clip that `name` means: itself, else a bare name in the newest reskin of the run."""
     if Path(name).exists() or Path(name).name != name:
-        return runs.real(Path(name))
+        return runs.real_file(Path(name))
     run = named_run or runs.newest_run()
     return runs.find(name, run, runs.newest_reskin(run))
 
@@ -103,6 +104,7 @@ def second_pose(
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
         return 0, []
+    runs.check_way(generated)
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
     options, known = [GENERATED_POSE, str(pose)], _known(folder)
     names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose, own)}
@@ -118,6 +120,7 @@ def second_pose(
             code = start_stage("posegen", arguments, writes=[run])
             if code == 0:
                 os.replace(scratch / "pose.json", pose)
+                fsync(folder)
                 print(f"{pose.name}: {pose}", flush=True)
     except (RunnerError, OSError) as error:
         print(f"warning: {error}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -12,18 +13,64 @@ import shutil
 import stat
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runner.holds import flocked, open_lock, write_text
 from runner.process import ROOT, RunnerError
 
-MANIFEST = "run.json"
+MANIFEST, RESKINS = "run.json", "reskins"
 _LATEST, _LOCK = ".latest", ".lock"
 
 
 def real(path: Path) -> Path:
     """Return a path as it is, or what the symbolic links on it lead to: a container does not see the links."""
     return path if path.resolve() == path.absolute() else path.resolve()
+
+
+def real_file(path: Path) -> Path:
+    """Return the same of a file or a folder that may lie in a run, where only links on the way to the run are followed.
+
+    A run may come from anybody: RunnerError (2) for a link in it.
+    """
+    if not _run_folders(_placed(path)) or path.resolve() == path.absolute():
+        return real(path)
+    check_way(path)
+    return path.parent.resolve() / path.name
+
+
+def check_way(path: Path) -> None:
+    """Raise RunnerError (2) where a path in a run, or a folder on the way to it from there, is no file and no folder.
+
+    That is a link, which might lead anywhere, a pipe, a socket or a device. Nothing need be there. handoff/links.py
+    has the same for the stages, and opens what it checks.
+    """
+    whole = _placed(path)
+    for run in _run_folders(whole):
+        below = whole.relative_to(run).parts
+        for count in range(1, len(below) + 1):
+            check_plain(run.joinpath(*below[:count]))
+
+
+def check_plain(path: Path) -> None:
+    """Raise RunnerError (2) for what is neither a file nor a folder itself."""
+    if path.is_symlink() or not (path.is_file() or path.is_dir() or not os.path.lexists(path)):
+        what = "a link" if path.is_symlink() else "a pipe, a socket or a device"
+        raise RunnerError(f"{path} is {what}, and a run has files and folders alone: take it out of the run.", 2)
+
+
+def _placed(path: Path) -> Path:
+    """Return the absolute path, with links followed only where `..` steps back over them."""
+    whole = path.absolute()
+    if ".." not in whole.parts:
+        return whole
+    last = len(whole.parts) - whole.parts[::-1].index("..")
+    return Path(*whole.parts[:last]).resolve().joinpath(*whole.parts[last:])
+
+
+def _run_folders(whole: Path) -> list[Path]:
+    """Return the folders with a run.json that a path lies in by its place: RUN/..., or RUN/reskins/NAME/..."""
+    places = [whole.parent, *(above.parent for above in [*whole.parents][1:] if above.name == RESKINS)]
+    return [place for place in places if os.path.lexists(place / MANIFEST)]
 
 
 def data_dir() -> Path:
@@ -118,7 +165,7 @@ def read_manifest(path: Path) -> Any:
     A pipe or a device, which might never end, is not read, nor is more than LARGEST bytes.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
@@ -166,11 +213,23 @@ def remove_unused(folder: Path) -> bool:
 def newest(parent: Path) -> Path | None:
     """Return the folder last given to `remember` below `parent`, if it is still there: a name in it, and no path."""
     pointer = parent / _LATEST
-    name = pointer.read_bytes() if pointer.is_file() else b""
+    name = _first_bytes(pointer, 300)
     plain = name.removesuffix(b"\n").decode("utf-8", "replace")
     if not plain or "/" in plain or "\0" in plain or plain.startswith(".") or len(plain.encode()) > 255:
         return None
     return parent / plain if (parent / plain).is_dir() else None
+
+
+def _first_bytes(path: Path, most: int) -> bytes:
+    """Return what a file begins with; nothing for what is none, or is a link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return b""
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        found = file.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    os.close(descriptor)
+    return found
 
 
 def newest_run() -> Path:
@@ -181,23 +240,68 @@ def newest_run() -> Path:
     return folder
 
 
+MOST_EMPTY = 2**30
+"""Bytes of a file that may be holes, as in handoff/links.py."""
+
+
+def _holes(descriptor: int) -> int:
+    """Return how many bytes of a file lie in holes, as far as its file system says; of a file in many pieces, all."""
+    size, at, empty = os.fstat(descriptor).st_size, 0, 0
+    if size <= MOST_EMPTY:
+        return 0
+    try:
+        for _ in range(10_000):
+            begin = os.lseek(descriptor, at, os.SEEK_DATA)
+            empty, at = empty + begin - at, os.lseek(descriptor, begin, os.SEEK_HOLE)
+            if at >= size or empty > MOST_EMPTY:
+                return empty
+        return size
+    except OSError as error:  # nothing but a hole is left
+        return empty + size - at if error.errno == errno.ENXIO else 0
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex, as run.json has it; the file is read in pieces."""
+    check_way(path)
     with path.open("rb") as file:
+        if _holes(file.fileno()) > MOST_EMPTY:
+            raise RunnerError(f"{path} has more than {MOST_EMPTY} bytes that nobody ever wrote; copy it again.", 2)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_of(path: Path) -> Path | None:
-    """Return the run folder that a file lies in, or None; a reskin is none, it has a run.json of its own."""
-    for parent in path.resolve().parents:
-        if (parent / MANIFEST).is_file() and not _is_reskin(parent / MANIFEST):
-            return parent
+    """Return the real folder of the run that a path lies in by its place, RUN/FILE or RUN/reskins/NAME/..., or None.
+
+    No other folder above counts, whatever lies there; nor does a reskin, which has a run.json of its own. Outside of
+    runs a link is the user's own, and what it leads to counts.
+    """
+    whole = _placed(path)
+    for each in (whole, whole.resolve()):
+        for folder in _run_folders(each):
+            if not _is_reskin(folder / MANIFEST):
+                return folder.resolve()
     return None
 
 
 def _is_reskin(manifest: Path) -> bool:
     """Say whether run.json is a reskin's; one that cannot be read is the run's, and its stage says what is wrong."""
     return bool(within(read_manifest(manifest), "kind") == "reskin")
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Open an empty file for writing in the place of what had its name; RunnerError where that cannot be done.
+
+    What a link of that name leads to, and another name of the same file, are left alone.
+    """
+    check_way(path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb")
+    except OSError as error:
+        raise RunnerError(f"cannot write {path} ({error.strerror}); choose a folder that can be written.") from error
 
 
 def find(name: str, run: Path | None, *below: str) -> Path:
@@ -207,12 +311,13 @@ def find(name: str, run: Path | None, *below: str) -> Path:
     """
     path = Path(name)
     if path.exists() or path.name != name:
-        return real(path)
+        return real_file(path)
     folder = run or newest_run()
     for place in [*(folder / each for each in below), folder]:
+        check_way(place / name)
         if (place / name).exists():
             print(f"{name}: {place / name}", flush=True)
-            return real(place / name)
+            return real_file(place / name)
     return path
 
 

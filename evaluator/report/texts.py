@@ -24,6 +24,7 @@ from handoff.errors import storage_errors
 from handoff.files import write_text
 from handoff.jsonfile import LINE, listing, mapping, number, one_of, or_null, record, truth, whole
 from handoff.jsonfile import read_json as read_document
+from handoff.links import check_way
 
 SCHEMA = 2
 
@@ -211,6 +212,7 @@ def write_texts(folder: Path, result: Result, formats: frozenset[str]) -> None:
 
 def remove_reports(folder: Path) -> None:
     """Remove the files of an earlier evaluation; StorageError where the folder cannot be written."""
+    check_way(folder)
     with storage_errors(folder):
         for name in FILES.values():
             (folder / name).unlink(missing_ok=True)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from handoff.links import open_plain
+
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _OF_A_SEGMENT = "114d9b74 1549a966 1654ae6b 1c53bb6b 1254c367 1043a770 1941a469 ec bf"
 """SeekHead, Info, Tracks, Cues, Tags, Chapters, Attachments, Void, CRC-32."""
@@ -44,7 +46,7 @@ def missing_part(path: Path) -> str:
     Also "" for a kind of file that does not say how long it is.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         head = file.read(512)
         for fits, check in _KINDS:
             if fits(head):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from handoff.errors import InputError
+from handoff.links import open_plain
 from handoff.picture.png import SIGNATURE, check_regular, check_size, kind_of_file, read_rgb
 from handoff.video import Frame
 
@@ -28,7 +29,7 @@ def read_photo(path: Path) -> Frame:
     Raises InputError for another kind of file, one that is damaged, and one of more than 8K or 128 MiB.
     """
     check_regular(path)
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         head = file.read(32)
         if head.startswith(SIGNATURE):
             return read_rgb(path, upright=True)

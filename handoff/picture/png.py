@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handoff.errors import InputError, MissingFileError
+from handoff.links import check_way, open_plain
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LONGEST_SIDE = 8192
@@ -113,6 +114,7 @@ def kind_of_file(head: bytes) -> str:
 
 def check_regular(path: Path) -> None:
     """Raise MissingFileError where nothing is there, InputError for a folder, a pipe or a device, before opening it."""
+    check_way(path)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
@@ -188,7 +190,7 @@ def _decode(path: Path, png: bytes, flags: int) -> NDArray[Any]:
 
 def _read_parts(path: Path) -> _Parts:
     check_regular(path)
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         head = file.read(16)
         if not head.startswith(SIGNATURE):
             raise InputError(f"{path} is {kind_of_file(head)}, and not a PNG; save it as PNG.")

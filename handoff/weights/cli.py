@@ -8,6 +8,7 @@ import click
 
 from handoff.errors import MissingError
 from handoff.files import DigestError, settle
+from handoff.links import refuse_link
 from handoff.weights.registry import Registry, Weight, load_registry
 from handoff.weights.store import models_dir, place_of, present, verify
 
@@ -96,6 +97,8 @@ def _check(weights: list[Weight], profiles: tuple[str, ...]) -> None:
 def _fetch(weight: Weight) -> None:
     """Bring one weight to its place: verified where it is, moved from where it was dropped, or downloaded."""
     place, path = place_of(weight), present(weight)
+    for folder in (each for each in place.parents if each.is_relative_to(models_dir()) and each != models_dir()):
+        refuse_link(folder)  # what is downloaded lies in the models folder
     if path is None:
         from handoff.weights.download import download  # where nothing is fetched, nobody needs requests
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urljoin
 
 import click
@@ -34,6 +34,7 @@ from urllib3.exceptions import HTTPError
 from handoff.errors import InputError, MissingError, StorageError, innermost, storage_errors
 from handoff.files import DigestError, flocked, fsync, open_lock, settle, verify_file, write_text
 from handoff.jsonfile import LINE, or_null, read_json, record
+from handoff.links import refuse_link
 from handoff.weights.registry import check_url, is_loopback
 
 PART_SUFFIX = ".part"
@@ -83,6 +84,7 @@ def download(
     """
     check_url(url)
     part, patience = Part(target, url, sha256), patience or Patience()
+    refuse_link(part.path)
     with _alone(target):
         if target.exists():
             verify_file(target, sha256, size_bytes, "move it away, then run the same command again")
@@ -127,7 +129,7 @@ def _attempt(part: Part, size_bytes: int | None, patience: Patience) -> bool:
             return False
         total = _total(part, reply, size_bytes)
         _check_room(part.target, (total or 0) - reply.start)
-        with storage_errors(part.path), part.path.open("ab" if reply.start else "wb") as file:
+        with storage_errors(part.path), part.open(reply.start > 0) as file:
             if not reply.start:
                 part.describe(reply.validator)
             with _bar(part.target.name, total, reply.start) as advance:
@@ -228,7 +230,14 @@ class Part:
         """Return the bytes that a new request may build on: 0 for a part of another file, or one without its note."""
         note = self._read_note()
         known = (note.get("url"), note.get("sha256")) == (self.url, self.sha256)
-        return self.path.stat().st_size if known and self.path.is_file() else 0
+        return self.path.stat().st_size if known and self.path.is_file() and self.path.stat().st_nlink == 1 else 0
+
+    def open(self, further: bool) -> BinaryIO:
+        """Open it for writing: at its end, or as a new file of its own, never what a link of its name leads to."""
+        if not further:
+            self.path.unlink(missing_ok=True)
+        how = os.O_APPEND if further else os.O_CREAT | os.O_EXCL
+        return os.fdopen(os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | how, 0o666), "ab")
 
     def validator(self) -> str | None:
         """Return what If-Range is to say. Call it only where `have` is not 0."""

@@ -27,7 +27,7 @@ from typing import Any
 from runner.comfy.comfyargs import server_arguments
 from runner.comfy.comfysource import ensure_source, source_origin
 from runner.process import ALONE, RunnerError, without_gpu
-from runner.runs import LARGEST, within
+from runner.runs import LARGEST, new_file, within
 
 __all__ = ["ensure_source", "serve", "source_origin"]
 
@@ -81,7 +81,6 @@ def serve(
     _remove(folders, work_dir)  # what a killed process left
     for folder in folders.values():
         folder.mkdir(parents=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
     on_gpu = has_gpu()
     print(f"comfyui: starting the server on the {'GPU' if on_gpu else 'CPU'} (log: {log})", file=sys.stderr, flush=True)
     if models is not None and models.is_dir():
@@ -128,7 +127,7 @@ def _start(
     for _ in range(_PORT_TRIES):
         port = _free_port()
         command = [str(env_python), *ALONE, "-c", _BOOTSTRAP, str(os.getpid())]
-        with log.open("wb") as output:
+        with new_file(log) as output:
             try:
                 server = subprocess.Popen(
                     [*command, *server_arguments(port, folders, on_gpu)],

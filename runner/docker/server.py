@@ -51,11 +51,10 @@ def serve(log: Path) -> Iterator[tuple[str, str]]:
     work = runs.data_dir().absolute() / "comfyui" / compose.mark()
     compose.folders()
     work.mkdir(parents=True, exist_ok=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
     print(f"comfyui: starting the server's container (log: {log})", file=sys.stderr, flush=True)
     variables = {"COMFYUI_WORK": str(work)}
     try:
-        with log.open("wb") as output:
+        with runs.new_file(log) as output:
             client = subprocess.Popen(
                 compose.command("up", "--no-log-prefix", "comfyui", project=project),
                 env=compose.environment(variables),

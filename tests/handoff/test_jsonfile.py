@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -122,6 +123,19 @@ def test_deep_nesting_is_refused_before_anything_is_built(tmp_path: Path, openin
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 20 * size + 10_000_000
+
+
+@pytest.mark.parametrize("piece", ['\\"', "\\\\", "a\\n", "[", "\\u4e2d"])
+def test_a_text_of_any_letters_takes_little_memory(piece: str) -> None:
+    """The longest that is taken, and one that nothing ends."""
+    text = '"' + piece * ((jsonfile.LARGEST - 2) // len(piece.encode()))
+    for data in (text + '"', text):
+        tracemalloc.start()
+        with contextlib.suppress(JsonError):
+            parse(data)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 400_000_000
 
 
 def test_the_deepest_that_is_taken(tmp_path: Path) -> None:

@@ -110,10 +110,12 @@ def test_a_reskin_clears_away_its_own_leftovers_and_extraction_everybodys(run: R
 def test_a_lock_that_may_only_be_read_is_shared_all_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = os.open
 
-    def read_only(path: Path, flags: int, mode: int = 0o777) -> int:
-        if path == run.path(".lock") and flags & os.O_RDWR:
+    held = run.dir.stat().st_ino
+
+    def read_only(path: Path | str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path == ".lock" and flags & os.O_RDWR and dir_fd is not None and os.fstat(dir_fd).st_ino == held:
             raise PermissionError(13, "Permission denied")
-        return opened(path, flags, mode)
+        return opened(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", read_only)
     with run.reskin("drone").lock(), pytest.raises(StorageError, match="permission denied"):

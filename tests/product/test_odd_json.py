@@ -7,7 +7,6 @@ kind, numbers without bounds, deep nesting, a text that is cut off), and read by
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import random
 import shutil
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from evaluator.cli import command as evaluator_command
 from evaluator.figures import body_mask, compare_skeletons
@@ -45,6 +43,7 @@ from reskin.cli import command as reskin_command
 from reskin.nouns import old_object
 from runner import evaluate, runs
 from tests.helpers import moving_square, write_clip
+from tests.product.oddities import ODD, changed
 from tracker.cli import command as tracker_command
 from tracker.stage import skater_places
 
@@ -223,91 +222,6 @@ READERS: dict[str, Callable[[Path], object]] = {
     "reskins/drone/output.json": lambda folder: output_crf(folder / "reskins" / "drone" / "output.mp4"),
     "reskins/drone/report/iou.json": read_report,
 }
-
-ODD: list[Any] = [
-    *(None, True, False, -1, 0, 1, 2, 2**31, 2**53, 2**64, 10**39, 10**400, 0.5, -0.0, 1e30, -1e30, 1e300, 5e-324),
-    *(
-        float("nan"),
-        float("inf"),
-        -float("inf"),
-        "",
-        ".",
-        "..",
-        "/",
-        "a/../../b",
-        "/etc/passwd",
-        "\0",
-        "x" * 5000,
-        "\ud800",
-    ),
-    *(
-        "\x1b[2J",
-        "24/1",
-        "0/1",
-        "1/0",
-        "1e99999999",
-        "-1/2",
-        "nan",
-        "0" * 64,
-        "sam2",
-        "embedded",
-        "large",
-        "skateboard",
-    ),
-    *(
-        [],
-        {},
-        [[]],
-        [None],
-        [[0, 10**9]],
-        [[5, 2]],
-        [1, 2, 3, 4],
-        [4, 3, 2, 1],
-        [1e30] * 4,
-        ["1"] * 4,
-        {"": ""},
-        [{}] * 3,
-    ),
-    *({"box": [1, 2, 3, 4], "frame": 0}, {"frame": 10**9, "points": [[1, 2, 1]]}, [0.5] * 133, [[1e5, -1e5]] * 133),
-]
-
-
-@st.composite
-def changed(draw: st.DrawFn, document: Any) -> bytes:
-    """A JSON document with one to four changes, as the bytes of a file; once in a while the bytes are changed too."""
-    made = {"": copy.deepcopy(document)}
-    for _ in range(draw(st.integers(1, 4))):
-        container, key = made, ""
-        while isinstance(container[key], dict | list) and container[key] and draw(st.integers(0, 5)):
-            container = container[key]
-            keys = list(container) if isinstance(container, dict) else list(range(len(container)))
-            key = draw(st.sampled_from(keys[:8] + keys[-2:]))
-        what = draw(st.sampled_from(("replace", "replace", "drop", "add", "repeat", "nest")))
-        if what == "drop" and container is not made:
-            del container[key]
-        elif what == "add" and isinstance(container[key], dict):
-            container[key][draw(st.text(max_size=6))] = draw(st.sampled_from(ODD))
-        elif what == "repeat" and isinstance(container[key], list):
-            container[key] = container[key] * draw(st.integers(0, 30))
-        elif what == "nest":
-            for _ in range(draw(st.sampled_from((1, 5, 70, 500)))):
-                container[key] = [container[key]] if draw(st.booleans()) else {"a": container[key]}
-        else:
-            container[key] = copy.deepcopy(draw(st.sampled_from(ODD)))
-    data = json.dumps(made[""]).encode(draw(st.sampled_from(("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16"))))
-    at = draw(st.integers(0, len(data)))
-    end = draw(st.sampled_from((None, None, None, None, "cut", "put", "twice", "deep")))
-    if end == "cut":
-        return data[:at]
-    if end == "put":
-        return (
-            data[:at]
-            + draw(st.binary(max_size=6) | st.sampled_from((b'"', b"{", b"]", b",", b"NaN", b'"a":')))
-            + data[at:]
-        )
-    if end == "twice":
-        return data.replace(b'": ', b'": 0, "schema": ', 1)
-    return b'{"schema": 1, "frames": ' + b"[" * 100_000 if end == "deep" else data
 
 
 def nothing_else_comes(whole: Path, file: str, data: bytes) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
 import pytest
 
-from handoff.errors import MissingError, StorageError
+from handoff.errors import InputError, MissingError, StorageError
 from handoff.files import DigestError
-from handoff.weights.download import Patience, download
+from handoff.weights.download import Part, Patience, download
 from tests.handoff.weights.helpers import CONTENT, PATIENT, Fault, FileServer, Get, left
 
 
@@ -82,12 +83,29 @@ def test_room_on_the_disk_is_looked_at_first(server: FileServer, target: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_disk_that_fills_up_is_said_in_one_sentence(server: FileServer, target: Path, get: Get) -> None:
-    target.parent.mkdir(parents=True)
-    target.with_name("model.bin.part").symlink_to("/dev/full")
+def test_a_disk_that_fills_up_is_said_in_one_sentence(
+    server: FileServer, target: Path, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Part, "open", lambda _self, further: open("/dev/full", "wb"))  # noqa: SIM115 the caller closes
     with pytest.raises(StorageError, match=r"model\.bin\.part: no space left on the device; free some room"):
         get()
     assert not target.exists() and len(server.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["model.bin.part", "model.bin.part.json", ".model.bin.lock"])
+@pytest.mark.parametrize("hard", [False, True])
+def test_what_is_linked_in_a_models_folder_is_left_alone(target: Path, get: Get, name: str, hard: bool) -> None:
+    precious = target.parents[2] / "thesis.tex"
+    precious.write_text("precious")
+    target.parent.mkdir(parents=True)
+    if hard:
+        target.with_name(name).hardlink_to(precious)
+    else:
+        target.with_name(name).symlink_to(precious)
+    with contextlib.suppress(InputError, StorageError):
+        get()
+        assert target.read_bytes() == CONTENT
+    assert precious.read_text() == "precious"
 
 
 def test_a_file_that_is_there_is_verified_and_not_overwritten(server: FileServer, target: Path, get: Get) -> None:
