@@ -17,7 +17,7 @@ from handoff.errors import BusyError, InputError, PreserverError, UsageError
 from handoff.jsonfile import read_bytes
 from reskin.comfy.client import ComfyServer
 from reskin.comfy.errors import BadResult, JobError, JobsFailed, ServerAbsent, ServerError, WorkflowRefused
-from reskin.nouns import Nouns, check_name, parse_prompt, slug
+from reskin.nouns import Nouns, check_name, parse_prompt, slug, told_apart
 from reskin.settings import check_seed
 
 MAX_SEEDS = 1000
@@ -72,8 +72,11 @@ def plan_jobs(prompts: Sequence[Nouns], name: str | None, seed: int, seeds: int 
         raise UsageError(f"--seeds {seeds} is not a number of seeds from 1 to {MAX_SEEDS}.")
     check_seed("--seed", seed, seeds or 1)
     jobs = []
+    owners: dict[str, Nouns] = {}
     for prompt in prompts:
         base = slug(str(prompt))
+        if owners.setdefault(base, prompt) != prompt:  # "toy, car" after "toy car"
+            base = told_apart(base, str(prompt))
         if name is not None:
             base = name if len(prompts) == 1 else f"{name}-{base}"
         for each in range(seed, seed + (seeds or 1)):

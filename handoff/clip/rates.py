@@ -35,6 +35,8 @@ MAX_PAUSE = 10
 _NEAR = 0.02
 _CLOCK_ERROR = 0.0005
 """How far a camera's own clock is from the rate that it states, as a share."""
+_ROUNDING = 0.0001
+"""How far a rate is rounded by a container, as a share: 59.94 is 19001/317 in Matroska, 959/16 in FLV."""
 _BEGINNING = 256
 """Frames."""
 _GAP = 5
@@ -109,7 +111,7 @@ class RateMeter:
         ticks, repaired = _in_order(self._pts) if self._complete else ([], True)
         if len(ticks) == 1 or not any(ticks):
             return self._in_decoding_order(name, repaired or len(ticks) > 1)
-        exact = _exact_rate(ticks, self.time_base, [*self._stated, *STANDARD_RATES])
+        exact = self._exact_rate(ticks)
         if exact:
             _refuse_rate(name, exact)
             return Timing(exact, np.ones(len(ticks), np.int64), True, repaired)
@@ -123,6 +125,13 @@ class RateMeter:
                 f"{MAX_GROWTH} times as many; convert it to an MP4 with a constant rate."
             )
         return Timing(fps, shown, False, repaired)
+
+    def _exact_rate(self, ticks: Ticks) -> Fraction | None:
+        exact = _exact_rate(ticks, self.time_base, [*self._stated, *STANDARD_RATES])
+        if exact is None or _exact_rate(ticks, self.time_base, [exact], slack=0):
+            return exact
+        near = [rate for rate in STANDARD_RATES if abs(rate - exact) <= _ROUNDING * rate]
+        return _exact_rate(ticks, self.time_base, near) or exact
 
     def _in_decoding_order(self, name: str, repaired: bool) -> Timing:
         rate = next((rate for rate in self._stated if _is_plain(rate)), None) or next(iter(self._stated), None)
@@ -161,12 +170,12 @@ def _in_order(pts: Sequence[int]) -> tuple[Ticks, bool]:
     return ticks, True
 
 
-def _exact_rate(ticks: Ticks, time_base: Fraction, rates: Sequence[Fraction]) -> Fraction | None:
-    """Return the first rate on whose grid every frame lies, at its own place, to within one tick."""
+def _exact_rate(ticks: Ticks, time_base: Fraction, rates: Sequence[Fraction], slack: int = 1) -> Fraction | None:
+    """Return the first rate on whose grid every frame lies, at its own place, to within `slack` ticks."""
     for rate in dict.fromkeys(rates):
         step = 1 / (rate * time_base)
         over, under = step.numerator, step.denominator
-        if all(abs(each * under - index * over) <= under for index, each in enumerate(ticks)):
+        if all(abs(each * under - index * over) <= slack * under for index, each in enumerate(ticks)):
             return rate
     return None
 

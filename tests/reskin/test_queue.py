@@ -60,9 +60,17 @@ def test_a_number_of_seeds_that_is_none(seeds: int) -> None:
         plan_jobs([DRONE], None, 0, seeds)
 
 
-def test_two_prompts_that_would_have_one_folder_are_refused() -> None:
+def test_prompts_that_differ_in_a_comma_have_a_folder_each() -> None:
+    prompts = [parse_prompt(text) for text in ("red toy car", "red, toy car", "red toy, car")]
+    planned = plan_jobs(prompts, None, 0, None)
+    assert [job.prompt for job in planned] == prompts and planned[0].name == "red-toy-car"
+    assert len(set(names(planned))) == 3 and all(name.startswith("red-toy-car") for name in names(planned))
+    assert names(plan_jobs(prompts, "mine", 0, None))[0] == "mine-red-toy-car"
+
+
+def test_one_prompt_twice_is_refused() -> None:
     with pytest.raises(UsageError, match=r"two prompts would both be reskins/toy-car; word one of them differently"):
-        plan_jobs([CAR, parse_prompt("toy,  car")], None, 0, None)
+        plan_jobs([CAR, parse_prompt("toy   car")], None, 0, None)
     assert len(set(names(plan_jobs([CAR, parse_prompt("Toy  Car!")], None, 0, None)))) == 2
 
 

@@ -47,6 +47,24 @@ def test_a_constant_rate_is_found_exactly_from_rounded_time_stamps(
     assert found.fps == rate and found.exact and found.shown.tolist() == [1] * frames
 
 
+@pytest.mark.parametrize(
+    ("ntsc", "stated"),
+    [(60, Fraction(19001, 317)), (60, Fraction(959, 16)), (30, Fraction(989, 33)), (24, Fraction(983, 41))],
+    ids=["Matroska", "FLV 59.94", "FLV 29.97", "FLV 23.98"],
+)
+def test_a_rate_that_the_container_rounds_is_the_one_that_was_meant(ntsc: int, stated: Fraction) -> None:
+    meant = Fraction(ntsc * 1000, 1001)
+    found = timing([round(i / meant * 1000) for i in range(40)], Fraction(1, 1000), [stated])
+    assert found.fps == meant and found.exact and found.shown.tolist() == [1] * 40
+
+
+def test_an_odd_rate_on_whose_grid_all_frames_lie_stays() -> None:
+    odd = Fraction(19001, 317)
+    assert timing([317 * i for i in range(40)], Fraction(1, 19001), [odd]).fps == odd
+    slow = Fraction(90000, 3001)  # a camera's own clock
+    assert timing([3001 * i for i in range(300)], stated=[slow]).fps == slow
+
+
 @settings(deadline=None, max_examples=80)
 @given(
     st.sampled_from([24, 25, 30, 50, 60, 120]),
