@@ -20,7 +20,7 @@ from runner.process import ROOT, RunnerError
 from tests.helpers import HANG_S, until
 from tests.preload import preloaded
 
-LOCK = re.search(r"^ijson==.*?(?=^\S)", (ROOT / "tests" / "requirements.lock").read_text(), re.M | re.S)
+LOCK = re.search(r"^iniconfig==.*?(?=^\S)", (ROOT / "tests" / "requirements.lock").read_text(), re.M | re.S)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def make_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def imports(python: Path) -> bool:
-    return subprocess.run([python, "-c", "import ijson"], check=False, capture_output=True).returncode == 0
+    return subprocess.run([python, "-c", "import iniconfig"], check=False, capture_output=True).returncode == 0
 
 
 def ensure_elsewhere(project: Path, then: str = "", environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -218,7 +218,7 @@ def test_an_old_one_that_is_half_removed_does_not_count(project: Path) -> None:
         "import os, shutil, signal\nfrom pathlib import Path\nfrom runner import envs\n"
         f"envs.ROOT = Path({str(project)!r})\nenvs.ENVS = envs.ROOT / '.envs'\n"
         "def half(folder, ignore_errors):\n"
-        "    real(next(folder.glob('lib/python*/site-packages/ijson')))\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    real(next(folder.glob('lib/python*/site-packages/iniconfig')))\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "real, shutil.rmtree = shutil.rmtree, half\nenvs._remove_old('tracker', envs.ENVS / 'other')\n"
     )
     while envs._held:  # this process uses it no more
@@ -291,7 +291,9 @@ def test_packages_that_a_configuration_file_sends_elsewhere_are_missed(
 ) -> None:
     (tmp_path / "uv.toml").write_text(f'[pip]\ntarget = "{tmp_path}/elsewhere"\n')
     monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / "uv.toml"))
-    with pytest.raises(RunnerError, match=r"ijson==\S+ is not in .*/\.envs/tracker-.* configuration file of pip or uv"):
+    with pytest.raises(
+        RunnerError, match=r"iniconfig==\S+ is not in .*/\.envs/tracker-.* configuration file of pip or uv"
+    ):
         envs.ensure_env("tracker")
     assert not list((project / ".envs").glob("tracker-*/.complete"))
 
