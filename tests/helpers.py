@@ -159,6 +159,11 @@ def until(what: str, holds: Callable[[], bool], timeout_s: float = HANG_S) -> No
         time.sleep(0.02)
 
 
+def many(examples: int) -> int:
+    """How many inputs a slow fuzz tries: all with FUZZ=full in the environment, else a tenth of them."""
+    return examples if os.environ.get("FUZZ") == "full" else examples // 10
+
+
 def textured(height: int, width: int, seed: int = 0) -> Frame:
     """A picture with smooth random texture, (H, W, 3) uint8 RGB."""
     small = np.random.default_rng(seed).integers(30, 220, (height // 8 + 2, width // 8 + 2, 3)).astype(np.uint8)

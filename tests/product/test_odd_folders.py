@@ -29,12 +29,12 @@ from handoff.poses import PoseWriter
 from handoff.video import read_frames
 from reskin.cli import command as reskin_command
 from tests.evaluator.helpers import BLUE, stick_figure, write_output
-from tests.helpers import HANG_S, vouch_for
+from tests.helpers import HANG_S, many, vouch_for
 from tests.product.oddities import Oddity, oddities
 from tests.tracker.helpers import bouncing_board, invoke, make_scene, repaint, text
 
 FRAMES = 3
-QUICK, ALL = 24, 2000
+QUICK, ALL = 24, many(2000)
 """Folders: in make test, and in all tests."""
 MOST_MEMORY = 1_000_000
 """kB that a process may have had in memory."""
@@ -178,5 +178,5 @@ def test_odd_folders_end_in_a_verdict_or_a_sentence(whole: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_two_thousand_odd_folders(whole: Path, tmp_path: Path) -> None:
+def test_many_odd_folders(whole: Path, tmp_path: Path) -> None:
     fuzz(whole, tmp_path / "folder", ALL)

@@ -42,7 +42,7 @@ from posegen.stage import find
 from reskin.cli import command as reskin_command
 from reskin.nouns import old_object
 from runner import evaluate, runs
-from tests.helpers import moving_square, write_clip
+from tests.helpers import many, moving_square, write_clip
 from tests.product.oddities import ODD, changed
 from tracker.cli import command as tracker_command
 from tracker.stage import skater_places
@@ -57,7 +57,7 @@ FILES = (
     "reskins/drone/output.json",
     "reskins/drone/report/iou.json",
 )
-QUICK, ALL = 40, 1430
+QUICK, ALL = 40, many(1430)
 """Examples a file: in make test, and in all of them, 10,000 together."""
 
 
@@ -261,7 +261,7 @@ def test_odd_json_ends_in_a_result_or_a_sentence(whole: Path, file: str) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
-def test_ten_thousand_odd_files(whole: Path, file: str) -> None:
+def test_many_odd_files(whole: Path, file: str) -> None:
     fuzz(whole, file, ALL)
 
 

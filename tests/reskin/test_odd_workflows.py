@@ -45,6 +45,7 @@ from reskin.workflow import (
     window_slots,
     workflow_names,
 )
+from tests.helpers import many
 from tests.reskin.helpers import reskin
 from tests.reskin.mutations import JUNK, mutated
 from tests.reskin.servers import get
@@ -242,9 +243,9 @@ def test_no_workflow_is_a_fault_of_ours(document: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=5000)
+@settings(max_examples=many(5000))
 @given(document=GRAPHS | JUNK)
-def test_none_of_five_thousand_workflows_is_a_fault_of_ours(document: Any) -> None:
+def test_none_of_many_workflows_is_a_fault_of_ours(document: Any) -> None:
     check_document(document)
 
 
@@ -346,9 +347,7 @@ def test_what_we_refuse_the_real_server_refuses(data: st.DataObject, comfy_serve
 
 @pytest.mark.server
 @pytest.mark.slow
-@settings(max_examples=3000)
+@settings(max_examples=many(3000))
 @given(data=st.data())
-def test_of_three_thousand_workflows_what_we_refuse_the_real_server_refuses(
-    data: st.DataObject, comfy_server: str
-) -> None:
+def test_of_many_workflows_what_we_refuse_the_real_server_refuses(data: st.DataObject, comfy_server: str) -> None:
     check_against(comfy_server, data)
