@@ -41,7 +41,7 @@ def wait_for_frames(run: Run, process: subprocess.Popen[str], count: int) -> Non
 
     def has_written() -> bool:
         folders = list(run.dir.glob(".mask_skateboard.*.partial"))
-        return bool(folders) and len(list(folders[0].glob("*.png"))) >= count
+        return bool(folders) and len(list(folders[0].rglob("*.png"))) >= count
 
     until("masks are written", lambda: has_written() or process.poll() is not None)
     assert process.poll() is None, process.stdout and process.stdout.read()
