@@ -84,7 +84,8 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     Raises StorageError when the folder cannot be written, LinkError where a link leads to it.
     """
     with storage_errors(path), scratch_dir(path) as partial:
-        yield partial
+        with _named_as(path, partial):
+            yield partial
         for each in (*partial.rglob("*"), partial):
             fsync(each)
         old = _partial_name(path)
@@ -110,7 +111,18 @@ def scratch_dir(path: Path) -> Iterator[Path]:
             make_folder(path.parent)
             folder = stack.enter_context(_held_partial(path, folder=True)) / path.name
             folder.mkdir()
-        yield folder
+        with _named_as(path.parent, folder):
+            yield folder
+
+
+@contextlib.contextmanager
+def _named_as(final: Path, partial: Path) -> Iterator[None]:
+    """Have a StorageError of a file below `partial` name it as it would be called below `final`."""
+    try:
+        yield
+    except StorageError as error:
+        error.args = tuple(str(each).replace(f"{partial}{os.sep}", f"{final}{os.sep}") for each in error.args)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from handoff.errors import UsageError
+from handoff.errors import StorageError, UsageError, storage_errors
 from handoff.files import atomic_dir, atomic_file, check_path, remove_partials, scratch_dir, write_text
 from runner.process import ROOT
 
@@ -58,6 +59,23 @@ def writing(folder: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "writing\n"
     return process
+
+
+def test_a_full_disk_is_said_of_the_file_as_it_would_be_called(tmp_path: Path) -> None:
+    def full(path: Path) -> None:
+        with storage_errors(path):
+            raise OSError(errno.ENOSPC, "full")
+
+    file, folder, work = tmp_path / "a.mp4", tmp_path / "frames", tmp_path / "work"
+    with pytest.raises(StorageError, match=rf"^cannot write {file}: no space left"), atomic_file(file):
+        raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(StorageError, match=rf"^cannot write {folder}/0.png: no space left"), atomic_dir(folder) as made:
+        full(made / "0.png")
+    with (
+        pytest.raises(StorageError, match=rf"^cannot write {tmp_path}/clip.mp4: no space left"),
+        scratch_dir(work) as made,
+    ):
+        full(made / "clip.mp4")
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
