@@ -184,6 +184,8 @@ class CommandLine:
                 value = left.pop(0)
             if option.choices and value not in option.choices:
                 raise RunnerError(f"{name} is one of {', '.join(option.choices)}, not '{value}'.", 2)
+            if not value and option.value in (*_PATHS, "RUN", "NAME"):
+                raise RunnerError(f"{name} is empty; give a name: {name} {option.value}.", 2)
             if option.value in _PATHS:
                 check_path(Path(value))
             pairs.append((option, value))

@@ -64,6 +64,7 @@ def test_each_option_goes_to_its_stages_in_its_order_and_by_the_name_that_it_has
         (["-i", "x", "--zzz=1"], r"there is no option --zzz; x\.py --help lists every option"),
         (["x.mp4"], r"'x\.mp4' stands where an option should"),
         (["--frame", "3"], r"--input CLIP is missing"),
+        (["-i", ""], r"-i is empty; give a name: -i CLIP"),
         (["-i", "x", "--frame"], r"--frame needs a value: --frame N"),
         (["-i", "x", "--fast=1"], r"--fast takes no value, and was given '1'"),
         (["-i", "x", "--device", "gpu"], r"--device is one of auto, cpu, not 'gpu'"),
