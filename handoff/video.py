@@ -30,7 +30,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from handoff.clip.colours import SCALER, Colours, colours_of, complete_tags, stream_tags, usual_colours
+from handoff.clip.colours import SCALER, Colours, colours_of, complete_tags, in_full_range, stream_tags, usual_colours
 from handoff.clip.entries import Entries, find_entries
 from handoff.clip.orientation import orientation_of
 from handoff.clip.truncation import missing_part
@@ -169,17 +169,7 @@ def frame_to_rgb(frame: VideoFrame) -> Frame:
 
     Raises InputError for colours that cannot be converted, and for a frame to be turned by an odd angle.
     """
-    found = colours_of(frame)
-    picture = frame.reformat(
-        format="rgb24",
-        src_colorspace=found.colorspace,
-        src_color_range=found.color_range,
-        dst_colorspace=found.colorspace,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=SCALER,
-        threads=1,
-    )
-    return orientation_of(frame).turn(picture.to_ndarray().astype(np.uint8, copy=False))
+    return orientation_of(frame).turn(in_full_range(frame, "rgb24"))
 
 
 def probe(path: Path) -> ClipInfo:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from handoff.errors import InputError
 
@@ -106,6 +108,24 @@ def colours_of(frame: VideoFrame) -> Colours:
         frame.color_trc if _is_said(frame.color_trc) else usual_for(matrix).transfer,
         rgb or _is_full(frame),
     )
+
+
+def in_full_range(frame: VideoFrame, form: str) -> NDArray[np.uint8]:
+    """Return a decoded frame as an array of the packed 8-bit format `form`, such as "rgb24": (H, W, C) uint8, 0..255.
+
+    It is converted in its own colours (`colours_of`), and not turned.
+    """
+    found = colours_of(frame)
+    picture = frame.reformat(
+        format=form,
+        src_colorspace=found.colorspace,
+        src_color_range=found.color_range,
+        dst_colorspace=found.colorspace,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=SCALER,
+        threads=1,
+    )
+    return picture.to_ndarray().astype(np.uint8, copy=False)
 
 
 def has_false_matrix(frame: VideoFrame) -> bool:

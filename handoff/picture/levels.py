@@ -26,10 +26,9 @@ from typing import Any
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from handoff.clip.colours import SCALER, colours_of
+from handoff.clip.colours import SCALER, in_full_range
 from handoff.clip.orientation import orientation_of
 from handoff.errors import InputError
 from handoff.picture.png import Samples
@@ -291,12 +290,12 @@ def frame_to_samples(frame: VideoFrame, where: str) -> Samples:
 def _stored_samples(frame: VideoFrame, where: str) -> Samples:
     form = frame.format
     if form.has_palette or any(each.is_alpha for each in form.components):
-        image = _converted(frame, "bgra")
+        image = in_full_range(frame, "bgra")
         return Samples(np.ascontiguousarray(image[..., :3]), 255, np.ascontiguousarray(image[..., 3]))
     if form.is_rgb:
-        return Samples(_converted(frame, "bgr24"), 255)
+        return Samples(in_full_range(frame, "bgr24"), 255)
     if form.is_bit_stream:
-        return Samples(_converted(frame, "gray"), 255)
+        return Samples(in_full_range(frame, "gray"), 255)
     bits, planes = form.components[0].bits, {each.plane for each in form.components}
     if not form.name.startswith(("yuv", "gray")) or len(planes) < len(form.components) or bits > 16:
         frame, bits = frame.reformat(format="yuv444p", interpolation=SCALER, threads=1), 8
@@ -312,20 +311,6 @@ def _stored_samples(frame: VideoFrame, where: str) -> Samples:
                 "object is not known; give a clip of black and white only, or PNG files."
             )
     return Samples(_plane(frame, 0, bits), top)
-
-
-def _converted(frame: VideoFrame, form: str) -> NDArray[np.uint8]:
-    found = colours_of(frame)
-    picture = frame.reformat(
-        format=form,
-        src_colorspace=found.colorspace,
-        src_color_range=found.color_range,
-        dst_colorspace=found.colorspace,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=SCALER,
-        threads=1,
-    )
-    return picture.to_ndarray().astype(np.uint8, copy=False)
 
 
 def _plane(frame: VideoFrame, index: int, bits: int) -> NDArray[Any]:
