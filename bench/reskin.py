@@ -46,10 +46,10 @@ from handoff.video import Frame, VideoWriter
 from reskin.comfy.client import ServerFile
 from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.comfy.progress import Listener
-from reskin.draft_painter import DraftPainter, decide_look, fill_look
+from reskin.draft_painter import DraftPainter, decide_looks
 from reskin.nouns import parse_prompt
 from reskin.painting import Clip, Joining, paint_clip, to_gray
-from reskin.windows import plan_windows
+from reskin.windows import KeptWindows, plan_windows
 from reskin.workflow import Graph, load_workflow
 from runner.comfy.comfyserver import serve
 from runner.comfy.comfysource import ensure_source
@@ -123,12 +123,12 @@ def make_run(folder: Path, frames: int) -> Run:
 def one_round(run: Run, address: str, output: Path) -> dict[str, float]:
     """Paint once; seconds in all, of the server, and of each part of the overhead."""
     clip = Clip(run.info, run.source, run.path("mask.mp4"), run.path("human_mask.mp4"))
-    look = decide_look(clip, parse_prompt(PROMPT), 0)
-    graph = fill_look(load_workflow("draft"), look, run.info)
     windows = plan_windows(run.info.frames, WIDTH, HEIGHT)
+    looks = [decide_looks(clip, parse_prompt(PROMPT), [0])[0]] * len(windows)
     before = history(address)
     with tempfile.TemporaryDirectory() as scratch, Timed(address) as comfy:
-        painter = DraftPainter(comfy, graph, look, run.info, Path(scratch), lambda progress: None)
+        kept, folder = KeptWindows(Path(scratch) / "kept"), Path(scratch)
+        painter = DraftPainter(comfy, load_workflow("draft"), looks, run.info, kept, folder, lambda progress: None)
         started = time.perf_counter()
         paint_clip(clip, painter, windows, output, Joining(), lambda window: None)
         total = time.perf_counter() - started

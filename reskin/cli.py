@@ -9,7 +9,15 @@ import click
 
 from handoff.command import FORCE, PATH, RUN, FiniteRange, Option, with_options
 from handoff.errors import UsageError
-from reskin.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, GROW_PX, MAX_GROW_PX, OVERLAP_MODES, read_settings
+from reskin.settings import (
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT_S,
+    GROW_PX,
+    MAX_GROW_PX,
+    OVERLAP_MODES,
+    read_seeds,
+    read_settings,
+)
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP
 
 WORK_TO_DO = 4
@@ -141,6 +149,17 @@ OPTIONS: tuple[Option, ...] = (
         "N jobs with the seeds from --seed on: reskins/NAME-seedK, e.g. --seeds 4",
     ),
     (
+        ("--window-seeds",),
+        {"metavar": "N,N,..."},
+        "A seed for each window, in order, e.g. --window-seeds 0,7,0  [default: --seed for all]",
+    ),
+    (
+        ("--keep-windows",),
+        {"is_flag": True},
+        "Keep the pictures of every window and seed in reskins/NAME/.windows: none is painted twice, e.g. "
+        "--window-seeds 0,7,0 --keep-windows",
+    ),
+    (
         ("--timeout", "timeout_s"),
         {"default": DEFAULT_TIMEOUT_S, "show_default": True},
         "Seconds for one window on the server, with its wait in the queue, e.g. --timeout 7200",
@@ -179,6 +198,8 @@ def command(
     workflow_name: str | None,
     seed: int,
     seeds: int | None,
+    window_seeds: str | None,
+    keep_windows: bool,
     timeout_s: float,
     retries: int,
     patience_s: float | None,
@@ -198,6 +219,9 @@ def command(
     from reskin.workflow import DRAFT, choose_workflow
 
     jobs = plan_jobs(read_prompts(prompt, prompts_file), name, seed, seeds)
+    own_seeds = None if window_seeds is None else read_seeds(window_seeds)
+    if own_seeds is not None and len(jobs) > 1:
+        raise UsageError(f"--window-seeds is for one reskin, and {len(jobs)} are asked for; name one prompt.")
     limits = JobLimits.of(timeout_s, retries, patience_s, len(servers))
     addresses = list(dict.fromkeys(map(parse_address, servers)))
     if not addresses and not check:
@@ -209,5 +233,6 @@ def command(
 
     from reskin.stage import ReskinOrder, reskin_run
 
-    order = ReskinOrder(run_dir, jobs, addresses, limits, workflow, settings, mask, pose, force, check)
+    given = (mask, pose, force, check, own_seeds, keep_windows)
+    order = ReskinOrder(run_dir, jobs, addresses, limits, workflow, settings, *given)
     return 0 if reskin_run(order) else WORK_TO_DO

@@ -1,6 +1,6 @@
 """The draft: paint the object and tint the skater on a real ComfyUI server, window by window, without weights.
 
-`decide_look` looks through the clip once, `DraftPainter` paints each window. Then what a look is made of: the palette
+`decide_looks` looks through the clip once, `DraftPainter` paints each window. Then what a look is made of: the palette
 (the same nouns, seed and clip give the same colours, and the object one that its surroundings have least of), the
 texture's tile, and the texture's pose.
 
@@ -15,7 +15,7 @@ import colorsys
 import hashlib
 import math
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +25,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.masks import Mask, frame_name, read_masks
+from handoff.files import sha256_file
+from handoff.masks import Mask, frame_name, read_masks, read_png
 from handoff.video import ClipInfo, Frame, read_frames
 from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.comfy.progress import Listener
 from reskin.comfy.results import keep_pictures
 from reskin.nouns import Nouns
 from reskin.painting import Clip, Layers, WindowFrames, input_path, to_gray, write_pictures
-from reskin.workflow import Graph, Slot, Workflow, fill
+from reskin.windows import KeptWindows, is_whole
+from reskin.workflow import Graph, Slot, Workflow, fill, graph_sha256
 
 _LOADERS = {
     title: Slot(title, ("file",), "LoadVideo", needed=True)
@@ -44,18 +46,21 @@ _OUTPUT = Slot("output", ("filename_prefix",), "SaveImage", needed=True)
 
 @dataclass(frozen=True)
 class DraftLook:
-    """What is decided once for the whole clip, so that every window looks alike."""
+    """What is decided once for the whole clip, so that every window of one seed looks alike."""
 
     palette: Palette
     tile: NDArray[np.uint8]
     poses: list[Pose]  # one a frame: where the texture lies
 
 
-def decide_look(clip: Clip, prompt: Nouns, seed: int) -> DraftLook:
-    """Look through the clip once."""
+def decide_looks(clip: Clip, prompt: Nouns, seeds: Iterable[int]) -> dict[int, DraftLook]:
+    """Look through the clip once, and return the look of each seed."""
     poses = locate(read_masks(clip.object_mask))
     surroundings = surrounding_hues(read_frames(clip.source), read_masks(clip.object_mask))
-    return DraftLook(choose_palette(prompt, seed, surroundings), make_tile(prompt.object, seed), poses)
+    return {
+        seed: DraftLook(choose_palette(prompt, seed, surroundings), make_tile(prompt.object, seed), poses)
+        for seed in seeds
+    }
 
 
 def fill_look(workflow: Workflow, look: DraftLook, info: ClipInfo) -> Graph:
@@ -70,54 +75,71 @@ def fill_look(workflow: Workflow, look: DraftLook, info: ClipInfo) -> Graph:
     return fill(workflow.graph, values, name=workflow.name)
 
 
-@dataclass(frozen=True)
+@dataclass
 class DraftPainter:
-    """Paints with the draft's graph: a `Painter`. graph: from `fill_look`. scratch: an empty folder."""
+    """Paints with the draft's graph: a `Painter`. looks: one a window. scratch: an empty folder.
+
+    `resumed` counts the windows that were found finished.
+    """
 
     comfy: ComfyOrchestrator
-    graph: Graph
-    look: DraftLook
+    workflow: Workflow
+    looks: Sequence[DraftLook]
     info: ClipInfo
+    kept: KeptWindows
     scratch: Path
     listener: Listener
     job: str = field(default_factory=lambda: uuid.uuid4().hex)
+    resumed: int = 0
 
     def generate(self, cut: WindowFrames) -> Iterator[Layers]:
-        """Paint one window in one job, object and skater in one picture."""
-        self._write_inputs(cut)
-        for picture in self._run(len(cut.frames)):
-            yield Layers(picture, picture)
+        """Paint one window in one job, object and skater in one picture, or take it as it was left."""
+        look = self.looks[cut.window.index]
+        inputs, graph = self._write_inputs(cut, look), fill_look(self.workflow, look, self.info)
+        key = self._key(inputs, graph, len(cut.window))
+        folder = self.kept.place(cut.window.index, key)
+        if is_whole(folder, len(cut.window)):
+            self.resumed += 1
+            pictures = (read_png(folder / frame_name(index)) for index in range(len(cut.window)))
+            yield from (Layers(picture, picture) for picture in pictures)
+            return
+        with self.kept.make(cut.window.index, key) as partial:
+            for picture in self._run(inputs, graph, len(cut.window), partial):
+                yield Layers(picture, picture)
 
-    def _write_inputs(self, cut: WindowFrames) -> None:
+    def _write_inputs(self, cut: WindowFrames, look: DraftLook) -> dict[Slot, Path]:
         """Write the window's four inputs as lossless videos."""
-        info, poses = self.info, self.look.poses[cut.window.start : cut.window.stop]
+        info, poses = self.info, look.poses[cut.window.start : cut.window.stop]
         inputs: dict[str, Iterable[Frame]] = {
             "source": cut.frames,
             "object mask": map(to_gray, cut.objects),
             "skater mask": map(to_gray, cut.skaters),
-            "texture": (lay_texture(self.look.tile, pose, info.width, info.height) for pose in poses),
+            "texture": (lay_texture(look.tile, pose, info.width, info.height) for pose in poses),
         }
+        written = {_LOADERS[title]: input_path(self.scratch, title) for title in inputs}
 
         def write(title: str) -> None:
-            write_pictures(input_path(self.scratch, title), inputs[title], info.fps, info.width, info.height)
+            write_pictures(written[_LOADERS[title]], inputs[title], info.fps, info.width, info.height)
 
         with ThreadPoolExecutor(len(inputs)) as pool:
             list(pool.map(write, inputs))  # raises what one of them raised
+        return written
 
-    def _run(self, count: int) -> Iterator[Frame]:
-        """Run one window of `count` frames on the server and yield its pictures, (H, W, 3) uint8 RGB."""
+    def _key(self, inputs: dict[Slot, Path], graph: Graph, count: int) -> str:
+        """Return the SHA-256 of all that the server is given for a window, and that only."""
+        files = {slot: sha256_file(path) for slot, path in inputs.items()}
+        return graph_sha256(fill(graph, {**files, _FRAMES: count, _OUTPUT: ""}))
+
+    def _run(self, inputs: dict[Slot, Path], graph: Graph, count: int, folder: Path) -> Iterator[Frame]:
+        """Run one window of `count` frames on the server; put its pictures, (H, W, 3) uint8 RGB, into `folder` too."""
         # the job id makes every run's results new files; a cached rerun would write none
         values: dict[Slot, Any] = {_FRAMES: count, _OUTPUT: f"preserver/{self.job}"}
-        for title, slot in _LOADERS.items():
-            path = input_path(self.scratch, title)
+        for slot, path in inputs.items():
             # one set of names for all windows: the server's input folder does not grow with the clip
             values[slot] = self.comfy.upload(path, f"preserver_{self.job}_{path.name}")
         output, size = (_OUTPUT.title, "SaveImage"), (self.info.width, self.info.height)
-        files = self.comfy.run(fill(self.graph, values), output, self.listener)
-        pictures = keep_pictures(self.comfy.fetch, output, files, count, range(count), size, self.scratch)
-        for index, picture in enumerate(pictures):
-            yield picture
-            (self.scratch / frame_name(index)).unlink()
+        files = self.comfy.run(fill(graph, values), output, self.listener)
+        yield from keep_pictures(self.comfy.fetch, output, files, count, range(count), size, folder)
 
 
 CANDIDATES = 6

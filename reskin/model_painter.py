@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from handoff.errors import InputError
 from handoff.files import sha256_file
 from handoff.masks import Mask, frame_name, read_png, write_png
 from handoff.picture.photo import read_photo
@@ -19,8 +18,8 @@ from reskin.comfy.progress import Listener
 from reskin.comfy.results import find_output, keep_pictures
 from reskin.painting import Layers, WindowFrames, input_path, to_gray, write_pictures
 from reskin.regions import BLACK, WHITE, Fit, fit_into, object_regions, skater_regions
-from reskin.windows import KeptWindows, padded_length
-from reskin.workflow import REFERENCE, Graph, fill, graph_sha256, has_two_passes, nodes_of, window_slots
+from reskin.windows import KeptWindows, is_whole, padded_length
+from reskin.workflow import REFERENCE, SEED, Graph, fill, graph_sha256, has_two_passes, nodes_of, window_slots
 
 _ANY, _HALF = 0.0, 0.5
 """How much of a px of the model's picture must be in a mask: any of it, or half."""
@@ -30,12 +29,13 @@ _ANY, _HALF = 0.0, 0.5
 class VacePainter:
     """A `Painter` for templates with a model: a window is uploaded, painted in one job, kept, and read.
 
-    graph: filled but for `window_slots`. grow_px: px of the source. scratch: an empty folder.
+    graph: filled but for `window_slots`. seeds: of each window. grow_px: px of the source. scratch: an empty folder.
     `resumed` counts the windows that were found finished.
     """
 
     comfy: ComfyOrchestrator
     graph: Graph
+    seeds: Sequence[int]
     info: ClipInfo
     fit: Fit
     grow_px: int
@@ -50,13 +50,14 @@ class VacePainter:
         """Paint one window in one job, or take it as it was left; yield its layers at the clip's size."""
         count = len(cut.window)
         inputs = self._write_inputs(cut)
-        key = self._key(inputs, count)
+        graph = fill(self.graph, {SEED: self.seeds[cut.window.index]})
+        key = self._key(graph, inputs, count)
         folder = self.kept.place(cut.window.index, key)
-        if self._is_whole(folder, count):
+        if is_whole(folder, count * (2 if self._two_passes else 1)):
             self.resumed += 1
         else:
             with self.kept.make(cut.window.index, key) as partial:
-                self._run(inputs, count, partial)
+                self._run(graph, inputs, count, partial)
         for index in range(count):
             first = self._read(folder, index)
             yield Layers(self._read(folder, count + index), first) if self._two_passes else Layers(first, first)
@@ -90,12 +91,12 @@ class VacePainter:
             write_png(written[REFERENCE], on_white(read_photo(self.reference), *self.fit.model))
         return written
 
-    def _key(self, inputs: dict[str, Path], count: int) -> str:
+    def _key(self, graph: Graph, inputs: dict[str, Path], count: int) -> str:
         """Return the SHA-256 of all that the server is given for a window, and that only."""
         files = {title: sha256_file(path) for title, path in inputs.items()}
-        return graph_sha256(fill(self.graph, window_slots(files, padded_length(count), "")))
+        return graph_sha256(fill(graph, window_slots(files, padded_length(count), "")))
 
-    def _run(self, inputs: dict[str, Path], count: int, folder: Path) -> None:
+    def _run(self, graph: Graph, inputs: dict[str, Path], count: int, folder: Path) -> None:
         """Run one window on the server and put its pictures into `folder`: first the one pass, then the other."""
         length, passes = padded_length(count), 2 if self._two_passes else 1
         files = {
@@ -104,24 +105,13 @@ class VacePainter:
             for title, path in inputs.items()
         }
         # the job id makes every run's results new files; a cached rerun would write none
-        graph = fill(self.graph, window_slots(files, length, f"preserver/{self.job}"))
+        graph = fill(graph, window_slots(files, length, f"preserver/{self.job}"))
         output = find_output(graph)
         results = self.comfy.run(graph, output, self.listener)
         wanted = [one * length + index for one in range(passes) for index in range(count)]
         fetch, size = self.comfy.fetch, self.fit.model
         for _ in keep_pictures(fetch, output, results, passes * length, wanted, size, folder):
             pass  # read again when all of them are there
-
-    def _is_whole(self, folder: Path, count: int) -> bool:
-        """Say whether a window was left finished and is still to be read: what a crash has spoilt is painted again."""
-        if not folder.is_dir():
-            return False
-        try:
-            for index in range(count * (2 if self._two_passes else 1)):
-                read_png(folder / frame_name(index))
-        except InputError:
-            return False
-        return True
 
     def _read(self, folder: Path, index: int) -> Frame:
         return self.fit.to_source(read_png(folder / frame_name(index)))

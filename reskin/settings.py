@@ -129,6 +129,15 @@ def check_seed(what: str, seed: object, count: int = 1) -> None:
         )
 
 
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds of "0,7,0"; raise UsageError for what is none."""
+    words = [each.strip() for each in text.split(",")]
+    seeds = [int(each) if re.fullmatch(r"[0-9]{1,20}", each) else each for each in words]
+    for each in seeds:
+        check_seed("--window-seeds has", each)
+    return tuple(int(each) for each in seeds)
+
+
 def parse_size(text: str) -> tuple[int, int] | None:
     """Return (width, height) of "832x480", None for "auto"; raise UsageError for what no model takes."""
     if text == "auto":

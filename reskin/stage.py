@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from handoff.clip.likeness import check_like_source
 from handoff.command import say
-from handoff.errors import BusyError, InputError, printable, storage_errors
+from handoff.errors import BusyError, InputError, UsageError, printable, storage_errors
 from handoff.files import scratch_dir, settle, write_text
 from handoff.links import check_way, open_plain
 from handoff.masks import check_mask_sequence
@@ -28,7 +28,7 @@ from handoff.run import OUTPUT, RESKINS, Reskin, Run, Stage, run_stage, tool_ver
 from reskin.comfy.errors import JobFailed
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Listener, Progress
-from reskin.draft_painter import DraftPainter, decide_look, fill_look
+from reskin.draft_painter import DraftPainter, decide_looks, fill_look
 from reskin.jobs import Job, run_queue
 from reskin.model_painter import VacePainter
 from reskin.nouns import Nouns, check_name, old_object, told_apart, write_texts
@@ -66,7 +66,11 @@ _TOOLS = ("av", "numpy", "opencv-python-headless", "requests", "websocket-client
 
 @dataclass(frozen=True)
 class ReskinOrder:
-    """What one command asks for. mask, pose: in place of the run's own. check: only ask whether there is work."""
+    """What one command asks for.
+
+    mask, pose: in place of the run's own. check: only ask whether there is work. window_seeds: one a window, where
+    these have seeds of their own. keep_windows: keep the pictures of every window and seed.
+    """
 
     run_dir: Path
     jobs: list[Job]
@@ -78,6 +82,8 @@ class ReskinOrder:
     pose: Path | None = None
     force: bool = False
     check: bool = False
+    window_seeds: tuple[int, ...] | None = None
+    keep_windows: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ class PaintRequest:
     replaces: str | None = None
     pose: Path | None = None
     force: bool = False
+    window_seeds: tuple[int, ...] | None = None
+    keep_windows: bool = False
 
 
 def reskin_run(order: ReskinOrder) -> bool:
@@ -101,7 +109,17 @@ def reskin_run(order: ReskinOrder) -> bool:
     prompts = dict.fromkeys(job.prompt for job in jobs)
     clips = {each: find_inputs(run, each, order.mask, order.pose, workflow) for each in prompts}
     requests = {
-        job: PaintRequest(job, workflow, clips[job.prompt], order.settings, replaces, order.pose, order.force)
+        job: PaintRequest(
+            job,
+            workflow,
+            clips[job.prompt],
+            order.settings,
+            replaces,
+            order.pose,
+            order.force,
+            order.window_seeds,
+            order.keep_windows,
+        )
         for job in jobs
     }
     left = [job for job in jobs if _has_work(run.reskin(job.name), requests[job])]
@@ -128,7 +146,7 @@ def reskin_run(order: ReskinOrder) -> bool:
                     with ComfyOrchestrator(server, limits=order.limits, stop=stop, say=say) as comfy:
                         comfy.server.version()  # nobody there is said before the clip is looked through
                         paint_run(own, stage, comfy, requests[job])
-            KeptWindows(own.dir).clear()  # only now does run.json have the reskin
+            _kept(own, requests[job]).done()  # only now does run.json have the reskin
 
     run_queue(left, order.servers, paint_job, say)
     _mark_newest(run, jobs[-1].name)
@@ -203,7 +221,7 @@ def _has_work(own: Reskin, request: PaintRequest) -> bool:
                     raise _Planned
         except _Planned:
             return True
-        KeptWindows(own.dir).clear()  # of a command that was killed before it had done so
+        _kept(own, request).done()  # of a command that was killed before it had done so
         return False
 
 
@@ -217,10 +235,16 @@ def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextM
         "workflow": workflow.name,
         "sha256": workflow.sha256,
     } | settings.asked()
+    if request.window_seeds is not None:
+        params["window_seeds"] = list(request.window_seeds)
     if request.replaces is not None:
         params["replaces"] = request.replaces
     inputs = [path for path in files if path is not None]
     return run_stage(own, "reskin", params=params, inputs=inputs, tools=tool_versions(*_TOOLS), force=request.force)
+
+
+def _kept(own: Reskin, request: PaintRequest) -> KeptWindows:
+    return KeptWindows(own.dir, all_seeds=request.keep_windows)
 
 
 def _mark_newest(run: Run, name: str) -> None:
@@ -268,7 +292,7 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
     What is said of an older clip in this folder, its verdict above all, is taken away before the new one stands there.
     """
     folder = own.dir
-    info, output, kept = request.clip.info, folder / OUTPUT, KeptWindows(folder)
+    info, output, kept = request.clip.info, folder / OUTPUT, _kept(own, request)
     if request.force:
         kept.clear()
     with storage_errors(folder):
@@ -303,11 +327,11 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
         "workflow": {"name": workflow.name, "sha256": workflow.sha256, "graph_sha256": graph_sha256(plan.graph)},
         "server": {"comfyui": version},
         "windows": [[window.start, window.stop - 1] for window in plan.windows],
+        "window_seeds": seeds_of(request, len(plan.windows)),
+        "windows_resumed": plan.painter.resumed,
         "pixels": figures,
         "encoder": {"codec": "h264", "pix_fmt": "yuv420p", "crf": OUTPUT_CRF},
     }
-    if isinstance(plan.painter, VacePainter):
-        record["windows_resumed"] = plan.painter.resumed
     write_text(folder / "output.json", json.dumps(record, indent=1) + "\n")
     for path in (output, folder / "output.json"):
         stage.add_output(path)
@@ -319,19 +343,30 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
     )
 
 
+def seeds_of(request: PaintRequest, windows: int) -> list[int]:
+    """Return the seed of each window: those that were given, else the job's; UsageError for another number of them."""
+    given = request.window_seeds
+    if given is None:
+        return [request.job.seed] * windows
+    if len(given) != windows:
+        raise UsageError(f"--window-seeds has {len(given)} seeds for the clip's {windows} windows; give one a window.")
+    return list(given)
+
+
 def _plan_draft(
     request: PaintRequest, comfy: ComfyOrchestrator, scratch: Path, kept: KeptWindows, show: Listener
 ) -> _Plan:
     info = request.clip.info
-    look = decide_look(request.clip, request.job.prompt, request.job.seed)
-    graph = fill_look(request.workflow, look, info)
+    windows = plan_windows(info.frames, info.width, info.height)
+    seeds = seeds_of(request, len(windows))
+    looks = decide_looks(request.clip, request.job.prompt, {request.job.seed, *seeds})
     return _Plan(
-        DraftPainter(comfy, graph, look, info, scratch, show),
-        graph,
-        plan_windows(info.frames, info.width, info.height),
+        DraftPainter(comfy, request.workflow, [looks[seed] for seed in seeds], info, kept, scratch, show),
+        fill_look(request.workflow, looks[request.job.seed], info),
+        windows,
         Joining(),
         "draft (embedded: paints without a model)",
-        {"colours": look.palette.as_dict()},
+        {"colours": looks[request.job.seed].palette.as_dict()},
     )
 
 
@@ -352,11 +387,13 @@ def _plan_model(
         if used is None:
             for node_id in nodes_of(graph, title).values():
                 drop(graph, node_id)
+    windows = plan_overlapping(info.frames, length, overlap)
+    seeds = seeds_of(request, len(windows))
     model = value_of(graph, Slot("model", ("unet_name",))) or "the workflow's own model"
     return _Plan(
-        VacePainter(comfy, graph, info, fit, settings.grow_px, settings.reference, kept, scratch, show),
+        VacePainter(comfy, graph, seeds, info, fit, settings.grow_px, settings.reference, kept, scratch, show),
         graph,
-        plan_overlapping(info.frames, length, overlap),
+        windows,
         Joining(settings.anchored, settings.lock),
         f"{printable(workflow.name)} ({printable(model)})",
         {

@@ -2,9 +2,9 @@
 
 First the plan, for the draft by pixels and for a model by its own length. Then `KeptWindows`, the finished windows of a
 reskin that is not finished: a killed command goes on with the next one. Their pictures lie as the server gave them in
-reskins/NAME/.windows/0003-KEY/, where KEY is the SHA-256 of all that the server was given for that window, and are
-removed when run.json has the reskin. At most 3 bytes a px of the model's picture, for each frame of each window and
-each pass: 1.2 MB a picture of 832x480.
+reskins/NAME/.windows/0003-KEY/, where KEY is the SHA-256 of all that the server was given for that window, its seed
+too, and are removed when run.json has the reskin, unless they are to be kept: then each seed's stay. At most 3 bytes a
+px of the model's picture, for each frame of each window and each pass: 1.2 MB a picture of 832x480.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from handoff.errors import UsageError
+from handoff.errors import InputError, UsageError
 from handoff.files import atomic_dir
 from handoff.links import check_way
+from handoff.masks import frame_name, read_png
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,24 @@ def later_weight(offset: int, overlap: int) -> float:
 FOLDER = ".windows"
 
 
-class KeptWindows:
-    """The finished windows below `folder`, a reskin's own."""
+def is_whole(folder: Path, pictures: int) -> bool:
+    """Say whether a window was left finished, with so many pictures that can still be read."""
+    if not folder.is_dir():
+        return False
+    try:
+        for index in range(pictures):
+            read_png(folder / frame_name(index))
+    except InputError:
+        return False
+    return True
 
-    def __init__(self, folder: Path) -> None:
+
+class KeptWindows:
+    """The finished windows below `folder`, a reskin's own. all_seeds: keep one of each seed, and at the end too."""
+
+    def __init__(self, folder: Path, *, all_seeds: bool = False) -> None:
         self.folder = folder / FOLDER
+        self.all_seeds = all_seeds
 
     def place(self, index: int, key: str) -> Path:
         """Return where window `index` made from this input lies; a folder of that name is complete."""
@@ -110,12 +124,17 @@ class KeptWindows:
 
     @contextlib.contextmanager
     def make(self, index: int, key: str) -> Iterator[Path]:
-        """Yield a folder for the window's pictures that gets its name on a clean exit; older ones of it go."""
+        """Yield a folder for the window's pictures that gets its name on a clean exit; older ones of it go before."""
         check_way(self.folder)
-        for old in self.folder.glob(f"{index:04d}-*"):
+        for old in [] if self.all_seeds else self.folder.glob(f"{index:04d}-*"):
             shutil.rmtree(old, ignore_errors=True)
         with atomic_dir(self.place(index, key)) as folder:
             yield folder
+
+    def done(self) -> None:
+        """The reskin is there: remove what is not to be kept."""
+        if not self.all_seeds:
+            self.clear()
 
     def clear(self) -> None:
         """Remove all of them. LinkError where a link has their folder's name."""

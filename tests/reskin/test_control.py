@@ -36,7 +36,7 @@ class Window:
         clip = Clip(run.info, run.source, run.path("mask.mp4"), run.path("human_mask.mp4"), run.path("pose_skater"))
         graph, fit = fill(load_workflow(workflow).graph, size_slots(*MODEL)), fit_into(WIDTH, HEIGHT, *MODEL)
         kept = KeptWindows(folder)
-        painter = VacePainter(comfy, graph, run.info, fit, 8, None, kept, folder, lambda progress: None)
+        painter = VacePainter(comfy, graph, [0], run.info, fit, 8, None, kept, folder, lambda progress: None)
         (cut,) = read_windows(clip, plan_overlapping(FRAMES, 17, 5))
         self.inputs = painter._write_inputs(cut)
         files = {title: comfy.upload(path, f"control_{path.name}") for title, path in self.inputs.items()}

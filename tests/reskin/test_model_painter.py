@@ -38,7 +38,7 @@ def painter(make_run: MakeRun, tmp_path: Path) -> VacePainter:
     info, fit = make_run(7, "clip").info, fit_into(WIDTH, HEIGHT, *MODEL)
     graph = fill(load_workflow("wan_vace_locked").graph, size_slots(*MODEL))
     comfy = cast(ComfyOrchestrator, Offline())
-    return VacePainter(comfy, graph, info, fit, 8, None, KeptWindows(tmp_path), tmp_path, lambda progress: None)
+    return VacePainter(comfy, graph, [0], info, fit, 8, None, KeptWindows(tmp_path), tmp_path, lambda progress: None)
 
 
 def window(run: Run, known: int = 0) -> WindowFrames:
@@ -109,7 +109,7 @@ def test_a_windows_key_is_of_its_content_and_of_nothing_else(
     run = make_run(7)
 
     def key(cut: WindowFrames) -> str:
-        return painter._key(painter._write_inputs(cut), len(cut.window))
+        return painter._key(painter.graph, painter._write_inputs(cut), len(cut.window))
 
     first = key(window(run))
     painter.job = "another job"

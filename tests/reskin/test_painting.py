@@ -16,10 +16,10 @@ from handoff.run import Run
 from handoff.video import probe, read_frames
 from reskin.cli import command
 from reskin.comfy.orchestrator import ComfyOrchestrator
-from reskin.draft_painter import DraftPainter, decide_look, fill_look
+from reskin.draft_painter import DraftPainter, decide_looks
 from reskin.nouns import parse_prompt
 from reskin.painting import Clip, read_windows
-from reskin.windows import plan_windows
+from reskin.windows import KeptWindows, plan_windows
 from reskin.workflow import load_workflow
 from tests.helpers import records
 from tests.reskin.helpers import FPS, HEIGHT, WIDTH, disc_mask, square_mask
@@ -73,9 +73,9 @@ def test_the_graph_paints_each_region_to_its_edge_and_not_across_it(
 ) -> None:
     run = make_run(8)
     clip = Clip(run.info, run.source, run.path("mask.mp4"), run.path("human_mask.mp4"))
-    look = decide_look(clip, parse_prompt("drone, samurai"), 0)
-    graph = fill_look(load_workflow("draft"), look, run.info)
-    painter = DraftPainter(comfy, graph, look, run.info, tmp_path, lambda progress: None)
+    look = decide_looks(clip, parse_prompt("drone, samurai"), [0])[0]
+    kept, draft = KeptWindows(tmp_path), load_workflow("draft")
+    painter = DraftPainter(comfy, draft, [look], run.info, kept, tmp_path, lambda progress: None)
     cuts = read_windows(clip, plan_windows(8, WIDTH, HEIGHT))
     painted = [layers.object for cut in cuts for layers in painter.generate(cut)]
     tint = np.array(list(look.palette.skater.to_bytes(3, "big")), float)
