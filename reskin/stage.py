@@ -235,8 +235,8 @@ def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextM
         "workflow": workflow.name,
         "sha256": workflow.sha256,
     } | settings.asked()
-    if request.window_seeds is not None:
-        params["window_seeds"] = list(request.window_seeds)
+    if set(request.window_seeds or ()) - {job.seed}:
+        params["window_seeds"] = list(request.window_seeds or ())
     if request.replaces is not None:
         params["replaces"] = request.replaces
     inputs = [path for path in files if path is not None]

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from runner import runs
-from runner.commands import FORCE, RUN, CommandLine, named, passed_on
+from runner.commands import FORCE, RUN, CommandLine, Given, Option, named, passed_on
+from runner.evaluate import evaluate
+from runner.loop.rounds import Work, until_pass
 from runner.process import RunnerError
 from runner.stages import chosen, comfyui, start_stage
 
 MASK, POSE = "mask.mp4", "pose.json"
 OWN = {"--mask": MASK, "--pose": POSE, "--server": None}
 """Options of the stage that are looked at here first, with what they are where they are not given."""
+UNTIL_PASS = Option(
+    ("--until-pass",),
+    "Judge, and paint again, with another seed, the windows in which a frame failed: at most N takes of each.",
+    "N",
+)
+MOST_TAKES = 100
+ONE_RESKIN = ("--prompts-file", "--seeds", "--window-seeds")
+"""Options that ask for more than one reskin, or for what the loop itself decides."""
 PATIENCE = "--patience"
 """Option of the reskin stage: seconds to wait for a server that went away."""
 WORK_TO_DO = 4
@@ -31,7 +44,9 @@ def command_line() -> CommandLine:
     )
     rest = [own.get(each.name, each) for each in stage if each not in first]
     return CommandLine(
-        "generate_reskin.py", "Paint a new object and a new skater into the clip.", [*first, RUN, *rest, FORCE]
+        "generate_reskin.py",
+        "Paint a new object and a new skater into the clip.",
+        [*first, RUN, UNTIL_PASS, *rest, FORCE],
     )
 
 
@@ -51,16 +66,63 @@ def reskin(arguments: list[str]) -> int:
     stage = ["--run", str(folder), "--mask", str(mask), "--pose", str(pose), *given.of("reskin")]
     if servers and chosen() == "docker":
         _leave_the_container(servers[0])
+    tries = _tries(given)
+    if tries is not None:
+        return _until_pass(folder, mask, tries, given, stage, servers)
     code = 0 if forced else start_stage("reskin", [*stage, "--check"], writes=[folder])
     if code != WORK_TO_DO and not forced:
         return code
     stage += ["--force"] if forced else []
+    with _server(folder, given, servers) as (options, project):
+        return start_stage("reskin", [*stage, *options], writes=[folder], project=project)
+
+
+@contextlib.contextmanager
+def _server(folder: Path, given: Given, servers: list[str]) -> Iterator[tuple[list[str], str | None]]:
+    """Yield the stage's options that name the servers, one that is started here where none was given; its project."""
     if servers:
-        return start_stage("reskin", [*stage, *_servers(servers)], writes=[folder])
-    if not given.has(PATIENCE):
-        stage += [PATIENCE, "5"]  # nobody starts that server again
+        yield _servers(servers), None
+        return
     with comfyui(folder / "comfyui.log") as (address, project):
-        return start_stage("reskin", [*stage, *_servers([address])], writes=[folder], project=project)
+        # nobody starts that server again
+        yield [*_servers([address]), *([] if given.has(PATIENCE) else [PATIENCE, "5"])], project
+
+
+def _tries(given: Given) -> int | None:
+    """Return how often a window may be painted, None where nothing is judged."""
+    text = given.value(UNTIL_PASS.name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_TAKES):
+        raise RunnerError(f"--until-pass {text} is not a number of takes from 1 to {MOST_TAKES}.", 2)
+    for name in ONE_RESKIN:
+        if given.has(name):
+            raise RunnerError(f"--until-pass paints one reskin and chooses its seeds; leave out {name}.", 2)
+    return int(text)
+
+
+def _until_pass(folder: Path, mask: Path, tries: int, given: Given, stage: list[str], servers: list[str]) -> int:
+    """Paint, judge, and paint again what failed."""
+    text, forced = given.value("--seed") or "0", given.has("--force")
+    seed = int(text) if text.isascii() and text.isdigit() else 0  # the stage refuses what is none
+    with _server(folder, given, servers) as (options, project):
+
+        def paint(seeds: Sequence[int] | None) -> int:
+            first = ["--force"] if forced else []
+            own = first if seeds is None else ["--window-seeds", ",".join(map(str, seeds))]
+            arguments = [*stage, "--keep-windows", *own, *options]
+            return start_stage("reskin", arguments, writes=[folder], project=project)
+
+        def unchanged(seeds: Sequence[int]) -> int:
+            own = ["--window-seeds", ",".join(map(str, seeds)), "--check"]
+            return start_stage("reskin", [*stage, "--keep-windows", *own], writes=[folder])
+
+        def judge(last: bool) -> int:
+            clip = folder / runs.newest_reskin(folder) / "output.mp4"
+            more = [] if last else ["--no-pose"]
+            return evaluate(["--original", str(mask), "--generated", str(clip), *more])
+
+        return until_pass(folder, tries, seed, Work(unchanged, paint, judge), anew=forced)
 
 
 def _leave_the_container(address: str) -> None:

@@ -159,18 +159,19 @@ LARGEST = 16 * 2**20
 """Bytes of a run.json at most, as in handoff/jsonfile.py."""
 
 
-def read_manifest(path: Path) -> Any:
-    """Return what stands in a run.json, None where that cannot be read: its stage says then what is wrong with it.
+def read_manifest(path: Path, largest: int = LARGEST) -> Any:
+    """Return what stands in a run.json or another JSON file of a run, None where that cannot be read.
 
-    A pipe or a device, which might never end, is not read, nor is more than LARGEST bytes.
+    Its stage says then what is wrong with it. A pipe or a device, which might never end, is not read, nor are more
+    bytes than `largest`.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
             found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+            if not stat.S_ISREG(found.st_mode) or found.st_size > largest:
                 return None
-            return json.loads(file.read(LARGEST))
+            return json.loads(file.read(largest))
     except (OSError, ValueError, RecursionError):  # RecursionError: nested too deeply
         return None
 

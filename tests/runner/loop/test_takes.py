@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.takes import FrameResult, Joint, Round, Span, Takes, rank, seed_of
+from runner.loop.takes import FrameResult, Joint, Round, Span, Takes, rank, seed_of
 
 Judge = Callable[[tuple[int, ...]], list[FrameResult]]
 GOOD, BAD = FrameResult(True, 0.97, 0.99), FrameResult(False, 0.6, 0.7)

@@ -1,0 +1,95 @@
+"""takes.json: every round of a reskin with its takes and the verdict, from the moment that it is known.
+
+    schema      1
+    of          what the verdicts hold for: SHA-256 of the first take's inputs and parameters, and of how it is judged
+    windows     [first, last] frame of each
+    rounds      number; paintings (window, take, seed, seconds of the round's painting in all); chosen, the take of each
+                window; failing, worst_frame, worst_iou; results, [passed, iou, boundary_f] of each frame
+
+It is written anew after each verdict, beside and renamed. One that is of other inputs is begun anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner import runs
+from runner.holds import fsync
+from runner.loop.takes import FrameResult, Round, Span
+
+NAME = "takes.json"
+SCHEMA = 1
+LARGEST = 2**28
+"""Bytes of it, and of a report, at most."""
+
+
+@dataclass
+class Ledger:
+    """The rounds of one reskin. path: of takes.json. of, windows: see above; windows behind the last frame."""
+
+    path: Path
+    of: str
+    windows: list[Span]
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: Path, of: str, windows: list[Span]) -> Ledger:
+        """Return what is known of these inputs; nothing where the file is missing, damaged, or of others."""
+        ledger = cls(path, of, windows)
+        found = runs.read_manifest(path, LARGEST)
+        same = (runs.within(found, "schema"), runs.within(found, "of")) == (SCHEMA, of)
+        rounds = runs.within(found, "rounds") if same else None
+        if isinstance(rounds, list) and all(map(ledger._is_round, rounds)):
+            ledger.rounds = rounds
+        return ledger
+
+    def _is_round(self, found: Any) -> bool:
+        chosen, results = runs.within(found, "chosen"), runs.within(found, "results")
+        return (
+            isinstance(chosen, list)
+            and len(chosen) == len(self.windows)
+            and all(type(each) is int and each > 0 for each in chosen)
+            and isinstance(results, list)
+            and len(results) == self.windows[-1][1]
+            and all(map(_is_result, results))
+        )
+
+    def results_of(self, chosen: tuple[int, ...]) -> list[FrameResult] | None:
+        """Return the verdict of these takes together, None where it is not known."""
+        found = next((each for each in self.rounds if tuple(each["chosen"]) == chosen), None)
+        return [FrameResult(*each) for each in found["results"]] if found else None
+
+    def add(self, done: Round, results: list[FrameResult], seconds: float) -> None:
+        """Note a round with its verdict, and write the file. seconds: that the round's painting took."""
+        worst = min(range(len(results)), key=lambda index: results[index].iou)
+        self.rounds.append(
+            {
+                "number": done.number,
+                "paintings": [{"window": p.window, "take": p.take, "seed": p.seed} for p in done.paintings],
+                "seconds": round(seconds, 1),
+                "chosen": list(done.chosen),
+                "failing": sum(not each.passed for each in results),
+                "worst_frame": worst,
+                "worst_iou": results[worst].iou,
+                "results": [[each.passed, each.iou, each.boundary_f] for each in results],
+            }
+        )
+        spans = [[first, behind - 1] for first, behind in self.windows]
+        document = {"schema": SCHEMA, "of": self.of, "windows": spans, "rounds": self.rounds}
+        partial = self.path.with_name(f".{NAME}.{os.getpid()}.partial")
+        with runs.new_file(partial) as file:
+            file.write(json.dumps(document).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.path)
+        fsync(self.path.parent)
+
+
+def _is_result(found: Any) -> bool:
+    if not (isinstance(found, list) and len(found) == 3 and type(found[0]) is bool):
+        return False
+    return all(type(each) in (int, float) and 0 <= each <= 1 for each in found[1:])
