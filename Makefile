@@ -16,11 +16,11 @@ box_option = $${OBJECT:+--object "$$OBJECT"} $${BBOX:+--bbox "$$BBOX" --frame "$
 args = --words ARGS
 workers = -n auto --maxprocesses=4 --dist loadgroup --no-loadscope-reorder
 extract = $(python) runner $(args) extract -i "$$VIDEO" $(run_option) $(box_option)
-reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option)
+reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option) $${TRIES:+--until-pass "$$TRIES"}
 evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock reference clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-loop lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -33,13 +33,13 @@ demo: ## see the product work: a real clip with a known truth through every stag
 extract: ## VIDEO=clip.mp4 [OBJECT=name | BBOX=x1,y1,x2,y2 FRAME=n] [RUN=name]: masks and skeleton
 	@$(clip_needed); $(extract)
 
-reskin: ## PROMPT="object, skater" [RUN=name]: paint the new object and skater
+reskin: ## PROMPT="object, skater" [RUN=name] [TRIES=n: judge, and paint again what fails]: paint object and skater
 	@$(prompt_needed); $(reskin)
 
 evaluate: ## [RUN=name]: the gate, IoU > 0.90 in every frame (make ends with 2 where evaluate_iou.py ends with 1, 2 or 3)
 	@$(evaluate)
 
-pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name]: extract, reskin, evaluate
+pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name] [TRIES=n]: extract, reskin, evaluate
 	@$(clip_needed); $(prompt_needed); $(extract)
 	@$(reskin)
 	@$(evaluate)
@@ -83,6 +83,9 @@ bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at 
 
 bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
 	@$(python) runner $(args) bench.evaluator
+
+bench-loop: ## paintings until a clip passes: window by window against the whole clip anew, simulated
+	@$(python) runner bench.loop
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
 	@$(python) runner bench.memory

@@ -30,7 +30,7 @@ from runner.reskin import reskin
 from runner.stages import run_module, runner, start_stage
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
-ONE_PART = ("bench.tracker", "bench.posegen")
+ONE_PART = ("bench.tracker", "bench.posegen", "bench.loop")
 """Benchmarks that measure one part by itself, in the tests' environment; the others run the stages."""
 
 

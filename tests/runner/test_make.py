@@ -44,7 +44,7 @@ class Make:
 
     def __call__(self, target: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Call it as a user does, and not as a part of the make that runs this test."""
-        ours = ("MAKE", "MFLAGS", "TESTS", "ARGS", "PROMPT", "VIDEO", "RUN")
+        ours = ("MAKE", "MFLAGS", "TESTS", "ARGS", "PROMPT", "VIDEO", "RUN", "TRIES")
         plain = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         command = ["make", "--no-print-directory", target, *words]
         return subprocess.run(
@@ -152,6 +152,14 @@ def test_a_pipeline_without_a_prompt_does_not_begin(make: Make) -> None:
     done = make("pipeline", "VIDEO=a.mp4")
     assert done.returncode == 2 and not make.calls
     assert 'error: say what to paint: make pipeline PROMPT="cyberpunk drone, samurai"\n' in done.stderr
+
+
+def test_tries_paint_again_what_fails_and_without_them_it_is_painted_once(make: Make) -> None:
+    assert make("reskin", "PROMPT=a").returncode == 0
+    assert make("pipeline", "VIDEO=a.mp4", "PROMPT=a", "TRIES=4").returncode == 0
+    painted = [arguments for name, arguments, _ in make.calls if name == "reskin"]
+    assert "--until-pass" not in painted[0]
+    assert painted[1][-2:] == ["--until-pass", "4"]
 
 
 def test_a_pipeline_ends_where_a_command_does_and_make_ends_with_2_and_says_the_commands_code(make: Make) -> None:
