@@ -34,7 +34,8 @@ class FrameScore:
     """One frame's result; what each figure means stands in docs/how-it-works/gate.md. Only `iou` decides `passed`.
 
     original_px and generated_px are the areas of G and P. A figure that is not defined or not measured is None.
-    floor_iou: what the second track gives on the source itself, from --calibrate.
+    floor_iou: what the second track gives on the source itself, from --calibrate. second_iou: what another tracker
+    finds in the generated clip, from --second-judge.
     """
 
     frame: int
@@ -54,10 +55,22 @@ class FrameScore:
     pck: float | None = None
     psnr_db: float | None = None
     ssim: float | None = None
+    replaced: float | None = None
+    unpainted: float | None = None
+    second_iou: float | None = None
+
+    @property
+    def state(self) -> str:
+        """Return PASS, FAIL, UNCHANGED or UNPAINTED."""
+        if self.passed:
+            return "PASS"
+        if self.unpainted is not None and self.unpainted > 0.1:
+            return "UNPAINTED"
+        return "UNCHANGED" if self.replaced is not None and self.replaced < 0.5 else "FAIL"
 
     def line(self) -> str:
         """Return the console line of the frame."""
-        return f"Frame {self.frame:04d}: IoU = {self.iou:.4f} [{'PASS' if self.passed else 'FAIL'}]"
+        return f"Frame {self.frame:04d}: IoU = {self.iou:.4f} [{self.state}]"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from evaluator.report.chart import write_chart
 from evaluator.report.pictures import OverlayWriter, WorstFrames
 from evaluator.report.result import Result
 from evaluator.report.texts import read_json, remove_reports, write_texts
-from evaluator.retrack import Setup, floor_ious, output_crf, retrack
+from evaluator.retrack import Setup, floor_ious, output_crf, retrack, second_ious
 from evaluator.seal import has_seal, seal
 from evaluator.trust import Trust, trust_of
 from handoff.clip.likeness import check_like_source
@@ -49,12 +50,16 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Wishes:
-    """What was asked for. formats: names of `evaluator.report.FILES`."""
+    """What was asked for.
+
+    formats: names of `evaluator.report.FILES`. accept_mask: a contradicted original mask is no reason to fail.
+    """
 
     threshold: float
     formats: frozenset[str]
     calibrate: bool = False
     force: bool = False
+    accept_mask: bool = False
 
 
 def check_writable(folder: Path) -> None:
@@ -77,7 +82,7 @@ def check_writable(folder: Path) -> None:
 class Evaluation:
     """Track again in a generated clip, and score it.
 
-    report: the folder. say: takes console lines.
+    report: the folder. say: takes console lines. second: how another tracker tracks once more (--second-judge).
     """
 
     material: Material
@@ -85,6 +90,7 @@ class Evaluation:
     report: Path
     wishes: Wishes
     say: Say
+    second: Setup | None = None
 
     @property
     def trust(self) -> Trust:
@@ -135,6 +141,8 @@ class Evaluation:
             **self.setup.as_json(),
             "threshold": self.wishes.threshold,
             "calibrate": self.wishes.calibrate,
+            "accept_mask": self.wishes.accept_mask,
+            "second_judge": self.second.backend.params if self.second else None,
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
@@ -142,7 +150,8 @@ class Evaluation:
         if self.wishes.calibrate:
             params["floor_crf"] = output_crf(self.material.generated)  # nor is what output.json says
         tools = {"tracker": self.setup.backend.description}
-        tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
+        more_tools = [*self.setup.backend.versions, *(self.second.backend.versions if self.second else ())]
+        tools |= tool_versions("numpy", "opencv-python-headless", "av", "matplotlib", *more_tools)
         more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
         gathered, inputs = reskin.run.manifest, self.material.inputs
         try:
@@ -178,7 +187,9 @@ class Evaluation:
 
     def _kept(self) -> Result:
         """Return what the report of this machine's own evaluation says, judged by its figures."""
-        result = read_json(self.report / FILES[JSON]).judged_again(self.wishes.threshold, self.material.info.frames)
+        wishes, frames = self.wishes, self.material.info.frames
+        written = read_json(self.report / FILES[JSON])
+        result = written.judged_again(wishes.threshold, frames, accept_mask=wishes.accept_mask)
         for score in result.scores:
             self.say(score.line())
         return result
@@ -197,6 +208,7 @@ class Evaluation:
         stage.note("mean_iou", verdict.mean)
         stage.note("minimum_iou", verdict.minimum)
         stage.note("passed", result.passed)
+        stage.note("sentence", result.sentence)
         return result
 
     def _remove_stale(self) -> None:
@@ -214,12 +226,22 @@ class Evaluation:
     def _evaluate(self) -> Result:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
+        if self.second:
+            how["second_judge"] = {"description": self.second.backend.description, **self.second.backend.params}
         with Scoring(material, wishes, self.report, self.say, how, self.trust) as session:
             session.score(retrack(material.generated, setup, material.info))
+            if self.second or wishes.calibrate:
+                session.conclude()  # the gate's own part stands, whatever becomes of what only informs
+            if self.second:
+                self._ask_second(session, self.second)
             if wishes.calibrate:
-                session.conclude()  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)
         return session.conclude()
+
+    def _ask_second(self, session: Scoring, second: Setup) -> None:
+        material = self.material
+        self.say(f"second judge: tracking once more with {second.backend.description}")
+        session.take_second(second_ious(material.original, material.generated, material.info, second))
 
     def _calibrate(self, session: Scoring) -> int:
         material, source = self.material, self.source_clip()
@@ -277,11 +299,12 @@ class Scoring:
         how: dict[str, Any],
         trust: Trust,
     ) -> None:
-        self._material, self._gate = material, Gate(wishes.threshold)
+        self._material, self._wishes, self._gate = material, wishes, Gate(wishes.threshold)
         self._folder, self._reports, self._say = folder, wishes.formats, say
         self._how, self._trust = how, trust
         self._worst = WorstFrames()
         self._floor: list[float] = []
+        self._second: list[float] = []
         self._scored = False
         if folder is not None:
             remove_reports(folder)
@@ -297,10 +320,9 @@ class Scoring:
 
     @property
     def scores(self) -> list[FrameScore]:
-        """The frames so far, each with its noise floor where that is known."""
-        pairs = zip(self._gate.scores, self._floor, strict=False)
-        known = [dataclasses.replace(score, floor_iou=floor) for score, floor in pairs]
-        return known + self._gate.scores[len(known) :]
+        """The frames so far, each with its noise floor and the second judge's IoU where these are known."""
+        known = itertools.zip_longest(self._gate.scores, self._floor, self._second)
+        return [dataclasses.replace(score, floor_iou=floor, second_iou=second) for score, floor, second in known]
 
     def score(self, found: Iterator[Mask]) -> None:
         """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
@@ -344,9 +366,15 @@ class Scoring:
         for iou in ious:
             self._floor.append(iou)
 
+    def take_second(self, ious: Iterator[float]) -> None:
+        """Take the second judge's IoU, frame by frame."""
+        for iou in ious:
+            self._second.append(iou)
+
     def conclude(self) -> Result:
         """Return what came of it and write the reports; of a part of the clip where it was cut short."""
-        result = Result(self.scores, self._gate.threshold, self._material.info.frames, self._how, self._trust)
+        wishes, expected = self._wishes, self._material.info.frames
+        result = Result(self.scores, wishes.threshold, expected, self._how, self._trust, wishes.accept_mask)
         if self._folder is not None:
             try:
                 write_texts(self._folder, result, self._reports)

@@ -30,6 +30,7 @@ from handoff.places import place_shape
 from handoff.run import Run
 from tracker.sam2.sizes import MODELS
 from tracker.selection import BACKENDS
+from tracker.witness.ruling import Standing
 
 _SUSPICIOUS = "suspicious:"
 
@@ -47,6 +48,7 @@ class Trust:
     suspicious: dict[str, Spans] = field(default_factory=dict)
     absent: Spans = field(default_factory=list)
     cycle: dict[str, Any] | None = None
+    standing: Standing | None = None
 
     @property
     def doubtful(self) -> list[int]:
@@ -62,6 +64,7 @@ class Trust:
             "absent": self.absent,
             "cycle": self.cycle,
             "doubtful": self.doubtful,
+            "standing": self.standing.as_json() if self.standing else None,
         }
 
     def lines(self) -> list[str]:

@@ -1,0 +1,1 @@
+"""Witnesses of the original mask that are not the tracker."""
