@@ -36,7 +36,7 @@ _LINE, _LETTERS = 20, 150  # px a line of the title, and how many letters it has
 _MAIN, _SECOND, _ROW = 300, 130, 16
 _BLACK, _GRAY, _GRID, _SHADE, _SILENT = "#141414", "#6e6e6e", "#dedede", "#e4e8f0", "#eeeeee"
 _IOU, _SECOND_IOU, _FLOOR, _F, _THRESHOLD, _FAIL = "#145ac8", "#28a0a0", "#eb8c1e", "#969696", "#c81e1e", "#dc0000"
-_PANEL = {"replaced": "#7850c8", "leak": "#be1e8c", "gap": "#1e823c", "clip": "#785014"}
+_PANEL = {"not replaced": "#7850c8", "leak": "#be1e8c", "gap": "#1e823c", "clip": "#785014"}
 _SMALL, _TEXT, _TITLE = 8, 9, 11
 
 Values = Sequence[float | None]
@@ -131,7 +131,9 @@ def _draw_curves(figure: Figure, result: Result, top: int) -> int:
     _shade(axes, absent, "no object in the original")
     _legend(axes)
     top += _MAIN + _GAP + _LEGEND
-    shares: dict[str, Values] = {name: [getattr(score, name) for score in scores] for name in _PANEL}
+    shares: dict[str, Values] = {name: [getattr(score, name) for score in scores] for name in ("leak", "gap", "clip")}
+    # what is not new is drawn, as all here is the better the lower
+    shares["not replaced"] = [None if score.replaced is None else 1 - score.replaced for score in scores]
     highest = max([0.1, *(value for each in shares.values() for value in each if value is not None)])
     axes = _panel(figure, top, _SECOND, frames, 0.0, float(np.ceil(highest * 10)) / 10)
     axes.yaxis.set_ticks(np.linspace(0.0, axes.get_ylim()[1], 3))
