@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from evaluator import MIN_REPLACED
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.inputs import Material, Sight, check_original, check_run
+from evaluator.replaced import Replaced, measure_replaced
 from evaluator.report import CHART, FILES, JSON, OVERLAY
 from evaluator.report.chart import write_chart
 from evaluator.report.pictures import OverlayWriter, WorstFrames
@@ -49,12 +51,13 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Wishes:
-    """What was asked for. formats: names of `evaluator.report.FILES`."""
+    """What was asked for. formats: names of `evaluator.report.FILES`. min_replaced: 0 asks for nothing new."""
 
     threshold: float
     formats: frozenset[str]
     calibrate: bool = False
     force: bool = False
+    min_replaced: float = MIN_REPLACED
 
 
 def check_writable(folder: Path) -> None:
@@ -134,6 +137,7 @@ class Evaluation:
         params: dict[str, Any] = {
             **self.setup.as_json(),
             "threshold": self.wishes.threshold,
+            "min_replaced": self.wishes.min_replaced,
             "calibrate": self.wishes.calibrate,
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
@@ -178,7 +182,8 @@ class Evaluation:
 
     def _kept(self) -> Result:
         """Return what the report of this machine's own evaluation says, judged by its figures."""
-        result = read_json(self.report / FILES[JSON]).judged_again(self.wishes.threshold, self.material.info.frames)
+        kept = read_json(self.report / FILES[JSON])
+        result = kept.judged_again(self.wishes.threshold, self.material.info.frames, self.wishes.min_replaced)
         for score in result.scores:
             self.say(score.line())
         return result
@@ -277,7 +282,7 @@ class Scoring:
         how: dict[str, Any],
         trust: Trust,
     ) -> None:
-        self._material, self._gate = material, Gate(wishes.threshold)
+        self._material, self._gate = material, Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
         self._how, self._trust = how, trust
         self._worst = WorstFrames()
@@ -331,7 +336,7 @@ class Scoring:
         return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height, with_source=known)
 
     def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
-        score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight))
+        score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight), _new(sight))
         self._say(score.line())
         picture = _picture(sight, generated)
         if CHART in self._reports:
@@ -346,7 +351,8 @@ class Scoring:
 
     def conclude(self) -> Result:
         """Return what came of it and write the reports; of a part of the clip where it was cut short."""
-        result = Result(self.scores, self._gate.threshold, self._material.info.frames, self._how, self._trust)
+        gate, frames = self._gate, self._material.info.frames
+        result = Result(self.scores, gate.threshold, frames, self._how, self._trust, gate.min_replaced)
         if self._folder is not None:
             try:
                 write_texts(self._folder, result, self._reports)
@@ -387,9 +393,21 @@ def _kept(sight: Sight) -> Kept:
     if sight.people is not None and sight.generated_people is not None:
         similarity, share = compare_skeletons(sight.people, sight.generated_people)
     if sight.source is not None and sight.output is not None:
-        outside = ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
+        outside = _outside(sight)
         psnr, structure = psnr_db(sight.source, sight.output, outside), ssim(sight.source, sight.output, outside)
     return Kept(similarity, share, psnr, structure)
+
+
+def _outside(sight: Sight) -> Mask:
+    """Return where neither object nor skater is."""
+    return ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
+
+
+def _new(sight: Sight) -> Replaced | None:
+    """Measure how much of the object is new in a frame; None where source or output is not known."""
+    if sight.source is None or sight.output is None:
+        return None
+    return measure_replaced(sight.source, sight.output, sight.original, _outside(sight))
 
 
 def _picture(sight: Sight, generated: Mask) -> Frame:
