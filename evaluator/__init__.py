@@ -20,7 +20,7 @@ __all__ = ["MIN_REPLACED", "THRESHOLD", "calculate_iou"]
 THRESHOLD = 0.90
 """A frame passes when its IoU is greater than this; equal fails."""
 MIN_REPLACED = 0.75
-"""The share of the object that has to be new in a frame; equal passes. docs/how-it-works/gate.md has what it rests on."""
+"""The share of the object that has to be new in a frame; equal passes. What it rests on: docs/how-it-works/gate.md."""
 
 
 def __getattr__(name: str) -> object:

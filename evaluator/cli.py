@@ -129,8 +129,8 @@ def command(
 
     Tracks the new object in the generated clip with the tracker that made the original mask (the same weights; another
     one only when it is named with --backend or --model), from the same places on the same frames, and holds
-    IoU > THRESHOLD against every frame, in which the object has to be new. Exit code 0: all pass, 1: the gate fails, 2: bad input, 3: something needed is
-    missing. With --generated-mask two masks are compared, and nothing is tracked.
+    IoU > THRESHOLD against every frame, in which the object has to be new. Exit code 0: all pass, 1: the gate fails,
+    2: bad input, 3: something needed is missing. With --generated-mask two masks are compared, and nothing is tracked.
 
     \b
     python -m evaluator -original mask.mp4 -generated output.mp4

@@ -143,8 +143,8 @@ class Verdict:
         if not self.unchanged and not self.unpainted:
             return []
         return [
-            f"Not new: {self.unchanged} frames unchanged, {self.unpainted} unpainted; at least {self.min_replaced:g} of "
-            "the object must differ from the source (--min-replaced)"
+            f"Not new: {self.unchanged} frames unchanged, {self.unpainted} unpainted; at least {self.min_replaced:g} "
+            "of the object must differ from the source (--min-replaced)"
         ]
 
     def _needed(self) -> str:

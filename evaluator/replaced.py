@@ -12,6 +12,7 @@ mid-gray is not new: that is what a model leaves unpainted. docs/how-it-works/ga
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,13 +43,16 @@ class Encoding:
 
 _USUAL = Encoding(2.0, 4.0)
 """Where nothing around the object was left as it was: about what x264 does at CRF 24."""
-_COLOUR, _STRUCTURE = (2.6, 3.0, 12.0), (1.5, 2.5, 14.0)
+_COLOUR, _STRUCTURE = (2.6, 3.0, 12.0), (2.0, 2.5, 14.0)
 """How many times what encoding does counts as new; and levels that are needed, and that always are enough."""
 _EDGE = 0.25  # of the source's own deviation in a window: an edge that encoding blurs moves the mean by so much
+_LOST = 1.5  # times as much: encoding takes texture away, but seldom makes some
 _UNLIKE = 0.5  # of the variance that two textures without anything in common have in their difference
-_SAME = 0.85
-"""How alike, 0 to 1, the textures of source and output may be where colours differ; above it is the source recoloured."""
-_GRAY, _GRAY_LEVELS, _GRAY_DEVIATION = (127, 128, 128), 6.0, 3.0  # VACE's fill, and what a codec makes of it
+_SAME = 0.9
+"""How alike, 0 to 1, the textures may be where colours differ; above it is the source itself, only recoloured."""
+_GRAY = np.array([127, 128, 128], np.float32)  # VACE's fill, in luma, red and blue difference
+_GRAY_LEVELS, _GRAY_DEVIATION = 6.0, 3.0  # what a codec makes of it
+_MIDDLE = np.float32(128)  # taken off before squaring, so that single precision is enough
 
 
 class Replaced(NamedTuple):
@@ -61,14 +65,25 @@ class Replaced(NamedTuple):
     unpainted: float | None = None
 
 
-class _Windows(NamedTuple):
-    """What the windows say, one value each: see `_statistics`."""
+class _Texture(NamedTuple):
+    """Variances in each of n windows: of the source, of the output, and of their difference."""
 
-    means: _Floats  # (n, 3): of the output less the source, in luma, red and blue difference
-    output: _Floats  # (n, 3): the output's own means
-    before: _Floats  # variances of luma: of the source,
-    after: _Floats  # of the output,
-    between: _Floats  # and of their difference
+    before: _Floats
+    after: _Floats
+    between: _Floats
+
+
+class _Windows(NamedTuple):
+    """What n windows say.
+
+    means: (n, 3), of the output less the source, in luma, red and blue difference. output: (n, 3), its own. luma and
+    value (the largest of R, G, B, which another hue leaves as it is): their textures.
+    """
+
+    means: _Floats
+    output: _Floats
+    luma: _Texture
+    value: _Texture
 
 
 def measure_replaced(source: Frame, output: Frame, original: Mask, outside: Mask) -> Replaced:
@@ -100,47 +115,64 @@ def _limit(measured: float, rule: tuple[float, float, float]) -> float:
 
 
 def _is_new(windows: _Windows, encoding: Encoding) -> Mask:
-    """Say of each window whether it is new: in structure, or in colour where the texture is not the source's own."""
-    colour = _limit(encoding.mean, _COLOUR) + _EDGE * np.sqrt(windows.before)
+    """Say of each window whether it is new, in colour or in structure."""
+    before, after, between = windows.luma
+    colour = _limit(encoding.mean, _COLOUR) + _EDGE * np.sqrt(before)
     structure = _limit(encoding.deviation, _STRUCTURE) ** 2
-    both = windows.before + windows.after
-    unlike = np.asarray((windows.between > structure) & (windows.between > _UNLIKE * both))
-    differs = np.asarray(np.abs(windows.means).max(axis=1) > colour)
-    if not differs.any():
-        return unlike
-    textured = windows.before[differs].mean() > structure
-    if textured and windows.between[differs].sum() < (1 - _SAME) * both[differs].sum():
-        return unlike
-    return unlike | differs
+    together = (before + after - between) / 2  # the covariance
+    own = after - together**2 / np.maximum(before, 1)  # what of it the source's texture does not explain
+    other = ((own > structure) | (between > _LOST**2 * structure)) & (between > _UNLIKE * (before + after))
+    new = np.asarray(other | (np.abs(windows.means).max(axis=1) > colour))
+    if _is_recoloured(windows, new, structure):
+        new[:] = False
+    return new
+
+
+def _is_recoloured(windows: _Windows, new: Mask, structure: float) -> bool:
+    """Say whether what looks new has the source's own texture, at its own contrast, in other colours."""
+    if not new.any() or windows.luma.before[new].mean() <= structure:
+        return False
+    for texture in (windows.luma, windows.value):
+        before, after, between = (float(each[new].sum()) for each in texture)
+        if between < (1 - _SAME) * (before + after):
+            return True
+    return False
 
 
 def _is_gray(windows: _Windows, encoding: Encoding) -> Mask:
     levels = _GRAY_LEVELS + min(encoding.mean, _GRAY_LEVELS)
     deviation = min(max(encoding.deviation, _GRAY_DEVIATION), 2 * _GRAY_DEVIATION)
-    near = (np.abs(windows.output - np.float32(_GRAY)) <= levels).all(axis=1)
-    return np.asarray(near & (windows.after <= deviation**2))
+    near = (np.abs(windows.output - _GRAY) <= levels).all(axis=1)
+    return np.asarray(near & (windows.luma.after <= deviation**2))
 
 
 def _planes(source: Frame, output: Frame) -> list[_Floats]:
-    """Return the planes whose means over a window are all that is needed, (h, w) float32 each.
+    """Return the planes whose means over a window are all that is needed, 14 of (h, w) float32.
 
-    Luma, red and blue difference of the source, less mid-gray; output less source in the same; luma of both squared.
+    Luma, red and blue difference and value of the source, less mid-gray; output less source in the same; the products
+    of luma, and those of value: with itself, of the difference with itself, of both.
     """
-    before, after = (cv2.cvtColor(np.ascontiguousarray(each), cv2.COLOR_RGB2YCrCb) for each in (source, output))
-    first = [np.subtract(before[..., i], np.float32(_GRAY[i]), dtype=np.float32) for i in range(3)]
-    less = [np.subtract(after[..., i], before[..., i], dtype=np.float32) for i in range(3)]
-    return [*first, *less, first[0] * first[0], less[0] * less[0], first[0] * less[0]]
+    first, less = [], []
+    pictures = [np.ascontiguousarray(each) for each in (source, output)]
+    before, after = (cv2.split(cv2.cvtColor(each, cv2.COLOR_RGB2YCrCb)) for each in pictures)
+    values = (functools.reduce(cv2.max, cv2.split(each)) for each in pictures)
+    for old, new in zip((*before, next(values)), (*after, next(values)), strict=True):
+        first.append(np.subtract(old, _MIDDLE, dtype=np.float32))
+        less.append(np.subtract(new, old, dtype=np.float32))
+    products = [each for i in (0, 3) for each in (first[i] * first[i], less[i] * less[i], first[i] * less[i])]
+    return [*first, *less, *products]
 
 
 def _statistics(means: _Floats) -> _Windows:
-    """Return what the means of `_planes` over n windows, (n, 9), say."""
-    source, less = means[:, :3], means[:, 3:6]
-    before = means[:, 6] - source[:, 0] ** 2
-    between = means[:, 7] - less[:, 0] ** 2
-    together = means[:, 8] - source[:, 0] * less[:, 0]
-    after = before + between + 2 * together
-    output = source + less + np.float32(_GRAY)
-    return _Windows(less, output, *(np.maximum(each, 0) for each in (before, after, between)))
+    """Return what the means of `_planes` over n windows, (n, 14), say."""
+    source, less = means[:, :4], means[:, 4:8]
+    textures = []
+    for i, at in ((0, 8), (3, 11)):
+        before = means[:, at] - source[:, i] ** 2
+        between = means[:, at + 1] - less[:, i] ** 2
+        together = means[:, at + 2] - source[:, i] * less[:, i]
+        textures.append(_Texture(*(np.maximum(each, 0) for each in (before, before + between + 2 * together, between))))
+    return _Windows(less[:, :3], source[:, :3] + less[:, :3] + _MIDDLE, *textures)
 
 
 def _inside(source: Frame, output: Frame, mask: Mask) -> _Windows:
@@ -166,4 +198,4 @@ def _encoding(source: Frame, output: Frame, outside: Mask) -> Encoding | None:
     small = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)[whole] for plane in planes]
     found = _statistics(np.stack(small, axis=1))
     mean = np.percentile(np.abs(found.means).max(axis=1), _QUANTILE)
-    return Encoding(float(mean), float(np.sqrt(np.percentile(found.between, _QUANTILE))))
+    return Encoding(float(mean), float(np.sqrt(np.percentile(found.luma.between, _QUANTILE))))

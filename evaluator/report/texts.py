@@ -31,9 +31,13 @@ SCHEMA = 3
 
 def to_json(result: Result) -> str:
     """Return iou.json: "schema", "how", "summary", "frames"."""
-    frames = [asdict(score) for score in result.scores]
+    frames = [_row(score) for score in result.scores]
     data = {"schema": SCHEMA, "how": result.how, "summary": _summary(result), "frames": frames}
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def _row(score: FrameScore) -> dict[str, Any]:
+    return asdict(score) | {"state": score.state}
 
 
 def _summary(result: Result) -> dict[str, Any]:
@@ -63,7 +67,13 @@ def read_json(path: Path) -> Result:
 
 _LARGEST = 256 * 2**20
 """Bytes: about 500 a frame."""
-_TYPES = {"int": whole(0), "float": number(), "float | None": or_null(number()), "bool": truth, "bool | None": or_null(truth)}
+_TYPES = {
+    "int": whole(0),
+    "float": number(),
+    "float | None": or_null(number()),
+    "bool": truth,
+    "bool | None": or_null(truth),
+}
 _SCORE = record({each.name: _TYPES[str(each.type)] for each in fields(FrameScore)})
 _SPANS = listing(listing(whole(0), 2, 2))
 _CYCLE = record({"frames": whole(0), "mean": or_null(number(0, 1)), "doubtful": listing(whole(0))})
@@ -79,7 +89,9 @@ _SHAPE = record(
     {
         "schema": one_of(SCHEMA),
         "how": record({"original": LINE, "generated": LINE}, {"other_tracker": or_null(LINE)}),
-        "summary": record({"threshold": number(0, 1), "min_replaced": number(0, 1), "expected_frames": whole(1), "trust": _TRUST}),
+        "summary": record(
+            {"threshold": number(0, 1), "min_replaced": number(0, 1), "expected_frames": whole(1), "trust": _TRUST}
+        ),
         "frames": listing(_SCORE),
     }
 )
@@ -88,9 +100,9 @@ _SHAPE = record(
 def to_csv(result: Result) -> str:
     """Return iou.csv, one line a frame; an empty cell where a figure is not defined or was not measured."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(FrameScore)], lineterminator="\n")
+    writer = csv.DictWriter(text, [*(field.name for field in fields(FrameScore)), "state"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(score) for score in result.scores)
+    writer.writerows(_row(score) for score in result.scores)
     return text.getvalue()
 
 
