@@ -79,7 +79,8 @@ class FrameScore:
 
     def line(self) -> str:
         """Return the console line of the frame."""
-        return f"Frame {self.frame:04d}: IoU = {self.iou:.4f} [{self.state}]"
+        bare = f" {self.unpainted or 0:.2f} of it flat gray" if self.state == "UNPAINTED" else ""
+        return f"Frame {self.frame:04d}: IoU = {self.iou:.4f} [{self.state}]{bare}"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from evaluator import MIN_REPLACED
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.inputs import Material, Sight, check_original, check_run
+from evaluator.remarks import Colours, Windows, output_windows
 from evaluator.replaced import Replaced, measure_replaced
 from evaluator.report import CHART, FILES, JSON, OVERLAY
 from evaluator.report.chart import write_chart
@@ -142,9 +143,10 @@ class Evaluation:
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
+            "windows": self._windows(),  # nor is what output.json says
         }
         if self.wishes.calibrate:
-            params["floor_crf"] = output_crf(self.material.generated)  # nor is what output.json says
+            params["floor_crf"] = output_crf(self.material.generated)
         tools = {"tracker": self.setup.backend.description}
         tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
         more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
@@ -162,6 +164,9 @@ class Evaluation:
         if not stage.unchanged:
             self._seal(stage.work)
         return result
+
+    def _windows(self) -> Windows:
+        return output_windows(self.material.generated, self.material.info.frames)
 
     def _is_ours(self, work: str) -> bool:
         """Say whether this machine made the verdict that run.json has; where it did not, it is made anew."""
@@ -219,7 +224,7 @@ class Evaluation:
     def _evaluate(self) -> Result:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
-        with Scoring(material, wishes, self.report, self.say, how, self.trust) as session:
+        with Scoring(material, wishes, self.report, self.say, how, self.trust, self._windows()) as session:
             session.score(retrack(material.generated, setup, material.info))
             if wishes.calibrate:
                 session.conclude()  # the gate's own part stands, whatever becomes of the floor
@@ -270,7 +275,8 @@ class Scoring:
     all be written. The reports of an earlier evaluation in `folder` are removed first: however this one ends, even by
     SIGKILL, they are not taken for its own.
 
-    say: takes the console line of each frame. how, trust: what a report says beside the scores.
+    say: takes the console line of each frame. how, trust: what a report says beside the scores. windows: that the clip
+    was painted in.
     """
 
     def __init__(
@@ -281,10 +287,12 @@ class Scoring:
         say: Say,
         how: dict[str, Any],
         trust: Trust,
+        windows: Windows = (),
     ) -> None:
         self._material, self._gate = material, Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
-        self._how, self._trust = how, trust
+        self._how, self._trust, self._windows = how, trust, windows
+        self._colours = Colours()
         self._worst = WorstFrames()
         self._floor: list[float] = []
         self._scored = False
@@ -338,6 +346,8 @@ class Scoring:
     def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
         score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight), _new(sight))
         self._say(score.line())
+        if self._windows and sight.output is not None:
+            self._colours.feed(sight.output, sight.original)
         picture = _picture(sight, generated)
         if CHART in self._reports:
             self._worst.offer(picture, sight.original, generated, score)
@@ -352,7 +362,8 @@ class Scoring:
     def conclude(self) -> Result:
         """Return what came of it and write the reports; of a part of the clip where it was cut short."""
         gate, frames = self._gate, self._material.info.frames
-        result = Result(self.scores, gate.threshold, frames, self._how, self._trust, gate.min_replaced)
+        told = {"colour": self._colours.as_json(self._windows)}
+        result = Result(self.scores, gate.threshold, frames, self._how, self._trust, gate.min_replaced, told)
         if self._folder is not None:
             try:
                 write_texts(self._folder, result, self._reports)

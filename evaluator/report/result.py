@@ -12,6 +12,7 @@ from typing import Any
 
 from evaluator import MIN_REPLACED
 from evaluator.gate import FrameScore, Verdict, judge
+from evaluator.remarks import remark_lines
 from evaluator.trust import Trust, numbers
 from handoff.errors import InputError
 
@@ -52,7 +53,7 @@ class Result:
     """What came of an evaluation.
 
     how: tracker, prompt, files, and what was measured with what. expected: the clip's frames; fewer scores mean that
-    it was cut short.
+    it was cut short. told: figures that decide nothing (`evaluator.remarks`).
     """
 
     scores: list[FrameScore]
@@ -61,6 +62,7 @@ class Result:
     how: dict[str, Any]
     trust: Trust = field(default_factory=Trust)
     min_replaced: float = MIN_REPLACED
+    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -156,7 +158,7 @@ class Result:
         """Return what limits the verdict's worth: another tracker, the noise floor, the doubts about the original."""
         differs = self.how.get("other_tracker")
         other = [f"P was not found by the original mask's own tracker: {differs}"] if differs else []
-        return [*other, *self.new_lines(), *self.trust.lines(), *self.floor_lines()]
+        return [*other, *self.new_lines(), *self.trust.lines(), *self.floor_lines(), *remark_lines(self.told)]
 
     def new_lines(self) -> list[str]:
         """Return how much of the object is new, or why that is not known."""

@@ -53,6 +53,7 @@ def _summary(result: Result) -> dict[str, Any]:
         "figures": result.figures(),
         "failing_frames": floor if result.calibrated else None,
         "trust": result.trust.as_json(),
+        "told": result.told,
     }
 
 
@@ -62,7 +63,15 @@ def read_json(path: Path) -> Result:
     summary, trust = data["summary"], data["summary"]["trust"]
     scores = [FrameScore(**{each.name: frame[each.name] for each in fields(FrameScore)}) for frame in data["frames"]]
     known = Trust(trust["known"], trust["suspicious"], trust["absent"], trust["cycle"])
-    return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], known, summary["min_replaced"])
+    return Result(
+        scores,
+        summary["threshold"],
+        summary["expected_frames"],
+        data["how"],
+        known,
+        summary["min_replaced"],
+        summary["told"],
+    )
 
 
 _LARGEST = 256 * 2**20
@@ -85,12 +94,21 @@ _TRUST = record(
         "cycle": or_null(_CYCLE),
     }
 )
+_BORDER = record({"frame": whole(0), "jump": number(0)})
+_COLOUR = record({"borders": listing(_BORDER, 1), "elsewhere": or_null(number(0))})
+_TOLD = record({}, {"colour": or_null(_COLOUR)})
 _SHAPE = record(
     {
         "schema": one_of(SCHEMA),
         "how": record({"original": LINE, "generated": LINE}, {"other_tracker": or_null(LINE)}),
         "summary": record(
-            {"threshold": number(0, 1), "min_replaced": number(0, 1), "expected_frames": whole(1), "trust": _TRUST}
+            {
+                "threshold": number(0, 1),
+                "min_replaced": number(0, 1),
+                "expected_frames": whole(1),
+                "trust": _TRUST,
+                "told": _TOLD,
+            }
         ),
         "frames": listing(_SCORE),
     }

@@ -175,7 +175,8 @@ def test_a_frame_passes_where_enough_of_the_object_is_new_and_is_named_by_what_t
     gate = Gate()
     score = gate.feed_frame(strip(100), strip(95), new=new)
     assert (score.state, score.passed) == (state, state == "PASS")
-    assert score.line() == f"Frame 0000: IoU = 0.9500 [{state}]"
+    share = f" {score.unpainted:.2f} of it flat gray" if state == "UNPAINTED" else ""
+    assert score.line() == f"Frame 0000: IoU = 0.9500 [{state}]{share}"
     assert (score.replaced, score.unpainted) == (new or Replaced())
     assert gate.conclude().passed == score.passed
 
