@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evaluator import THRESHOLD
+from evaluator import MIN_REPLACED, THRESHOLD
 from evaluator.report import FILES, JSON, OVERLAY
 from handoff.command import BOX, PATH, FiniteRange, Option, with_options
 from handoff.errors import InputError, UsageError
@@ -68,6 +68,12 @@ _OPTIONS: tuple[Option, ...] = (
         "A frame passes above this IoU, e.g. --threshold 0.95",
     ),
     (
+        ("--min-replaced",),
+        {"type": FiniteRange(0, 1), "default": MIN_REPLACED, "show_default": True, "metavar": "SHARE"},
+        "The share of the object that has to be new in every frame; 0 switches this off, for comparing encoders, "
+        "e.g. --min-replaced 0.5",
+    ),
+    (
         ("--calibrate",),
         {"is_flag": True},
         "Measure the noise floor too: track in the source itself, encoded again, e.g. --calibrate",
@@ -122,6 +128,7 @@ def command(
     model: str | None,
     device: str,
     threshold: float,
+    min_replaced: float,
     calibrate: bool,
     accept_mask: bool,
     second_judge: str | None,
@@ -168,7 +175,7 @@ def command(
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
     second = second_setup(setup, run, material.info, second_judge, device) if second_judge else None
     report = output or _own_report(generated)
-    wishes = Wishes(threshold, reports, calibrate, force, accept_mask)
+    wishes = Wishes(threshold, reports, calibrate, force, min_replaced, accept_mask)
     job = Evaluation(material, setup, report, wishes, click.echo, second)
     job.check()
     if check:

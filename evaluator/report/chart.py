@@ -91,7 +91,7 @@ def _curve(axes: Axes, values: Values, colour: str, name: str, width: float = 1.
     found = _floats(values)
     if np.isnan(found).all():
         return
-    axes.plot(found, color=colour, linewidth=width, label=name, zorder=3)
+    axes.plot(found, color=colour, linewidth=width, label=name, zorder=3, clip_on=False)
     before, after = np.r_[np.nan, found[:-1]], np.r_[found[1:], np.nan]
     alone = np.flatnonzero(~np.isnan(found) & np.isnan(before) & np.isnan(after))
     axes.plot(alone, found[alone], ".", color=colour, markersize=2 * width, zorder=3)
@@ -160,8 +160,8 @@ def _draw_witnesses(figure: Figure, result: Result, top: int) -> int:
         return top
     values = np.full((3, frames), np.nan)
     for each in standing.frames:
-        apart = None if each.on_person is None else 1 - each.on_person
-        values[:, each.frame] = _floats((each.box_iou, apart, each.cycle_iou))
+        on = each.on_person if each.above_feet is None else each.above_feet  # a foot on the deck is not a fault
+        values[:, each.frame] = _floats((each.box_iou, None if on is None else 1 - on, each.cycle_iou))
     across = (-0.5, frames - 0.5, 3.0, 0.0)
     axes.imshow(values, "RdYlGn", vmin=0, vmax=1, aspect="auto", interpolation="nearest", extent=across)
     axes.set_ylim(len(names), 0.0)

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from evaluator import MIN_REPLACED
 from evaluator.gate import FrameScore, Verdict, judge
+from evaluator.remarks import remark_lines
 from evaluator.trust import Trust, numbers
 from handoff.errors import InputError
 
@@ -73,7 +75,8 @@ class Result:
     """What came of an evaluation.
 
     how: tracker, prompt, files, and what was measured with what. expected: the clip's frames; fewer scores mean that
-    it was cut short. accept_mask: a contradicted original mask is no reason to fail (--accept-mask).
+    it was cut short. told: figures that decide nothing (`evaluator.remarks`). accept_mask: a contradicted original mask
+    is no reason to fail (--accept-mask).
     """
 
     scores: list[FrameScore]
@@ -81,6 +84,8 @@ class Result:
     expected: int
     how: dict[str, Any]
     trust: Trust = field(default_factory=Trust)
+    min_replaced: float = MIN_REPLACED
+    told: dict[str, Any] = field(default_factory=dict)
     accept_mask: bool = False
 
     @property
@@ -88,22 +93,27 @@ class Result:
         """Whether every frame was scored."""
         return len(self.scores) == self.expected
 
-    def judged_again(self, threshold: float, expected: int, *, accept_mask: bool = False) -> Result:
-        """Return it with each frame judged by its own figures against a threshold, whatever it says itself.
+    def judged_again(
+        self, threshold: float, expected: int, min_replaced: float = MIN_REPLACED, *, accept_mask: bool = False
+    ) -> Result:
+        """Return it with each frame judged by its own IoU and what of it is new, whatever it says itself.
 
-        expected: the clip's frames. Raises InputError for frames that are not counted from 0, and for an IoU that is
-        none.
+        expected: the clip's frames. Raises InputError for frames that are not counted from 0, and for an IoU or a share
+        that is none.
         """
         for index, score in enumerate(self.scores):
             if score.frame != index or not 0.0 <= score.iou <= 1.0:
                 raise InputError(f"the report has frame {score.frame} with IoU {score.iou} as its frame {index}.")
-        scores = [replace(score, passed=score.iou > threshold) for score in self.scores]
-        return replace(self, scores=scores, threshold=threshold, expected=expected, accept_mask=accept_mask)
+            if not 0.0 <= (score.replaced or 0.0) <= 1.0:
+                raise InputError(f"the report has {score.replaced} for the new share of frame {index}.")
+        scores = [score.judged(threshold, min_replaced) for score in self.scores]
+        asked: dict[str, Any] = {"threshold": threshold, "min_replaced": min_replaced, "accept_mask": accept_mask}
+        return replace(self, scores=scores, expected=expected, **asked)
 
     @property
     def verdict(self) -> Verdict:
         """The gate's verdict over the frames that were scored, at least one."""
-        return judge(self.scores, self.threshold)
+        return judge(self.scores, self.threshold, self.min_replaced)
 
     @property
     def reasons(self) -> list[Reason]:
@@ -123,17 +133,20 @@ class Result:
 
     @property
     def unmeasured(self) -> dict[Kind, str]:
-        """What was not measured, and so is no part of the verdict, and why."""
+        """The parts of the verdict that nothing was measured for, or too little; each with a word, and why."""
         if not self.scores:
             return dict.fromkeys(KINDS, self.cut_short)
         found: dict[Kind, str] = {}
-        if self.trust.standing is None:
-            found["original mask"] = "no witness of it is known"
+        standing = self.trust.standing
+        if standing is None:
+            found["original mask"] = "unconfirmed: its witnesses are not known"
         elif not self._mask_is(CONTRADICTED, CONFIRMED):
-            found["original mask"] = "no witness spoke"
+            found["original mask"] = standing.sentence.removeprefix("the mask is ")
         if all(score.replaced is None for score in self.scores):
-            two_masks = "description" not in self.how
-            found["replaced"] = "two masks have no pictures" if two_masks else "the source clip is not known"
+            why = "the source clip is not known" if "description" in self.how else "two masks have no pictures"
+            found["replaced"] = f"not measured: {why}"
+        elif not self.min_replaced:
+            found["replaced"] = "not judged: --min-replaced 0"
         return found
 
     @property
@@ -150,12 +163,9 @@ class Result:
     @property
     def benchmark(self) -> str:
         """The verdict in one fixed sentence, for scripts that look for it; the last line of the console."""
-        reasons = {each.kind: each for each in self.reasons}
-        if not reasons or "iou" in reasons:
-            return self.verdict.benchmark
-        if "replaced" in reasons:
-            return f"FAILED: {len(reasons['replaced'].frames)} frames were not repainted."
-        return f"FAILED: The original mask is contradicted in {len(reasons['original mask'].frames)} frames."
+        if self.reasons and self.verdict.passed:  # the masks fit, so it is the original
+            return f"FAILED: The original mask is contradicted in {len(self.reasons[0].frames)} frames."
+        return self.verdict.benchmark
 
     def _mask_is(self, *words: str) -> bool:
         return self.trust.standing is not None and self.trust.standing.word in words
@@ -165,7 +175,8 @@ class Result:
         if standing is None or not self._mask_is(CONTRADICTED) or self.accept_mask:
             return None
         figures: dict[str, float | int] = {"contradicted": len(standing.contradicted), "spoke": standing.spoke}
-        return Reason("original mask", standing.contradicted, standing.sentence, figures)
+        text = standing.sentence.replace("the mask", "the original mask", 1)
+        return Reason("original mask", list(standing.contradicted), text, figures)
 
     def _below(self) -> Reason | None:
         frames = [score.frame for score in self.scores if score.iou <= self.threshold]
@@ -180,38 +191,33 @@ class Result:
         return Reason("iou", frames, text, figures)
 
     def _not_new(self) -> Reason | None:
-        by_state = {state: [s for s in self.scores if s.state == state] for state in ("UNCHANGED", "UNPAINTED")}
-        unchanged, unpainted = by_state.values()
-        if not unchanged and not unpainted:
-            return None
+        unchanged = {s.frame: s.replaced or 0.0 for s in self.scores if s.state == "UNCHANGED"}
+        unpainted = {s.frame: s.unpainted or 0.0 for s in self.scores if s.state == "UNPAINTED"}
         texts: list[str] = []
-        figures: dict[str, float | int] = {}
+        figures: dict[str, float | int] = {"min_replaced": self.min_replaced}
         if unchanged:
-            least = min(unchanged, key=lambda score: score.replaced or 0.0)
+            least = min(unchanged, key=lambda frame: unchanged[frame])
             texts.append(
-                f"nothing new in {len(unchanged)} of {self.expected} frames: {numbers(s.frame for s in unchanged)} "
-                f"(least replaced: {least.replaced or 0.0:.3f} at frame {least.frame})"
+                f"too little of the object is new in {len(unchanged)} of {self.expected} frames: {numbers(unchanged)} "
+                f"(least {unchanged[least]:.3f} at frame {least}, {self.min_replaced:g} is needed)"
             )
-            figures |= {"unchanged": len(unchanged), "least": least.replaced or 0.0, "least_frame": least.frame}
+            figures |= {"unchanged": len(unchanged), "least": unchanged[least], "least_frame": least}
         if unpainted:
-            most = max(unpainted, key=lambda score: score.unpainted or 0.0)
+            most = max(unpainted, key=lambda frame: unpainted[frame])
             texts.append(
-                f"left unpainted in {len(unpainted)} of {self.expected} frames: {numbers(s.frame for s in unpainted)} "
-                f"(most: {most.unpainted or 0.0:.3f} at frame {most.frame})"
+                f"the object is unpainted in {len(unpainted)} of {self.expected} frames: {numbers(unpainted)} "
+                f"(most {unpainted[most]:.3f} at frame {most})"
             )
-            figures |= {"unpainted": len(unpainted), "most": most.unpainted or 0.0, "most_frame": most.frame}
-        frames = sorted(score.frame for score in (*unchanged, *unpainted))
-        return Reason("replaced", frames, "; ".join(texts), figures)
+            figures |= {"unpainted": len(unpainted), "most": unpainted[most], "most_frame": most}
+        return Reason("replaced", sorted({**unchanged, **unpainted}), "; ".join(texts), figures) if texts else None
 
     def _new(self) -> str:
         why = self.unmeasured.get("replaced")
-        return f"whether the object is new was not measured ({why})" if why else "the object is new wherever it is seen"
+        return f"whether the object is new was {why}" if why else "the object is new wherever it is seen"
 
     def _right(self) -> str:
         why = self.unmeasured.get("original mask")
-        if why:
-            return f"the original mask is unconfirmed ({why})"
-        return ACCEPTED if self.accepted else "the original mask is confirmed"
+        return ACCEPTED if self.accepted else f"the original mask is {why or 'confirmed'}"
 
     @property
     def mean_seen(self) -> float | None:
@@ -227,12 +233,17 @@ class Result:
     @property
     def below_floor(self) -> list[int]:
         """The failing frames that are worse than the second track of the source itself: the new object is worse."""
-        return [s.frame for s in self.scores if not s.passed and s.floor_iou is not None and s.iou < s.floor_iou]
+        return [s.frame for s in self._short if s.floor_iou is not None and s.iou < s.floor_iou]
 
     @property
     def at_floor(self) -> list[int]:
         """The failing frames in which the second track of the source itself is no better."""
-        return [s.frame for s in self.scores if not s.passed and s.floor_iou is not None and s.iou >= s.floor_iou]
+        return [s.frame for s in self._short if s.floor_iou is not None and s.iou >= s.floor_iou]
+
+    @property
+    def _short(self) -> list[FrameScore]:
+        """The frames that fail by their IoU."""
+        return [score for score in self.scores if score.iou <= self.threshold]
 
     @property
     def failing_floor(self) -> list[int]:
@@ -287,7 +298,18 @@ class Result:
         """Return what limits the verdict's worth: another tracker, the noise floor, the doubts about the original."""
         differs = self.how.get("other_tracker")
         other = [f"P was not found by the original mask's own tracker: {differs}"] if differs else []
-        return [*other, *self.trust.lines(), *self.second_lines(), *self.floor_lines()]
+        lines = [*other, *self.new_lines(), *self.trust.lines(), *self.second_lines(), *self.floor_lines()]
+        return [*lines, *remark_lines(self.told)]
+
+    def new_lines(self) -> list[str]:
+        """Return how much of the object is new; nothing where that is not known, which the sentence says."""
+        shares = {score.frame: score.replaced for score in self.scores if score.replaced is not None}
+        if not shares:
+            return []
+        off = "" if self.min_replaced else "; not judged (--min-replaced 0)"
+        worst = min(shares, key=lambda frame: shares[frame])
+        mean = sum(shares.values()) / len(shares)
+        return [f"New object: {mean:.3f} of its outline on average, {shares[worst]:.3f} at frame {worst}{off}"]
 
     def lines(self) -> list[str]:
         """Return the closing lines for the console: the sentence, what stands behind it, the fixed line last.

@@ -21,19 +21,19 @@ from evaluator.gate import FrameScore, Verdict
 from evaluator.report import CSV, FILES, JSON, JUNIT, SUMMARY
 from evaluator.report.result import ACCEPTED, KINDS, Result
 from evaluator.trust import Trust
-from handoff.errors import storage_errors
+from handoff.errors import InputError, storage_errors
 from handoff.files import write_text
 from handoff.jsonfile import LINE, listing, mapping, number, one_of, or_null, record, truth, whole
 from handoff.jsonfile import read_json as read_document
 from handoff.links import check_way
-from tracker.witness.ruling import FrameWitness, rule
+from tracker.witness.ruling import STANDING, Standing
 
 SCHEMA = 3
 
 
 def to_json(result: Result) -> str:
     """Return iou.json: "schema", "verdict", "how", "summary", "frames"."""
-    frames = [asdict(score) for score in result.scores]
+    frames = [_row(score) for score in result.scores]
     verdict = {
         "passed": result.passed,
         "sentence": result.sentence,
@@ -45,10 +45,14 @@ def to_json(result: Result) -> str:
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
+def _row(score: FrameScore) -> dict[str, Any]:
+    return asdict(score) | {"state": score.state}
+
+
 def _summary(result: Result) -> dict[str, Any]:
     """Return iou.json's "summary"; what there is none of without a single frame is None."""
     verdict: dict[str, Any] = dict.fromkeys(each.name for each in fields(Verdict))
-    verdict |= {"frames": 0, "threshold": result.threshold, "failed": 0}
+    verdict |= {"frames": 0, "threshold": result.threshold, "failed": 0, "min_replaced": result.min_replaced}
     floor = {"below": result.below_floor, "at_or_above": result.at_floor, "floor_fails": result.failing_floor}
     return (asdict(result.verdict) if result.scores else verdict) | {
         "passed": result.passed,
@@ -59,21 +63,25 @@ def _summary(result: Result) -> dict[str, Any]:
         "figures": result.figures(),
         "failing_frames": floor if result.calibrated else None,
         "trust": result.trust.as_json(),
+        "told": result.told,
     }
 
 
 def read_json(path: Path) -> Result:
     """Read back what `to_json` gave; raise InputError when it is something else.
 
-    The verdict is not read: `Result` has it of the figures. So is the word on the original mask.
+    The verdict is not read: `Result` has it of the figures.
     """
     data = read_document(path, _SHAPE, advice="evaluate again with --force", largest=_LARGEST, most=_LARGEST // 16)
     summary, trust = data["summary"], data["summary"]["trust"]
     scores = [FrameScore(**{each.name: frame[each.name] for each in fields(FrameScore)}) for frame in data["frames"]]
-    standing = rule([FrameWitness(**each) for each in trust["standing"]["frames"]]) if trust["standing"] else None
+    try:
+        standing = Standing.from_json(trust["standing"]) if trust["standing"] else None
+    except InputError as error:
+        raise InputError(f"{path} cannot be used: {error}; evaluate again with --force.") from error
     known = Trust(trust["known"], trust["suspicious"], trust["absent"], trust["cycle"], standing)
-    more = (summary["threshold"], summary["expected_frames"], data["how"], known, summary["accept_mask"])
-    return Result(scores, *more)
+    asked = {key: summary[key] for key in ("threshold", "min_replaced", "told", "accept_mask")}
+    return Result(scores, expected=summary["expected_frames"], how=data["how"], trust=known, **asked)
 
 
 _LARGEST = 256 * 2**20
@@ -86,7 +94,6 @@ _TYPES = {
     "bool | None": or_null(truth),
 }
 _SCORE = record({each.name: _TYPES[str(each.type)] for each in fields(FrameScore)})
-_WITNESS = record({each.name: _TYPES[str(each.type)] for each in fields(FrameWitness)})
 _SPANS = listing(listing(whole(0), 2, 2))
 _CYCLE = record({"frames": whole(0), "mean": or_null(number(0, 1)), "doubtful": listing(whole(0))})
 _TRUST = record(
@@ -95,9 +102,12 @@ _TRUST = record(
         "suspicious": mapping(_SPANS, r"[a-z:-]{1,60}", "a status"),
         "absent": _SPANS,
         "cycle": or_null(_CYCLE),
-        "standing": or_null(record({"frames": listing(_WITNESS)})),
+        "standing": or_null(STANDING),
     }
 )
+_BORDER = record({"frame": whole(0), "jump": number(0)})
+_COLOUR = record({"borders": listing(_BORDER, 1), "elsewhere": or_null(number(0))})
+_TOLD = record({}, {"colour": or_null(_COLOUR)})
 _SHAPE = record(
     {
         "schema": one_of(SCHEMA),
@@ -106,7 +116,14 @@ _SHAPE = record(
             {"other_tracker": or_null(LINE), "second_judge": or_null(record({"description": LINE}))},
         ),
         "summary": record(
-            {"threshold": number(0, 1), "expected_frames": whole(1), "accept_mask": truth, "trust": _TRUST}
+            {
+                "threshold": number(0, 1),
+                "min_replaced": number(0, 1),
+                "accept_mask": truth,
+                "expected_frames": whole(1),
+                "trust": _TRUST,
+                "told": _TOLD,
+            }
         ),
         "frames": listing(_SCORE),
     }
@@ -116,29 +133,32 @@ _SHAPE = record(
 def to_csv(result: Result) -> str:
     """Return iou.csv, one line a frame; an empty cell where a figure is not defined or was not measured."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(FrameScore)], lineterminator="\n")
+    writer = csv.DictWriter(text, [*(field.name for field in fields(FrameScore)), "state"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(score) for score in result.scores)
+    writer.writerows(_row(score) for score in result.scores)
     return text.getvalue()
 
 
-def _why(score: FrameScore, threshold: float) -> str:
-    """Return why a frame fails, its IoU first."""
+def _why(score: FrameScore, threshold: float, min_replaced: float) -> str:
+    if score.renewed is False and score.iou > threshold:
+        return _not_new(score, min_replaced)
     parts = [f"leak {score.leak:.3f}", f"gap {score.gap:.3f}", f"boundary F {score.boundary_f:.3f}"]
     if score.drift_px is not None:
         parts.append(f"drift {score.drift_px:.1f} px")
     if score.floor_iou is not None:
         parts.append(f"noise floor {score.floor_iou:.4f}")
-    if score.replaced is not None:
-        parts.append(f"replaced {score.replaced:.3f}")
-    if score.unpainted is not None:
-        parts.append(f"unpainted {score.unpainted:.3f}")
-    below = score.iou <= threshold
-    said = f"IoU {score.iou:.4f} is not above {threshold:g}" if below else f"{score.state}, with IoU {score.iou:.4f}"
-    return f"{said}: {', '.join(parts)}"
+    if score.renewed is False:
+        parts.append(_not_new(score, min_replaced))
+    return f"IoU {score.iou:.4f} is not above {threshold:g}: " + ", ".join(parts)
 
 
-_TYPE = {"FAIL": "IoU", "UNCHANGED": "unchanged", "UNPAINTED": "unpainted"}
+def _kind(score: FrameScore) -> str:
+    return "IoU" if score.renewed is not False else "replaced"
+
+
+def _not_new(score: FrameScore, min_replaced: float) -> str:
+    new, bare = score.replaced or 0.0, score.unpainted or 0.0
+    return f"{score.state}, {new:.3f} of the object is new and {bare:.3f} flat gray; {min_replaced:g} has to be new"
 
 
 def junit_xml(result: Result) -> str:
@@ -159,7 +179,7 @@ def junit_xml(result: Result) -> str:
         elif not result.complete:
             ET.SubElement(case, "skipped", message=result.cut_short)
         elif kind in result.unmeasured:
-            ET.SubElement(case, "skipped", message=f"not measured: {result.unmeasured[kind]}")
+            ET.SubElement(case, "skipped", message=result.unmeasured[kind])
         elif kind == "original mask" and result.accepted:
             ET.SubElement(case, "system-out").text = ACCEPTED
     if not result.complete:
@@ -168,8 +188,8 @@ def junit_xml(result: Result) -> str:
     for score in result.scores:
         case = ET.SubElement(frames, "testcase", classname="frames", name=f"frame {score.frame:04d}", time="0")
         if not score.passed:
-            why = _why(score, result.threshold)
-            ET.SubElement(case, "failure", message=why, type=_TYPE[score.state]).text = why
+            why = _why(score, result.threshold, result.min_replaced)
+            ET.SubElement(case, "failure", message=why, type=_kind(score)).text = why
     ET.SubElement(verdict, "system-out").text = "\n".join([result.sentence, *result.limits()])
     root = ET.Element("testsuites", name="gate")
     root.extend((verdict, frames))
@@ -195,8 +215,8 @@ _NAMES = {
     "pck": ("skater: PCK@0.2", ".3f"),
     "psnr_db": ("background: PSNR, dB", ".2f"),
     "ssim": ("background: SSIM", ".4f"),
-    "replaced": ("replaced (of G that is new)", ".4f"),
-    "unpainted": ("unpainted (of G that is plain gray)", ".4f"),
+    "replaced": ("new (of G, against the source)", ".3f"),
+    "unpainted": ("unpainted (of G, flat gray)", ".3f"),
 }
 
 
@@ -219,11 +239,11 @@ def _failures(result: Result) -> list[str]:
     failed = [score for score in result.scores if not score.passed]
     if not failed:
         return []
-    names = ("failing frame", "", "IoU", "second judge", "floor", "replaced", "unpainted", "leak", "gap", "clip")
+    names = ("failing frame", "", "IoU", "new", "second judge", "floor", "leak", "gap", "clip")
     rows = ["", f"| {' | '.join(names)} |", f"| ---: | --- |{' ---: |' * (len(names) - 2)}"]
     for score in failed[:MOST_ROWS]:
-        found = (score.iou, score.second_iou, score.floor_iou, score.replaced, score.unpainted)
-        cells = ["" if value is None else f"{value:.4f}" for value in (*found, score.leak, score.gap, score.clip)]
+        found = (score.iou, score.replaced, score.second_iou, score.floor_iou, score.leak, score.gap, score.clip)
+        cells = ["" if value is None else f"{value:.4f}" for value in found]
         rows.append(f"| {score.frame} | {score.state} | {' | '.join(cells)} |")
     if len(failed) > MOST_ROWS:
         rows.append(f"\n{len(failed) - MOST_ROWS} more failing frames are in iou.csv.")

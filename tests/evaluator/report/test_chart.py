@@ -21,7 +21,7 @@ from evaluator.report.result import Result
 from evaluator.trust import Trust
 from handoff.video import Frame
 from runner.process import ROOT, stage_environment
-from tracker.witness.ruling import FrameWitness, Standing, rule
+from tracker.witness.ruling import FrameWitness, Standing
 
 FRAMES, ABSENT = 20, range(5, 10)
 LEFT, RIGHT = 100, 1180
@@ -125,9 +125,9 @@ def band(result: Result) -> int:
 def test_the_witnesses_are_a_band_below_the_curves_green_red_or_gray() -> None:
     """The detector sees the object in the first ten frames, elsewhere in the next five, and then not at all."""
     seen = [0.95] * 10 + [0.0] * 5 + [None] * 5
-    standing = rule([FrameWitness(i, box_iou=each) for i, each in enumerate(seen)])
+    heard = tuple(FrameWitness(i, box_iou=each) for i, each in enumerate(seen))
+    standing = Standing("contradicted", tuple(range(10, 15)), 15, heard, "the mask is contradicted in 5 of 15 frames")
     result = result_of(None, standing=standing)
-    assert standing.contradicted == list(range(10, 15))
     picture, top = draw_chart(result, []).astype(int), band(result)
 
     def at(frame: int, line: int) -> tuple[int, ...]:
@@ -146,8 +146,7 @@ def test_the_witnesses_are_a_band_below_the_curves_green_red_or_gray() -> None:
 
 
 def test_one_contradicted_frame_of_two_thousand_is_seen_and_the_chart_takes_a_second_or_two() -> None:
-    seen = [0.95] * 2000
-    standing = Standing("confirmed", [700], 2000, [FrameWitness(i, box_iou=each) for i, each in enumerate(seen)])
+    standing = Standing("confirmed", (700,), 2000, tuple(FrameWitness(i, box_iou=0.95) for i in range(2000)))
     result = result_of(0.93, {700: 0.5, 1200: 0.7}, standing, 0.94, 2000)
     draw_chart(result_of(None), [])  # what is imported once
     started = time.process_time()

@@ -13,7 +13,7 @@ from evaluator.gate import FrameScore, Gate
 from evaluator.report.result import Result
 from evaluator.report.texts import junit_xml, summary_md, to_json
 from evaluator.trust import Trust
-from tracker.witness.ruling import FrameWitness, Standing, rule
+from tracker.witness.ruling import Standing
 
 
 def result_of(ious: list[float], floor: list[float]) -> Result:
@@ -77,9 +77,10 @@ def test_the_last_line_of_a_pass_is_fixed_and_an_evaluation_that_was_cut_short_h
     assert not any("SUCCESS" in line or "FAILED" in line for line in cut)
 
 
-CONTRADICTED = rule([FrameWitness(i, box_iou=0.9 if i < 2 else 0.05) for i in range(4)])
-CONFIRMED = rule([FrameWitness(i, box_iou=0.9, on_person=0.02) for i in range(4)])
-SILENT = rule([FrameWitness(i) for i in range(4)])
+CONTRADICTED = Standing("contradicted", (2, 3), 4, sentence="the mask is contradicted in 2 of 4 frames; first: 2")
+CONFIRMED = Standing("confirmed", (), 4, sentence="the mask is confirmed in 4 of 4 frames")
+SILENT = Standing()
+SENTENCE = "the original mask is contradicted in 2 of 4 frames; first: 2"
 
 
 def judged(
@@ -90,9 +91,9 @@ def judged(
     for frame in range(4):
         new = {"replaced": 0.97, "unpainted": 0.0} | (figures if frame > 1 else {})
         iou = ious if frame > 1 else 0.95
-        scores.append(FrameScore(frame, iou, 0.99, iou > 0.9 and new.get("replaced") != 0.01, 100, 100, **new))  # type: ignore[arg-type]
+        scores.append(FrameScore(frame, iou, 0.99, False, 100, 100, **new).judged(0.9, 0.75))  # type: ignore[arg-type]
     how = {"original": "a", "generated": "b", "description": "a tracker"}
-    return Result(scores, 0.9, 4, how, Trust(standing=standing), accept)
+    return Result(scores, 0.9, 4, how, Trust(standing=standing), 0.75, accept_mask=accept)
 
 
 def forms(result: Result) -> list[str]:
@@ -134,14 +135,14 @@ def test_a_contradicted_mask_fails_where_every_iou_passes_and_is_the_first_reaso
     assert result.verdict.passed and not result.passed
     (reason,) = result.reasons
     assert (reason.kind, reason.frames, reason.figures) == ("original mask", [2, 3], {"contradicted": 2, "spoke": 4})
-    assert set(forms(result)) == {f"Gate: FAIL, {CONTRADICTED.sentence}"}
+    assert set(forms(result)) == {f"Gate: FAIL, {SENTENCE}"}
     assert result.lines()[-1] == "FAILED: The original mask is contradicted in 2 frames."
     assert cases(result)["original mask"].startswith("failure: ") and cases(result)["iou"] == ""
     data = json.loads(to_json(result))["verdict"]
     assert data["passed"] is False and data["reasons"][0]["frames"] == [2, 3]
     both = judged(CONTRADICTED, ious=0.4)
     assert [each.kind for each in both.reasons] == ["original mask", "iou"]
-    assert both.sentence.startswith(f"Gate: FAIL, {CONTRADICTED.sentence}; 2 of 4 frames at or below IoU 0.9: 2-3")
+    assert both.sentence.startswith(f"Gate: FAIL, {SENTENCE}; 2 of 4 frames at or below IoU 0.9: 2-3")
     assert both.lines()[-1] == "FAILED: 2 frames dropped below 0.90 IoU."
 
 
@@ -157,31 +158,46 @@ def test_a_mask_that_was_accepted_is_no_reason_and_every_report_says_that_it_was
         assert not judged(standing, accept=True).accepted
 
 
-@pytest.mark.parametrize(("standing", "why"), [(SILENT, "no witness spoke"), (None, "no witness of it is known")])
+@pytest.mark.parametrize(("standing", "why"), [(SILENT, "no witness spoke"), (None, "its witnesses are not known")])
 def test_without_a_witness_the_mask_is_unconfirmed_and_a_pass_says_so(standing: Standing | None, why: str) -> None:
     result = judged(standing)
-    assert result.passed and f"; the original mask is unconfirmed ({why})" in result.sentence
-    assert cases(result)["original mask"] == f"skipped: not measured: {why}"
-    assert json.loads(to_json(result))["verdict"]["unmeasured"] == {"original mask": why}
+    assert result.passed and result.sentence.endswith(f"; the original mask is unconfirmed: {why}")
+    assert cases(result)["original mask"] == f"skipped: unconfirmed: {why}"
+    assert json.loads(to_json(result))["verdict"]["unmeasured"] == {"original mask": f"unconfirmed: {why}"}
 
 
-def test_frames_in_which_nothing_is_new_fail_with_their_own_words_and_last_line() -> None:
+def test_frames_in_which_too_little_is_new_fail_with_their_own_words_and_last_line() -> None:
     result = judged(replaced=0.01)
     (reason,) = result.reasons
     assert (reason.kind, reason.frames) == ("replaced", [2, 3])
-    assert reason.figures == {"unchanged": 2, "least": 0.01, "least_frame": 2}
-    assert result.sentence == "Gate: FAIL, nothing new in 2 of 4 frames: 2-3 (least replaced: 0.010 at frame 2)"
-    assert result.lines()[-1] == "FAILED: 2 frames were not repainted."
-    frames = [case for case in ET.fromstring(junit_xml(result)).iter("failure") if case.get("type") == "unchanged"]
-    assert len(frames) == 2 and "UNCHANGED, with IoU 0.9500: " in (frames[0].text or "")
+    assert reason.figures == {"min_replaced": 0.75, "unchanged": 2, "least": 0.01, "least_frame": 2}
+    least = "(least 0.010 at frame 2, 0.75 is needed)"
+    assert result.sentence == f"Gate: FAIL, too little of the object is new in 2 of 4 frames: 2-3 {least}"
+    assert result.lines()[-1] == "FAILED: 2 frames show no new object."
+    frames = [case for case in ET.fromstring(junit_xml(result)).iter("failure") if case.get("type") == "replaced"]
+    assert len(frames) == 3, "the verdict's own case, and two frames"
     assert "| 2 | UNCHANGED | 0.9500 |" in summary_md(result)
+
+
+def test_frames_that_were_left_gray_are_called_so_and_each_kind_has_its_place_in_the_sentence() -> None:
+    result = judged(CONTRADICTED, ious=0.4, replaced=0.02, unpainted=0.95)
+    assert [each.kind for each in result.reasons] == ["original mask", "iou", "replaced"]
+    assert result.sentence.endswith("; the object is unpainted in 2 of 4 frames: 2-3 (most 0.950 at frame 2)")
+    assert result.reasons[2].figures == {"min_replaced": 0.75, "unpainted": 2, "most": 0.95, "most_frame": 2}
+    assert result.lines()[-1] == "FAILED: 2 frames dropped below 0.90 IoU.", "the fixed line of an IoU comes first"
+
+
+def test_what_was_switched_off_is_not_judged_and_that_is_said() -> None:
+    result = judged(replaced=0.01).judged_again(0.9, 4, 0.0)
+    assert result.passed and "; whether the object is new was not judged: --min-replaced 0; " in result.sentence
+    assert cases(result)["replaced"] == "skipped: not judged: --min-replaced 0"
 
 
 def test_two_masks_have_nothing_that_could_be_new_and_pass_by_their_iou() -> None:
     scores = [dataclasses.replace(each, replaced=None, unpainted=None) for each in judged().scores]
     result = Result(scores, 0.9, 4, {"original": "a", "generated": "b"})
     assert result.passed
-    assert "; whether the object is new was not measured (two masks have no pictures); " in result.sentence
+    assert "; whether the object is new was not measured: two masks have no pictures; " in result.sentence
     assert cases(result)["replaced"] == "skipped: not measured: two masks have no pictures"
 
 
