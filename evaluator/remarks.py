@@ -1,8 +1,8 @@
 """What is told beside the verdict and decides nothing: does the object's colour jump where windows meet?
 
 A model paints a clip in windows (output.json has them), and users complain most of colours that drift from one to the
-next. `ObjectColours` takes the object's mean colour in every frame, a few numbers each, and holds the step over each border
-against the median step of as many frames elsewhere.
+next. `ObjectColours` takes the object's mean colour in every frame, a few numbers each, and holds the step over each
+border against the median step of as many frames elsewhere.
 """
 
 from __future__ import annotations
