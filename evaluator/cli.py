@@ -157,7 +157,8 @@ def command(
     if generated is None and generated_mask is not None:
         of_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check, "second_judge": second_judge}
         _refuse_with_masks(formats, **of_clips, pose=pose, generated_pose=generated_pose)
-        from evaluator.stage import Wishes, compare_masks  # here, not above: it brings OpenCV
+        from evaluator.scoring import Wishes  # here, not above: these bring OpenCV
+        from evaluator.stage import compare_masks
 
         wishes = Wishes(threshold, reports, accept_mask=accept_mask)
         result = compare_masks(original, generated_mask, wishes, output, click.echo)
@@ -166,7 +167,8 @@ def command(
         raise UsageError("give either -generated VIDEO or --generated-mask MASK, one of the two.")
     from evaluator.inputs import gather  # here, not above: these bring OpenCV, and torch where SAM 2.1 tracks
     from evaluator.retrack import choose_setup, second_setup
-    from evaluator.stage import Evaluation, Wishes
+    from evaluator.scoring import Wishes
+    from evaluator.stage import Evaluation
     from handoff.run import Run
     from tracker.selection import TrackerChoice
 
