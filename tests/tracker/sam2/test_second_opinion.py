@@ -67,7 +67,7 @@ def test_sam_2_judges_what_the_embedded_tracker_made(tmp_path: Path, checkpoint:
 
 def test_the_embedded_tracker_judges_what_sam_2_made(tmp_path: Path) -> None:
     run = made_with(tmp_path, *TINY)
-    done = gate(run, "--second-judge", "embedded", "--format", "json")
+    done = gate(run, "--second-judge", "embedded", "--min-replaced", "0", "--format", "json")
     data = report_of(run)
     assert done.return_value == 0 and [each["iou"] for each in data["frames"]] == [1.0] * FRAMES
     assert data["how"]["second_judge"]["backend"] == "embedded"
