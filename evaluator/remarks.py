@@ -1,7 +1,7 @@
 """What is told beside the verdict and decides nothing: does the object's colour jump where windows meet?
 
 A model paints a clip in windows (output.json has them), and users complain most of colours that drift from one to the
-next. `ObjectColours` takes the object's mean colour in every frame, a few numbers each, and holds the step over each
+next. `ColourJumps` takes the object's mean colour in every frame, a few numbers each, and holds the step over each
 border against the median step of as many frames elsewhere.
 """
 
@@ -43,7 +43,7 @@ def output_windows(generated: Path, frames: int) -> Windows:
     return windows if rising and len(windows) > 1 else []
 
 
-class ObjectColours:
+class ColourJumps:
     """Feed it every frame in order, then ask what the object's colour does where windows meet."""
 
     def __init__(self) -> None:

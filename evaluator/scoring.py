@@ -19,7 +19,7 @@ from evaluator import MIN_REPLACED
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.inputs import Material, Sight
-from evaluator.remarks import ObjectColours, Windows
+from evaluator.remarks import ColourJumps, Windows
 from evaluator.replaced import Replaced, measure_replaced
 from evaluator.report import CHART, FILES, OVERLAY
 from evaluator.report.chart import write_chart
@@ -84,7 +84,7 @@ class Scoring:
         self._gate = Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
         self._how, self._trust, self._windows, self._witnesses = how, trust, windows, witnesses
-        self._colours = ObjectColours()
+        self._colours = ColourJumps()
         self._worst = WorstFrames()
         self._floor: list[float] = []
         self._second: list[float] = []
