@@ -22,7 +22,7 @@ from evaluator import MIN_REPLACED
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.inputs import Material, Sight, check_original, check_run
-from evaluator.remarks import Colours, Windows, output_windows
+from evaluator.remarks import Colours, output_windows
 from evaluator.replaced import Replaced, measure_replaced
 from evaluator.report import CHART, FILES, JSON, OVERLAY
 from evaluator.report.chart import write_chart
@@ -143,7 +143,7 @@ class Evaluation:
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
-            "windows": self._windows(),  # nor is what output.json says
+            "windows": output_windows(self.material.generated, self.material.info.frames),  # nor what output.json says
         }
         if self.wishes.calibrate:
             params["floor_crf"] = output_crf(self.material.generated)
@@ -164,9 +164,6 @@ class Evaluation:
         if not stage.unchanged:
             self._seal(stage.work)
         return result
-
-    def _windows(self) -> Windows:
-        return output_windows(self.material.generated, self.material.info.frames)
 
     def _is_ours(self, work: str) -> bool:
         """Say whether this machine made the verdict that run.json has; where it did not, it is made anew."""
@@ -224,7 +221,7 @@ class Evaluation:
     def _evaluate(self) -> Result:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
-        with Scoring(material, wishes, self.report, self.say, how, self.trust, self._windows()) as session:
+        with Scoring(material, wishes, self.report, self.say, how, self.trust) as session:
             session.score(retrack(material.generated, setup, material.info))
             if wishes.calibrate:
                 session.conclude()  # the gate's own part stands, whatever becomes of the floor
@@ -275,8 +272,7 @@ class Scoring:
     all be written. The reports of an earlier evaluation in `folder` are removed first: however this one ends, even by
     SIGKILL, they are not taken for its own.
 
-    say: takes the console line of each frame. how, trust: what a report says beside the scores. windows: that the clip
-    was painted in.
+    say: takes the console line of each frame. how, trust: what a report says beside the scores.
     """
 
     def __init__(
@@ -287,12 +283,11 @@ class Scoring:
         say: Say,
         how: dict[str, Any],
         trust: Trust,
-        windows: Windows = (),
     ) -> None:
         self._material, self._gate = material, Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
-        self._how, self._trust, self._windows = how, trust, windows
-        self._colours = Colours()
+        self._how, self._trust = how, trust
+        self._colours, self._windows = Colours(), output_windows(material.generated, material.info.frames)
         self._worst = WorstFrames()
         self._floor: list[float] = []
         self._scored = False
