@@ -85,6 +85,12 @@ _OPTIONS: tuple[Option, ...] = (
         "The generated clip's skeletons, to compare the two, e.g. --generated-pose new/pose.json",
     ),
     (
+        ("--generated-detections",),
+        {"type": PATH},
+        "What a detector saw in the generated clip, to say whether the old object is still in it, "
+        "e.g. --generated-detections new/detections.json",
+    ),
+    (
         ("--output",),
         {"type": PATH},
         "The report's folder, e.g. --output report  [default: report/ beside the generated clip]",
@@ -120,6 +126,7 @@ def command(
     calibrate: bool,
     pose: Path | None,
     generated_pose: Path | None,
+    generated_detections: Path | None,
     output: Path | None,
     formats: tuple[str, ...],
     check: bool,
@@ -141,7 +148,8 @@ def command(
     reports = frozenset({JSON, *(formats or FILES)})
     if generated is None and generated_mask is not None:
         only_for_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check}
-        _refuse_with_masks(formats, **only_for_clips, pose=pose, generated_pose=generated_pose)
+        more = {"generated_pose": generated_pose, "generated_detections": generated_detections}
+        _refuse_with_masks(formats, **only_for_clips, pose=pose, **more)
         from evaluator.stage import Wishes, compare_masks  # here, not above: it brings OpenCV
 
         result = compare_masks(original, generated_mask, Wishes(threshold, reports), output, click.echo)
@@ -155,7 +163,7 @@ def command(
     from tracker.selection import TrackerChoice
 
     run = Run.containing(original)
-    material = gather(original, generated, run, pose, generated_pose)
+    material = gather(original, generated, run, pose, generated_pose, generated_detections)
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
     report = output or _own_report(generated)
     wishes = Wishes(threshold, reports, calibrate, force, min_replaced)
