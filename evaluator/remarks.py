@@ -1,8 +1,8 @@
 """What is told beside the verdict and decides nothing. Both keep a few numbers a frame.
 
-`Colours`: does the object's colour jump where windows meet? A model paints a clip in windows (output.json has them),
-and users complain most of colours that drift from one to the next. The step over each border is held against the
-median step of as many frames elsewhere.
+`ColourJumps`: does the object's colour jump where windows meet? A model paints a clip in windows (output.json has
+them), and users complain most of colours that drift from one to the next. The step over each border is held against
+the median step of as many frames elsewhere.
 
 `Leftovers`: does the detector still see the old thing in the new one, and how surely?
 """
@@ -47,7 +47,7 @@ def output_windows(generated: Path, frames: int) -> Windows:
     return windows if rising and len(windows) > 1 else []
 
 
-class Colours:
+class ColourJumps:
     """Feed it every frame in order, then ask what the object's colour does where windows meet."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from evaluator import MIN_REPLACED
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.inputs import Material, Sight, check_original, check_run
-from evaluator.remarks import Colours, Leftovers, Windows, output_windows
+from evaluator.remarks import ColourJumps, Leftovers, Windows, output_windows
 from evaluator.replaced import Replaced, measure_replaced
 from evaluator.report import CHART, FILES, JSON, OVERLAY
 from evaluator.report.chart import write_chart
@@ -310,7 +310,7 @@ class Scoring:
         self._material, self._gate = material, Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
         self._how, self._trust, self._windows, self._witnesses = how, trust, windows, witnesses
-        self._colours, self._leftovers = Colours(), _leftovers(material, witnesses)
+        self._colours, self._leftovers = ColourJumps(), _leftovers(material, witnesses)
         self._worst = WorstFrames()
         self._floor: list[float] = []
         self._scored = False

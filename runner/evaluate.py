@@ -96,10 +96,10 @@ def second_pose(
     """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
 
     It is found as the run's own was (the pose stage's --again-as), in a run folder that is thrown away; pose.json stays
-    beside the clip, and detections.json where a detector was asked. Not again where the last evaluation had this clip, this skeleton and the run's own as it is.
-    Without it the gate still has its verdict, so a failure, an environment or image that cannot be made too, is only
-    said. device: the option, where it was given. check: refuses what the evaluator would, with its exit code, before
-    anything is done.
+    beside the clip, and detections.json where a detector was asked. Not again where the last evaluation had this clip,
+    this skeleton and the run's own as it is. Without it the gate still has its verdict, so a failure, an environment or
+    image that cannot be made too, is only said. device: the option, where it was given. check: refuses what the
+    evaluator would, with its exit code, before anything is done.
     """
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from evaluator.remarks import Colours, output_windows, remark_lines
+from evaluator.remarks import ColourJumps, output_windows, remark_lines
 from handoff.masks import read_masks
 from handoff.run import Run
 from handoff.video import read_frames
@@ -27,9 +27,9 @@ def lab(colour: tuple[int, int, int]) -> np.ndarray:
     return cv2.cvtColor(np.array([[colour]], np.float32) / 255, cv2.COLOR_RGB2LAB)[0, 0]
 
 
-def fed(colours: list[tuple[int, int, int] | None]) -> Colours:
+def fed(colours: list[tuple[int, int, int] | None]) -> ColourJumps:
     """Frames whose object has these colours, None for a frame without it, on a ground that flickers."""
-    taken = Colours()
+    taken = ColourJumps()
     for index, colour in enumerate(colours):
         frame = np.full((8, 12, 3), 40 * (index % 5), np.uint8)
         if colour is not None:
