@@ -104,10 +104,11 @@ def second_pose(
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
         return 0, []
-    runs.check_way(generated)
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
     detections, known = generated.with_name(DETECTIONS), _known(folder)
     files = (generated, pose, own, *([detections] if os.path.lexists(detections) else []))
+    for path in files:
+        runs.check_way(path)
     names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in files}
     same = (path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items())
     if not force and all(same):

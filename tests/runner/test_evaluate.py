@@ -196,6 +196,18 @@ def test_what_a_detector_saw_in_the_clip_stays_beside_it_and_goes_to_the_gate(
     assert not seen.exists() and "--generated-detections" not in stages[-1] and "--generated-pose" in stages[-1]
 
 
+@pytest.mark.parametrize("name", ["pose.json", "detections.json"])
+def test_what_was_found_in_the_clip_is_no_link_out_of_the_run(
+    run: Path, stages: list[list[str]], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "private").write_text("of somebody")
+    (run / "reskins" / "drone" / name).symlink_to(tmp_path / "private")
+    with pytest.raises(RunnerError, match=rf"reskins/drone/{name} is a link") as refused:
+        evaluating.evaluate(["--run", "x"])
+    assert refused.value.exit_code == 2 and stages == []
+    assert (tmp_path / "private").read_text() == "of somebody"
+
+
 def test_without_a_skeleton_of_the_source_nobody_is_looked_for(run: Path, stages: list[list[str]]) -> None:
     (run / "pose.json").unlink()
     assert evaluating.evaluate(["--run", "x"]) == 0
