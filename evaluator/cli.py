@@ -97,6 +97,12 @@ _OPTIONS: tuple[Option, ...] = (
         "The generated clip's skeletons, to compare the two, e.g. --generated-pose new/pose.json",
     ),
     (
+        ("--generated-detections",),
+        {"type": PATH},
+        "What a detector saw in the generated clip, to say whether the old object is still in it, "
+        "e.g. --generated-detections new/detections.json",
+    ),
+    (
         ("--output",),
         {"type": PATH},
         "The report's folder, e.g. --output report  [default: report/ beside the generated clip]",
@@ -134,6 +140,7 @@ def command(
     second_judge: str | None,
     pose: Path | None,
     generated_pose: Path | None,
+    generated_detections: Path | None,
     output: Path | None,
     formats: tuple[str, ...],
     check: bool,
@@ -156,7 +163,8 @@ def command(
     reports = frozenset({JSON, *(formats or FILES)})
     if generated is None and generated_mask is not None:
         of_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check, "second_judge": second_judge}
-        _refuse_with_masks(formats, **of_clips, pose=pose, generated_pose=generated_pose)
+        more = {"generated_pose": generated_pose, "generated_detections": generated_detections}
+        _refuse_with_masks(formats, **of_clips, pose=pose, **more)
         from evaluator.scoring import Wishes  # here, not above: these bring OpenCV
         from evaluator.stage import compare_masks
 
@@ -173,7 +181,7 @@ def command(
     from tracker.selection import TrackerChoice
 
     run = Run.containing(original)
-    material = gather(original, generated, run, pose, generated_pose)
+    material = gather(original, generated, run, pose, generated_pose, generated_detections)
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
     second = second_setup(setup, run, material.info, second_judge, device) if second_judge else None
     report = output or _own_report(generated)

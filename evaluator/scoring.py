@@ -19,7 +19,7 @@ from evaluator import MIN_REPLACED
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.inputs import Material, Sight
-from evaluator.remarks import ColourJumps, Windows
+from evaluator.remarks import ColourJumps, Leftovers, Windows
 from evaluator.replaced import Replaced, measure_replaced
 from evaluator.report import CHART, FILES, OVERLAY
 from evaluator.report.chart import write_chart
@@ -84,7 +84,7 @@ class Scoring:
         self._gate = Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
         self._how, self._trust, self._windows, self._witnesses = how, trust, windows, witnesses
-        self._colours = ColourJumps()
+        self._colours, self._leftovers = ColourJumps(), _leftovers(material, witnesses)
         self._worst = WorstFrames()
         self._floor: list[float] = []
         self._second: list[float] = []
@@ -138,6 +138,8 @@ class Scoring:
     def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
         score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight), _new(sight))
         self._say(score.line())
+        if self._leftovers is not None:
+            self._leftovers.feed(sight.original, generated)
         if self._windows and sight.output is not None:
             self._colours.feed(sight.output, sight.original)
         if self._witnesses is not None:
@@ -164,6 +166,8 @@ class Scoring:
         if self._witnesses is not None:
             trust = dataclasses.replace(trust, standing=self._witnesses.conclude())
         told = {"colour": self._colours.as_json(self._windows)}
+        if self._material.clip is not None:
+            told["detector"] = self._leftovers.as_json() if self._leftovers else None
         asked = wishes.min_replaced, told, wishes.accept_mask
         result = Result(self.scores, wishes.threshold, frames, self._how, trust, *asked)
         if self._folder is not None:
@@ -198,6 +202,13 @@ def drop_reports(folder: Path) -> None:
     """Remove the reports as far as that can be done: what stopped the work is what is to be said."""
     with contextlib.suppress(StorageError):
         remove_reports(folder)
+
+
+def _leftovers(material: Material, witnesses: Witnesses | None) -> Leftovers | None:
+    """Return what asks for the old object in the new clip; None where no detector looked at both for its class."""
+    if material.detections is None or witnesses is None or witnesses.label is None:
+        return None
+    return Leftovers(witnesses.label, *material.detections)
 
 
 def _kept(sight: Sight) -> Kept:

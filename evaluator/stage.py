@@ -178,14 +178,15 @@ class Evaluation:
 
     def _judge(self, stage: Stage) -> Result:
         """Track and score, and name for run.json what was written and what came of it."""
-        generated, pose = self.material.generated, self.material.generated_pose
+        generated = self.material.generated
         stage.forget()
         self._remove_stale()
         result = self._evaluate()
         for each in sorted(self.wishes.formats):
             stage.add_output(self.report / FILES[each])
-        if pose is not None and pose.resolve().parent == generated.resolve().parent:
-            stage.add_output(pose)  # made for this evaluation
+        for path in (self.material.generated_pose, self.material.generated_detections):
+            if path is not None and path.resolve().parent == generated.resolve().parent:
+                stage.add_output(path)  # made for this evaluation
         verdict = result.verdict
         stage.note("mean_iou", verdict.mean)
         stage.note("minimum_iou", verdict.minimum)

@@ -21,6 +21,7 @@ from evaluator.gate import FrameScore, Verdict
 from evaluator.report import CSV, FILES, JSON, JUNIT, SUMMARY
 from evaluator.report.result import ACCEPTED, KINDS, Result
 from evaluator.trust import Trust
+from handoff.detections import CLASSES
 from handoff.errors import InputError, storage_errors
 from handoff.files import write_text
 from handoff.jsonfile import LINE, listing, mapping, number, one_of, or_null, record, truth, whole
@@ -107,7 +108,9 @@ _TRUST = record(
 )
 _BORDER = record({"frame": whole(0), "jump": number(0)})
 _COLOUR = record({"borders": listing(_BORDER, 1), "elsewhere": or_null(number(0))})
-_TOLD = record({}, {"colour": or_null(_COLOUR)})
+_SEEN = record({"frames": whole(0), "seen": whole(0), "score": or_null(number(0, 1))})
+_DETECTOR = record({"class": one_of(*CLASSES), "before": _SEEN, "after": _SEEN})
+_TOLD = record({}, {"colour": or_null(_COLOUR), "detector": or_null(_DETECTOR)})
 _SHAPE = record(
     {
         "schema": one_of(SCHEMA),
