@@ -9,6 +9,7 @@ says, unless the GPU is required), and frame numbers as spans.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import signal
@@ -47,6 +48,8 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
     A path that the operating system refuses, whoever met it, is a PreserverError too (`handoff.errors.path_error`).
     "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have letters that the output cannot have
     with interruptible():
         try:
             if any("\0" in each for each in arguments or ()):  # a shell cannot give one

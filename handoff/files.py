@@ -19,6 +19,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -37,6 +38,8 @@ _BELOW = 300  # bytes that the longest path below a run or a report takes
 def check_path(path: Path) -> Path:
     """Return a path that a file or a folder can have; UsageError for a longer one. Nothing need be there."""
     whole = path.absolute()
+    if any(unicodedata.category(letter) == "Cc" for letter in str(whole)):
+        raise UsageError(f"the path {str(path)[:100]!r} has control characters; rename what has them.")
     folder = next(each for each in (whole, *whole.parents) if os.path.isdir(each))
     name, most = max(whole.parts, key=lambda part: len(os.fsencode(part))), _limit(folder, "PC_NAME_MAX", 255)
     if len(os.fsencode(name)) > most:

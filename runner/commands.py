@@ -11,6 +11,7 @@ import argparse
 import difflib
 import errno
 import functools
+import io
 import json
 import sys
 import traceback
@@ -218,6 +219,8 @@ FORCE = Option(("--force",), "Do the work again even where nothing has changed."
 
 def run(command: Callable[[list[str]], int]) -> NoReturn:
     """Run a command with this process's arguments and exit with what it returns; with 3 in another Python than 3.11."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have letters that the output cannot have
     try:
         if sys.version_info[:2] != NEEDED:
             refuse_python()

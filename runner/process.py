@@ -32,10 +32,17 @@ class RunnerError(Exception):
 
     def __str__(self) -> str:
         """Return the sentence with nothing in it that steers a terminal, as handoff/errors.py: a name may hold that."""
-        said = super().__str__()
-        return "".join(
-            each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in said
-        )
+        return "\n".join(map(printable, super().__str__().split("\n")))
+
+
+def printable(line: str) -> str:
+    """Return a line with nothing in it that steers a terminal or begins another line: an escape stands in its place."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+
+
+def say(line: str) -> None:
+    """Print one line for people, whatever names are in it."""
+    print(printable(line), flush=True)
 
 
 def die_with_parent() -> None:
@@ -53,6 +60,10 @@ ALONE = ("-P", "-s")
 """Python's options for what is started by `-m`: nothing is imported from the current folder, nor from the user's."""
 
 
+_NOT_FOR_STAGES = ("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONEXECUTABLE", "PYTHONINSPECT")
+"""What would have a stage import other files than those of its environment, or end with another code than its own."""
+
+
 def check_root() -> None:
     """Raise RunnerError where the project's folder cannot stand on Python's path, nor have environments in it."""
     if os.pathsep in str(ROOT):
@@ -65,7 +76,7 @@ def stage_environment() -> dict[str, str]:
     Raises RunnerError where the project's folder cannot stand on that path.
     """
     check_root()
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
+    environment = {key: value for key, value in os.environ.items() if key not in _NOT_FOR_STAGES}
     no_gpu = {"CUDA_VISIBLE_DEVICES": ""} if without_gpu() else {}
     return environment | no_gpu | {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
 
