@@ -37,6 +37,7 @@ from handoff.clip.truncation import missing_part
 from handoff.errors import InputError, MissingFileError, UsageError, storage_errors
 from handoff.files import atomic_file
 from handoff.links import check_way
+from handoff.picture.extent import MOST_PIXELS, check_size
 
 Frame = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8 RGB, or (H, W) uint8 gray."""
@@ -115,6 +116,9 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise InputError(f"{path} has no picture (its streams: {kinds}); give a clip with video.")
         if stream.codec_context is None:
             raise InputError(f"{path} is coded in a way that nothing here decodes; export it as H.264.")
+        if stream.width and stream.height:  # some containers do not say, and a stream may say otherwise later
+            check_size(path, stream.width, stream.height)
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
         yield container, stream
 

@@ -11,8 +11,7 @@ import pytest
 
 from runner import commands, evaluate, reskin, runs
 from runner.process import RunnerError
-from tests.product.oddities import Oddity
-from tests.product.test_odd_folders import make_outside, seen
+from tests.product.oddities import Oddity, make_outside, seen
 
 FILES = (
     *("run.json", "source.mp4", "mask.mp4", "pose.json", "comfyui.log", ".lock"),
