@@ -15,6 +15,7 @@ from handoff.helptext import help_of
 from runner import evaluate, extract, reskin
 from runner.commands import INTERNAL, RUN_AND_CLIP, CommandLine, Given, Option, beside, options_of
 from runner.process import ROOT, RunnerError
+from tests.helpers import HANG_S
 from tests.runner.helpers import other_pythons
 
 BARE = (sys.executable, "-S")
@@ -256,3 +257,19 @@ def test_no_variable_of_python_changes_what_a_command_ends_with(tmp_path: Path, 
     )  # fmt: skip
     assert done.returncode == 2 and b"Traceback" not in done.stderr, done.stderr
     assert done.stdout.startswith(b"original: ") and done.stderr.count(b"error: ") == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", ["evaluate_iou.py", "evaluator"])
+def test_what_cannot_be_printed_on_a_full_disk_is_room_that_is_missing(tmp_path: Path, command: str) -> None:
+    """As in `evaluate_iou.py > log`: by a root command, and by a stage."""
+    for name in ("mask.mp4", "output.mp4"):
+        (tmp_path / name).write_text("no clip")
+    line = [str(ROOT / command)] if command.endswith(".py") else ["-m", command, "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *line], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_S, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
+    assert re.search("(no|No) space left on", done.stderr)
