@@ -25,8 +25,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from handoff.errors import PreserverError, UsageError, path_error, printable_lines
+from handoff.errors import MissingError, PreserverError, UsageError, path_error, printable_lines
 from handoff.files import check_path
+from handoff.helptext import is_package
 from handoff.links import confine_run_of
 from handoff.places import Box, parse_box
 
@@ -67,6 +68,8 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
             sys.exit(FAULT)
         except Exception as error:
             refusal = path_error(error)
+            if refusal is None and is_package(error):  # it was wanted late, as OpenCV is
+                refusal = MissingError(f"a package cannot be loaded here: {error}; free memory, or make it anew.")
             if refusal is not None:
                 _refuse(refusal)
             traceback.print_exc()
