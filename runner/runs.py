@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
@@ -102,7 +103,7 @@ def _way_to(path: Path, run: Path | None = None) -> Iterator[tuple[int | None, P
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 
 
-def _open_file(path: Path, run: Path | None = None) -> BinaryIO:
+def _open_file(path: Path, run: Path | None = None) -> io.BufferedReader:
     """Open a plain file for reading, in a run through no link (`_way_to`), else its name is no link's itself.
 
     A pipe or a device, which might never end, is not waited for. OSError where that cannot be done.

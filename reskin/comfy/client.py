@@ -155,9 +155,9 @@ class Http:
     ) -> Iterator[requests.Response]:
         """Send one request; yield the answer with its body still to come, in `pieces`.
 
-        timeout_s: instead of CONNECT_S and READ_S. most_bytes: of the answer. content: as for requests. Status codes below 500 are the caller's to
-        judge. Raises ServerAbsent where nobody listens, ServerFails for a 5xx, ServerUnreachable for no answer,
-        BadResult for one that is packed.
+        timeout_s: instead of CONNECT_S and READ_S. most_bytes: of the answer. content: as for requests. Status codes
+        below 500 are the caller's to judge. Raises ServerAbsent where nobody listens, ServerFails for a 5xx,
+        ServerUnreachable for no answer, BadResult for one that is packed.
         """
         timeout = (CONNECT_S, READ_S) if timeout_s is None else (timeout_s, timeout_s)
         how: dict[str, Any] = {"timeout": timeout, "stream": True, "allow_redirects": False, **content}
@@ -448,9 +448,10 @@ class ComfyServer:
 
     def _fetch_once(self, file: ServerFile, target: Path, max_bytes: int) -> None:
         params, what = vars(file), f"the result {file.shown}"
-        with atomic_file(target) as partial, self._http.answer(
-            "GET", "/view", params=params, most_bytes=max_bytes
-        ) as response:
+        with (
+            atomic_file(target) as partial,
+            self._http.answer("GET", "/view", params=params, most_bytes=max_bytes) as response,
+        ):
             if response.status_code != requests.codes.ok:
                 raise BadResult(
                     f"the server withholds its result {file.shown}: HTTP {response.status_code} "

@@ -215,7 +215,10 @@ def test_memory_that_is_missing_is_no_damage_of_the_clip(
         def decode(self) -> None:
             raise av.FFmpegError(code, os.strerror(code))
 
-    with open_video(path) as (_container, stream), pytest.raises(MissingError, match="no memory, or no process") as told:
+    with (
+        open_video(path) as (_container, stream),
+        pytest.raises(MissingError, match="no memory, or no process") as told,
+    ):
         list(video._decode(path, stream, [Short()], 0))  # type: ignore[list-item]
     assert told.value.exit_code == 3
     monkeypatch.setattr(av, "open", lambda *_, **__: Short().decode())

@@ -309,7 +309,7 @@ def test_no_settings_are_looked_for_in_the_folders_above_the_project(
     project.mkdir()
     (tmp_path / "uv.toml").write_text("this is no TOML")
     monkeypatch.setattr(envs, "ROOT", project)
-    with pytest.raises(RunnerError, match="uv.toml"):
+    with pytest.raises(RunnerError, match=r"uv\.toml"):
         envs.call([uv, "venv", "--python", sys.executable, tmp_path / "venv"], "uv venv")
     shutil.copy(ROOT / "pyproject.toml", project)
     envs.call([uv, "venv", "--python", sys.executable, tmp_path / "venv"], "uv venv")

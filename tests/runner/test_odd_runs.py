@@ -72,7 +72,11 @@ def test_at_every_name_of_a_run_anything_may_stand(run: Path, tmp_path: Path, ki
             shutil.copytree(whole, run)
             Oddity(place, kind, value).apply(run, outside)
             before = seen(outside)
-            for named in (("--run", run), ("-original", run / "mask.mp4", "-generated", run / "reskins/drone/output.mp4"), ()):
+            for named in (
+                ("--run", run),
+                ("-original", run / "mask.mp4", "-generated", run / "reskins/drone/output.mp4"),
+                (),
+            ):
                 refuses_or_does("evaluate", *named)
                 assert seen(outside) == before, (place, value, named)
             refuses_or_does("reskin", "--run", run, "--prompt", "drone", "--server", "127.0.0.1:1")
@@ -119,7 +123,7 @@ def test_a_link_that_is_put_there_after_the_look_is_not_followed(
         path = run / name / "output.mp4" if name == "reskins/drone" else run / name
         assert runs.read_manifest(path) is None and runs.newest(run / "reskins", run) != outside
         if name != "reskins/.latest":
-            with pytest.raises(RunnerError, match="cannot be read|cannot write"):
+            with pytest.raises(RunnerError, match=r"cannot be read|cannot write"):
                 runs.sha256(path) if name != "reskins/drone" else runs.new_file(path)
         with contextlib.suppress(OSError):
             runs.put_file(run / "source.mp4", path, run)
