@@ -70,6 +70,25 @@ def check_root() -> None:
         raise RunnerError(f"the project lies in {ROOT}, and Python's path is parted at each '{os.pathsep}'; move it.")
 
 
+_LOADERS = ("glibc-hwcaps", "tls", "x86_64", "haswell", "avx512_1", "xeon_phi", "aarch64", "atomics")
+"""Folders that the system's loader looks into beside a folder of libraries."""
+
+
+def check_folder() -> None:
+    """Raise RunnerError (2) where the current folder has libraries, which are code that would be run.
+
+    Several packages of NVIDIA's that torch and ONNX Runtime load have an empty entry in their RUNPATH ("$ORIGIN:"). It
+    means the current folder, and there the loader looks for libcuda.so.1 before it looks in the system's folders.
+    """
+    found = [*Path().glob("lib*.so*"), *(each for name in _LOADERS for each in Path(name).rglob("lib*.so*"))]
+    if found:
+        raise RunnerError(
+            f"the current folder has {str(min(found))!r}, and NVIDIA's packages would have the system's loader take it "
+            "for a library of its own; start the command in another folder.",
+            2,
+        )
+
+
 def stage_environment() -> dict[str, str]:
     """Return this process's environment with the project alone on Python's path, and no GPU where GPU=off.
 
