@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,7 +81,8 @@ def check_folder() -> None:
     Several packages of NVIDIA's that torch and ONNX Runtime load have an empty entry in their RUNPATH ("$ORIGIN:"). It
     means the current folder, and there the loader looks for libcuda.so.1 before it looks in the system's folders.
     """
-    found = [*Path().glob("lib*.so*"), *(each for name in _LOADERS for each in Path(name).rglob("lib*.so*"))]
+    files = [*Path().glob("lib*.so*"), *(each for name in _LOADERS for each in Path(name).rglob("lib*.so*"))]
+    found = [each for each in files if re.fullmatch(r"lib.+\.so[.0-9]*", each.name)]
     if found:
         raise RunnerError(
             f"the current folder has {str(min(found))!r}, and NVIDIA's packages would have the system's loader take it "
