@@ -136,6 +136,13 @@ def test_tracking_back_speaks_by_itself_and_the_detector_outweighs_it(run: Run, 
     assert hear(run, board, dict.fromkeys(range(FRAMES), 0.3)).word == "confirmed"
 
 
+def test_where_the_detector_misses_a_sample_its_word_around_outweighs_the_cycle(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_detections(run, lambda frame: seen([board_box(frame)] if frame != 22 else []))
+    standing = hear(run, board, dict.fromkeys(range(FRAMES), 0.3))
+    assert standing.frames[22].box_iou is None and standing.contradicted == ()
+
+
 def test_a_board_is_not_on_the_skater_above_his_feet(tmp_path: Path) -> None:
     run = make_run(tmp_path, Prompt(board_box(4), 4, "detector", detected=Detected("skateboard", 0.8, "yolox-nano")))
     write_detections(run, lambda frame: seen([board_box(frame)] if frame == 4 else []))
