@@ -26,11 +26,15 @@ ACCEPTED = "the original mask is contradicted and was accepted by --accept-mask"
 
 
 def look(run: Run, *, elsewhere: Collection[int] = ()) -> None:
-    """Have the detector see the board where the mask is, in some frames in the upper right corner."""
-    width, masks = run.info.width, list(read_masks(run.path("mask.mp4")))
-    corner = Box(width - 40, 0, width, 20)
-    boxes = [corner if frame in elsewhere else bounds(mask) for frame, mask in enumerate(masks)]
-    write_detections(run, lambda frame: seen([box for box in (boxes[frame],) if box], BOARD), every=1)
+    """Have the detector see the board where the mask is, in some frames 40 px above it."""
+    boxes = [bounds(mask) for mask in read_masks(run.path("mask.mp4"))]
+
+    def where(frame: int) -> Box:
+        box = boxes[frame]
+        assert box is not None
+        return Box(box.x1, box.y1 - 40, box.x2, box.y2 - 40) if frame in elsewhere else box
+
+    write_detections(run, lambda frame: seen([where(frame)], BOARD), every=1)
 
 
 def closing(output: str) -> list[str]:
