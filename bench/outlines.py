@@ -24,7 +24,7 @@ from handoff.video import Frame, read_frames
 
 _FINER = 4
 """A pixel is the object's where at least half of its _FINER x _FINER parts are."""
-_FLOW_HEIGHT = 360  # px: flow is found in a clip of at most that height
+_FLOW_HEIGHT = 360  # px: flow is found in a clip of that height
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,6 @@ def _carried(mask: Mask, here: NDArray[np.uint8], there: NDArray[np.uint8]) -> M
 
 def _small(frame: Frame) -> NDArray[np.uint8]:
     height, width = frame.shape[:2]
-    scale = min(1.0, _FLOW_HEIGHT / height)
-    small = cv2.resize(frame, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    scale = _FLOW_HEIGHT / height
+    small = cv2.resize(frame, (round(width * scale), _FLOW_HEIGHT), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
