@@ -14,6 +14,7 @@ prompt_needed = if [ -z "$$PROMPT" ]; then \
 run_option = $${RUN:+--run "$$RUN"}
 box_option = $${OBJECT:+--object "$$OBJECT"} $${BBOX:+--bbox "$$BBOX" --frame "$${FRAME:-0}"}
 args = --words ARGS
+workers = -n auto --maxprocesses=4 --dist loadgroup --no-loadscope-reorder
 extract = $(python) runner $(args) extract -i "$$VIDEO" $(run_option) $(box_option)
 reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option)
 evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
@@ -53,7 +54,7 @@ down: ## stop it
 	@$(python) runner docker down
 
 test: ## the tests of every module, in at most 10 minutes; [TESTS=path: all of those] [ARGS="-k name"]
-	@if [ -z "$$TESTS" ]; then set -- tests --ignore=tests/containers -m "not slow"; fi; \
+	@if [ -z "$$TESTS" ]; then set -- tests --ignore=tests/containers -m "not slow" $(workers); fi; \
 	$(python) runner --words TESTS --words ARGS pytest "$$@"
 
 test-all: ## everything that this machine can run: the slow tests and the containers' too; [ARGS="-k name"]

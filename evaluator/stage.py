@@ -28,16 +28,18 @@ from evaluator.report.result import Result
 from evaluator.report.texts import read_json, remove_reports, write_texts
 from evaluator.retrack import Setup, floor_ious, output_crf, retrack
 from evaluator.seal import has_seal, seal
-from evaluator.trust import Trust, trust_of
+from evaluator.trust import Trust, cycle_ious, trust_of
 from handoff.clip.likeness import check_like_source
 from handoff.command import progress
 from handoff.errors import BusyError, InputError, StorageError, UsageError
 from handoff.files import sha256_path
 from handoff.links import check_way
 from handoff.masks import Mask, measure_masks, read_masks
+from handoff.places import read_prompts
 from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
 from handoff.threads import Ahead, Behind, opencv_on_one_thread
 from handoff.video import ClipInfo, Frame
+from tracker.witness.ruling import Witnesses
 
 _DECODED, _WAITING = 2, 4  # frames that are read ahead of the tracker, and that wait behind it to be scored
 # the tracker goes first; by a little only: it waits for what is scored, and behind others' work on a busy machine that
@@ -138,6 +140,7 @@ class Evaluation:
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
+            "prompt": self._prompt(reskin.run),  # prompts.json may be written by a stage that nothing here depends on
         }
         if self.wishes.calibrate:
             params["floor_crf"] = output_crf(self.material.generated)  # nor is what output.json says
@@ -158,6 +161,10 @@ class Evaluation:
         if not stage.unchanged:
             self._seal(stage.work)
         return result
+
+    def _prompt(self, run: Run) -> dict[str, Any] | None:
+        prompt = read_prompts(run).get("object")
+        return prompt.as_json() if prompt else None
 
     def _is_ours(self, work: str) -> bool:
         """Say whether this machine made the verdict that run.json has; where it did not, it is made anew."""
@@ -214,7 +221,8 @@ class Evaluation:
     def _evaluate(self) -> Result:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
-        with Scoring(material, wishes, self.report, self.say, how, self.trust) as session:
+        witnesses = witnesses_of(material.run, material.original, material.info)
+        with Scoring(material, wishes, self.report, self.say, how, self.trust, witnesses) as session:
             session.score(retrack(material.generated, setup, material.info))
             if wishes.calibrate:
                 session.conclude()  # the gate's own part stands, whatever becomes of the floor
@@ -240,22 +248,30 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     material = Material(original, generated, info)
     if report:
         check_writable(report)
-    how, trust = material.as_json(), _trust_where_known(original, made.frames)
+    how, (trust, witnesses) = material.as_json(), _where_known(original, info)
     wishes = dataclasses.replace(wishes, formats=wishes.formats - {OVERLAY})
-    with Scoring(material, wishes, report, say, how, trust) as session:
+    with Scoring(material, wishes, report, say, how, trust, witnesses) as session:
         session.score(read_masks(generated))
     return session.conclude()
 
 
-def _trust_where_known(original: Path, frames: int) -> Trust:
-    """Return what the run that a mask lies in says of it; nothing where it is not the mask that the run made."""
+def _where_known(original: Path, info: ClipInfo) -> tuple[Trust, Witnesses | None]:
+    """Return what the run that a mask lies in says of it, and its witnesses; nothing where the run is of another clip,
+    or the mask not the one that it made.
+    """
     try:
         run = Run.containing(original)
-        if run is not None:
-            check_run(run, original)
-        return trust_of(run, original, frames)
+        if run is None or (run.info.width, run.info.height, run.info.frames) != (info.width, info.height, info.frames):
+            return trust_of(run, original, info.frames), None
+        check_run(run, original, *Witnesses.files(run))
+        return trust_of(run, original, info.frames), witnesses_of(run, original, run.info)
     except InputError:  # two masks need no run, and so no sound one
-        return Trust()
+        return Trust(), None
+
+
+def witnesses_of(run: Run | None, original: Path, info: ClipInfo) -> Witnesses | None:
+    """Return the witnesses of a run, to hear about an original mask; None where there is no run."""
+    return Witnesses(run, info, cycle_ious(run, original, info.frames)) if run else None
 
 
 class Scoring:
@@ -265,7 +281,8 @@ class Scoring:
     all be written. The reports of an earlier evaluation in `folder` are removed first: however this one ends, even by
     SIGKILL, they are not taken for its own.
 
-    say: takes the console line of each frame. how, trust: what a report says beside the scores.
+    say: takes the console line of each frame. how, trust: what a report says beside the scores. witnesses: are heard
+    about G meanwhile.
     """
 
     def __init__(
@@ -276,10 +293,11 @@ class Scoring:
         say: Say,
         how: dict[str, Any],
         trust: Trust,
+        witnesses: Witnesses | None = None,
     ) -> None:
         self._material, self._gate = material, Gate(wishes.threshold)
         self._folder, self._reports, self._say = folder, wishes.formats, say
-        self._how, self._trust = how, trust
+        self._how, self._trust, self._witnesses = how, trust, witnesses
         self._worst = WorstFrames()
         self._floor: list[float] = []
         self._scored = False
@@ -333,6 +351,8 @@ class Scoring:
     def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
         score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight))
         self._say(score.line())
+        if self._witnesses is not None:
+            self._witnesses.feed(score.frame, sight.original)
         picture = _picture(sight, generated)
         if CHART in self._reports:
             self._worst.offer(picture, sight.original, generated, score)
@@ -346,7 +366,10 @@ class Scoring:
 
     def conclude(self) -> Result:
         """Return what came of it and write the reports; of a part of the clip where it was cut short."""
-        result = Result(self.scores, self._gate.threshold, self._material.info.frames, self._how, self._trust)
+        trust = self._trust
+        if self._witnesses is not None:
+            trust = dataclasses.replace(trust, standing=self._witnesses.conclude())
+        result = Result(self.scores, self._gate.threshold, self._material.info.frames, self._how, trust)
         if self._folder is not None:
             try:
                 write_texts(self._folder, result, self._reports)

@@ -55,7 +55,7 @@ SCHEMA = 2
 SOURCE = "source.mp4"
 EXTRACTED = (
     *("detections.json", "prompts.json", "pose.json", "pose_json", "pose_keypoint.json", "pose_skater", "pose.mp4"),
-    *("person_mask.mp4", "mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human"),
+    *("person_mask.mp4", "mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human", "doubt.png"),
 )
 """What extraction makes of source.mp4, and what is of that clip and of no other."""
 OUTPUT = "output.mp4"

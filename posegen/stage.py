@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from handoff.command import progress
+from handoff.detections import DETECTIONS, PERSON, class_number, read_detections_header, read_samples
 from handoff.errors import InputError, MissingError
 from handoff.files import DigestError
 from handoff.ingest import ingest
@@ -26,9 +27,8 @@ from handoff.video import read_frames
 from handoff.weights import load_registry, models_dir
 from posegen.backend import Boxes, PoseBackend
 from posegen.choice import DEFAULT_OBJECT, EVERY, FOUND, PoseChoice, Where
-from posegen.detect.coco import PERSON, class_number
-from posegen.detect.detections import DETECTIONS, detect_clip, read_detections_header, read_samples
 from posegen.detect.object import Rated, choose_thing, not_found, thing_prompt
+from posegen.detect.sampling import detect_clip
 from posegen.detect.skater import NobodyThere, Skater, find_skater, sure_things
 from posegen.detect.yolox import YoloxDetector, open_detector
 from posegen.extractor import SkaterPoseExtractor, open_backend

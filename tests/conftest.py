@@ -26,6 +26,26 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("house")
 
 
+WHOLE = {"demo_run": "demo", "comfy_server": "server"}
+"""What takes long to make, once a worker: a fixture, and the group of the tests that have it, all for one worker."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name the tests that one of several workers is to have together: those of a file, of a room, of a long fixture.
+
+    The long groups come first: whoever has begun one last would still be at it when the others have nothing to do.
+    """
+    first: list[pytest.Item] = []
+    rest: list[pytest.Item] = []
+    for item in items:
+        groups = [group for fixture, group in WHOLE.items() if fixture in getattr(item, "fixturenames", ())]
+        folder = item.path.parent.relative_to(ROOT)
+        own = folder if folder.name == "sam2" else item.path.relative_to(ROOT)  # its models are made for all of it
+        item.add_marker(pytest.mark.xdist_group((groups or [str(own)])[0]))
+        (first if groups else rest).append(item)
+    items[:] = first + rest
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make what the tests that are about to run need, and nothing else: environments, the demo clip."""
     if session.config.option.collectonly:

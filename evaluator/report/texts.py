@@ -25,6 +25,7 @@ from handoff.files import write_text
 from handoff.jsonfile import LINE, listing, mapping, number, one_of, or_null, record, truth, whole
 from handoff.jsonfile import read_json as read_document
 from handoff.links import check_way
+from tracker.witness.ruling import STANDING, Standing
 
 SCHEMA = 2
 
@@ -57,7 +58,8 @@ def read_json(path: Path) -> Result:
     data = read_document(path, _SHAPE, advice="evaluate again with --force", largest=_LARGEST, most=_LARGEST // 16)
     summary, trust = data["summary"], data["summary"]["trust"]
     scores = [FrameScore(**{each.name: frame[each.name] for each in fields(FrameScore)}) for frame in data["frames"]]
-    known = Trust(trust["known"], trust["suspicious"], trust["absent"], trust["cycle"])
+    standing = Standing.from_json(trust["standing"]) if trust["standing"] else None
+    known = Trust(trust["known"], trust["suspicious"], trust["absent"], trust["cycle"], standing)
     return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], known)
 
 
@@ -73,6 +75,7 @@ _TRUST = record(
         "suspicious": mapping(_SPANS, r"[a-z:-]{1,60}", "a status"),
         "absent": _SPANS,
         "cycle": or_null(_CYCLE),
+        "standing": or_null(STANDING),
     }
 )
 _SHAPE = record(

@@ -15,11 +15,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from handoff.detections import PERSON, Detection, Sample
 from handoff.places import Box
 from posegen.detect.appearance import alike, as_shares
-from posegen.detect.coco import PERSON
-from posegen.detect.detections import Sample
-from posegen.detect.yolox import Detection
 
 Costs = NDArray[np.float64]
 

@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 from runner.docker import engine
-from tests.containers.helpers import BOX, DRAFT, PROJECT, STAGES, TAG, Done, World, as_json, containers, copy_checkout
+from tests.containers.helpers import (
+    BOX,
+    DRAFT,
+    PROJECT,
+    STAGES,
+    TAG,
+    Done,
+    World,
+    as_json,
+    base_image,
+    containers,
+    copy_checkout,
+)
 from tests.helpers import moving_square, write_clip
 
 FRAMES = 24
@@ -40,7 +52,7 @@ def place() -> Iterator[Path]:
 def world(an_engine: None, place: Path) -> Iterator[World]:
     """The images, made by make build's own command, and a checkout with the .env that it wrote."""
     settings = {"RUNNER": "docker", "SKATE_TAG": TAG, "COMPOSE_PROJECT_NAME": PROJECT, "GPU": "auto"}
-    settings["MODELS_DIR"] = str(place / "models")
+    settings |= {"MODELS_DIR": str(place / "models"), "PYTHON_IMAGE": base_image()}
     made = World(place / "data", settings, copy_checkout(place / "checkout"))
     done = made("runner.docker", "build", timeout_s=1800)
     assert done.returncode == 0, done.stderr

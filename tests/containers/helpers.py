@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from docker.errors import ImageNotFound
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.image import DockerImage
@@ -45,6 +47,28 @@ os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
 def engine() -> Any:
     """The engine's own client, of the SDK on which testcontainers is built."""
     return DockerClient().client
+
+
+@functools.cache
+def base_image() -> str:
+    """What the images are made from here: $PYTHON_IMAGE, else the pinned image of Python.
+
+    An engine without a registry may have a stand-in for it, by the tag alone: then that one.
+    """
+    named = os.environ.get("PYTHON_IMAGE")
+    if named:
+        return named
+    pinned = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "tracker" / "Dockerfile").read_text(), re.M)[0]
+    tagged = str(pinned).partition("@")[0]
+    return tagged if not has_image(pinned) and has_image(tagged) else str(pinned)
+
+
+def has_image(name: str) -> bool:
+    try:
+        engine().images.get(name)
+    except ImageNotFound:
+        return False
+    return True
 
 
 def image(stage: str) -> str:

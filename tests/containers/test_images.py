@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -16,12 +15,11 @@ import pytest
 from runner.docker import images
 from runner.locks import SHARED, pins, shared_lock
 from runner.process import ROOT
-from tests.containers.helpers import STAGES, TAG, World, engine, image, image_of
+from tests.containers.helpers import STAGES, TAG, World, base_image, engine, has_image, image, image_of
 
 pytestmark = pytest.mark.container
 Inside = dict[str, dict[str, Any]]
 
-BASE = os.environ.get("PYTHON_IMAGE") or "python:3.11-slim-bookworm"
 BUILDING = {"setuptools", "wheel"}
 """What builds SAM 2.1, and is taken away after it."""
 
@@ -45,9 +43,9 @@ def inspected(name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def base() -> str:
     """Python's own image, which a builder may keep for itself: then the engine's own images need not hold it."""
-    if not engine().images.list(BASE):
-        engine().images.pull(BASE)
-    return BASE
+    if not has_image(base_image()):
+        engine().images.pull(base_image())
+    return base_image()
 
 
 def layers(name: str) -> list[str]:
@@ -170,12 +168,14 @@ def test_no_image_has_settings_but_the_bases_and_ours(base: str) -> None:
 
 def test_an_image_says_which_image_of_python_it_was_made_from() -> None:
     for stage in STAGES:
-        assert inspected(image(stage))["Config"]["Labels"]["org.opencontainers.image.base.name"] == BASE
+        assert inspected(image(stage))["Config"]["Labels"]["org.opencontainers.image.base.name"] == base_image()
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_dockerfile_names_no_moving_target(stage: str) -> None:
     text = (ROOT / stage / "Dockerfile").read_text()
-    assert "ARG PYTHON_IMAGE=python:3.11-slim-bookworm\n" in text
+    pinned = re.findall(r"^ARG PYTHON_IMAGE=(python:3\.11-slim-bookworm@sha256:[0-9a-f]{64})$", text, re.M)
+    assert len(pinned) == 1
+    assert (ROOT / "compose.yaml").read_text().count(f"${{PYTHON_IMAGE:-{pinned[0]}}}") == len(STAGES)
     assert ":latest" not in text and "# syntax=" not in text and not re.search(r"^ADD ", text, re.M)
     assert text.count("--require-hashes") >= 2, "every package by its hash"

@@ -72,12 +72,14 @@ def test_the_background_is_measured_against_the_source(gate: Command, report: Pa
 
 
 def test_a_verification_since_the_last_evaluation_is_not_left_out(gate: Command, report: Path, run: Run) -> None:
+    def note(verified: list[dict[str, Any]]) -> None:
+        current = Run.open(run.dir)
+        current.manifest["stages"]["tracker"]["notes"]["verify"] = verified  # the mask's bytes are the same
+        current.save()
+
+    note([])
     assert "not tracked back" in gate("--format", "summary").output
-    notes = run.manifest["stages"]["tracker"]["notes"]  # the mask's bytes are the same
-    notes["verify"] = [{"shot": [0, 13], "threshold": 0.7, "frames": 10, "mean": 0.41, "doubtful": [4, 6], "ious": []}]
-    current = Run.open(run.dir)
-    current.manifest["stages"]["tracker"]["notes"] = notes
-    current.save()
+    note([{"shot": [0, 13], "threshold": 0.7, "frames": 10, "mean": 0.41, "doubtful": [4, 6], "ious": []}])
     said = gate("--format", "summary").output
     assert "nothing has changed" not in said and "mean IoU 0.41, doubtful: 4, 6" in said
     assert "doubtful: 4, 6" in (report / "summary.md").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -27,9 +28,29 @@ GATE = (0, 1)
 EVALUATIONS = range(4, 8)
 
 
-def start(module: str, *arguments: object) -> subprocess.Popen[str]:
+STOP_ITSELF = """
+import os, re, runpy, signal, sys
+
+pattern, module = sys.argv.pop(1), sys.argv.pop(1)
+stopped = []
+
+
+def stop(event, details):
+    if event == "fcntl.flock" and not stopped and re.search(pattern, os.readlink(f"/proc/self/fd/{details[0]}")):
+        stopped.append(event)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+sys.addaudithook(stop)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+"""Runs a module that stops itself, once, where it locks a file whose path has the pattern in it: no clock decides."""
+
+
+def start(module: str, *arguments: object, stop_at: str | None = None) -> subprocess.Popen[str]:
+    program = ["-m", module] if stop_at is None else ["-c", STOP_ITSELF, stop_at, module]
     return subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         cwd=ROOT,
         env=stage_environment(),
         stdout=subprocess.PIPE,
@@ -38,13 +59,13 @@ def start(module: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def paint(run: Path, server: str, seed: int) -> subprocess.Popen[str]:
+def paint(run: Path, server: str, seed: int, stop_at: str | None = None) -> subprocess.Popen[str]:
     options = ("--workflow", "draft", "--name", f"new{seed}", "--seed", seed, "--server", server)
-    return start("reskin", "--run", run, "--prompt", "drone, samurai", *options)
+    return start("reskin", "--run", run, "--prompt", "drone, samurai", *options, stop_at=stop_at)
 
 
-def judge(run: Path, seed: int) -> subprocess.Popen[str]:
-    return start("evaluator", *files(run, f"alone-seed{seed}"))
+def judge(run: Path, seed: int, stop_at: str | None = None) -> subprocess.Popen[str]:
+    return start("evaluator", *files(run, f"alone-seed{seed}"), stop_at=stop_at)
 
 
 def end(process: subprocess.Popen[str], *codes: int) -> None:
@@ -90,27 +111,27 @@ def painted(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def crowd(painted: Path, comfy_server: str) -> Iterator[list[subprocess.Popen[str]]]:
     """Four paintings and four evaluations, all eight stopped in the middle of their work; see `go_on`."""
-    processes = [paint(painted, comfy_server, seed) for seed in SEEDS] + [judge(painted, seed) for seed in SEEDS]
+    processes = [paint(painted, comfy_server, seed, r"/\.scratch\.") for seed in SEEDS]
+    processes += [judge(painted, seed, r"/\.overlay\.mp4\.") for seed in SEEDS]
     half = [f"new{seed}/.scratch.*.partial" for seed in SEEDS]
     half += [f"alone-seed{seed}/report/.overlay.mp4.*.partial" for seed in SEEDS]
-    running = dict(zip(half, processes, strict=True))
-
-    def all_stopped() -> bool:
-        for pattern, process in list(running.items()):
-            if list(painted.glob(f"reskins/{pattern}")):
-                process.send_signal(signal.SIGSTOP)
-                del running[pattern]
-            assert process.poll() is None, process.communicate()
-        return not running
-
     try:
-        until("all eight are at work", all_stopped, 300)
+        for process in processes:
+            until("it is at work", lambda process=process: has_stopped(process), 300)
         assert all(list(painted.glob(f"reskins/{pattern}")) for pattern in half)
         yield processes
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            process.wait()
+
+
+def has_stopped(process: subprocess.Popen[str]) -> bool:
+    """Say whether it has stopped itself; fail with what it said where it has ended."""
+    if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT):
+        return True
+    assert process.poll() is None, process.communicate()
+    return False
 
 
 def go_on(processes: Iterable[subprocess.Popen[str]]) -> None:

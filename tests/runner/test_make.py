@@ -162,10 +162,13 @@ def test_a_pipeline_ends_where_a_command_does_and_make_ends_with_2_and_says_the_
     assert [name for name, *_ in make.calls] == ["evaluate"] * 4 + ["extract"]
 
 
+WORKERS = ["-n", "auto", "--maxprocesses=4", "--dist", "loadgroup", "--no-loadscope-reorder"]
+
+
 @pytest.mark.parametrize(
     ("words", "options"),
     [
-        (["test"], ["tests", "--ignore=tests/containers", "-m", "not slow", "-q"]),
+        (["test"], ["tests", "--ignore=tests/containers", "-m", "not slow", *WORKERS, "-q"]),
         (["test", "TESTS=tests/demo"], ["tests/demo", "-q"]),
         (["test-all"], ["tests", "-q"]),
     ],
