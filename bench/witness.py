@@ -289,7 +289,10 @@ def _share(part: int, whole: int) -> str:
 @click.option("--holdouts", is_flag=True, help="Real clips that were changed, too.")
 @click.option("--only", multiple=True, help="Clips of that name only; repeatable.")
 @click.option("--no-tracking", is_flag=True, help="Only injected faults: the tracker is not run.")
-def main(clips: Path, folder: Path | None, holdouts: bool, only: tuple[str, ...], no_tracking: bool) -> None:
+@click.option("--short", is_flag=True, help="Without the adversary's faults.")
+def main(
+    clips: Path, folder: Path | None, holdouts: bool, only: tuple[str, ...], no_tracking: bool, short: bool
+) -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as scratch:
         where = (folder or Path(scratch)).absolute()
@@ -301,7 +304,7 @@ def main(clips: Path, folder: Path | None, holdouts: bool, only: tuple[str, ...]
             if only and footage.name not in only:
                 continue
             run = looked_at(footage, where)
-            faults = FAULTS if changed_clip else FAULTS | MORE_FAULTS
+            faults = FAULTS if changed_clip or short else FAULTS | MORE_FAULTS
             for name, of in rows_of(footage, run, faults, not no_tracking and not changed_clip):
                 click.echo(line(footage.name, name, of))
                 kind = "faults" if name in FAULTS else "more" if name in MORE_FAULTS else "tracked"
