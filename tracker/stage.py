@@ -109,10 +109,12 @@ def track_object(task: Task) -> None:
 
         stage.note("cuts", [shot.start for shot in shots[1:]])
         stage.note("skater", [place.as_json() for place in skater])
-        add_human_mask(run, tracker, stage)
+        remark = add_human_mask(run, tracker, stage)
         cycles = verify_shots(run, backend, request) if verified else []
         hear_witnesses(run, prompt, [log for _, log in cycles], stage)
         say_what_was_found(tracker, stage)
+        if remark:
+            click.echo(f"tracker: {remark}")
         if verified:
             for _, log in cycles:
                 click.echo(f"tracker: {log.summary()}")
@@ -236,8 +238,8 @@ def sure_points(person: Person, box: Box | None) -> tuple[Point, ...]:
     return tuple(chosen[:_MOST])
 
 
-def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> None:
-    """List the skater's mask that the tracker wrote, else make one of the pose stage's, else leave none."""
+def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> str | None:
+    """List the skater's mask that the tracker wrote, else make one of the pose stage's, else leave none and say so."""
     video, pngs = run.path(HUMAN_VIDEO), run.path(HUMAN_FOLDER)
     if tracker.makes_human_mask:
         stage.note("human_mask", f"tracked by {tracker.backend.name}")
@@ -247,10 +249,10 @@ def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> None:
         stage.note("human_mask", f"none: there is no {PERSON_VIDEO}")
         video.unlink(missing_ok=True)  # one of an earlier run would not fit this object mask
         shutil.rmtree(pngs, ignore_errors=True)
-        click.echo(f"tracker: no {PERSON_VIDEO} in the run, so no skater mask is written; run the pose stage for one.")
-        return
+        return f"no {PERSON_VIDEO} in the run, so no skater mask is written; run the pose stage for one."
     stage.add_output(video)
     stage.add_output(pngs)
+    return None
 
 
 def write_human_mask(run_dir: Path, object_video: Path, info: ClipInfo) -> tuple[Path, Path] | None:

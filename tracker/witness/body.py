@@ -1,8 +1,8 @@
-"""The skater as a witness: how much of a mask lies on him, and whether it follows one of his limbs.
+"""The skater as a witness: how much of a mask lies on him, how much of it above his feet, and whether it is his leg.
 
 He is where the pose model's own mask says (person_mask.mp4, from which the object was not taken out); where there is
-none, on the limbs of his skeleton, drawn with widths from his body's size. Feet and hands are left out there: a foot on
-the deck is no fault, nor is a hand on a ball.
+none, on the limbs of his skeleton, drawn with widths from his body's size. A foot on the deck is no fault, and a
+person's mask takes the board between the feet for a shoe: so what counts is what lies above them.
 """
 
 from __future__ import annotations
@@ -44,9 +44,11 @@ short in the picture, but as thick as ever.
 """
 _TRUNK = (5, 6, 12, 11)  # shoulders and hips, in a ring
 _THICKEST = 32767  # px: OpenCV draws no thicker line
-_CHAINS = ((5, 7, 9), (6, 8, 10), (11, 13, 15), (12, 14, 16))  # shoulder to wrist, hip to ankle
+_LEGS = ((11, 13, 15), (12, 14, 16))  # hip, knee, ankle
+_BELOW = (15, 16, 17, 18, 19, 20, 21, 22)  # ankles, toes, heels
 _STEPS = 12  # points a bone at which it is asked whether the mask is there
-_SHORTEST = 0.15  # of the box's longer side: a limb that points at the camera says nothing
+_SHORTEST = 0.3  # of the box's longer side: a leg that points at the camera, or is bent, says nothing
+_AROUND_FEET = 0.4  # of the longest thigh or shin: the person's mask takes so much of a board for shoe
 
 
 def surest(people: Sequence[Person]) -> Person | None:
@@ -77,18 +79,18 @@ def body_mask(people: Sequence[Person], height: int, width: int, *, feet: bool =
     return canvas.view(bool)
 
 
-def limb_followed(mask: Mask, people: Sequence[Person]) -> float | None:
-    """Return the largest share of a whole limb's middle line that lies in a mask (H, W) bool.
+def leg_followed(mask: Mask, people: Sequence[Person]) -> float | None:
+    """Return the larger share of a leg's middle line, hip to ankle, that lies in a mask (H, W) bool.
 
-    A limb goes from the shoulder to the wrist or from the hip to the ankle, where all of it is seen. None where none
-    is. A thing in front of the body covers a part of a limb; what holds nearly all of one is the limb.
+    None where no whole leg is seen. A thing in front of the body covers a part of a leg; what holds nearly all of one
+    is the leg.
     """
     person = surest(people)
     if person is None:
         return None
     height, width = mask.shape
     shares = []
-    for chain in _CHAINS:
+    for chain in _LEGS:
         ends = person.keypoints[list(chain)].astype(np.float64)
         length = float(np.linalg.norm(np.diff(ends, axis=0), axis=1).sum())
         if not (person.scores[list(chain)] > SEEN).all() or length < _SHORTEST * person.box.longer_side:
@@ -101,11 +103,33 @@ def limb_followed(mask: Mask, people: Sequence[Person]) -> float | None:
     return max(shares, default=None)
 
 
-class OnPerson(NamedTuple):
-    """share: of the mask on the person. limb: `limb_followed`. None where it is not known, or the mask is empty."""
+def feet_zone(people: Sequence[Person], height: int, width: int) -> Mask | None:
+    """Return where feet and the board between them are, (H, W) bool; None where no foot or no leg is seen."""
+    person = surest(people)
+    if person is None:
+        return None
+    points, seen = person.keypoints, person.scores > SEEN
+    bones = [(a, b) for chain in _LEGS for a, b in itertools.pairwise(chain) if seen[a] and seen[b]]
+    length = max((float(np.linalg.norm(points[a] - points[b])) for a, b in bones), default=0.0)
+    feet = [index for index in _BELOW if seen[index]]
+    if not feet or not length:
+        return None
+    hull = cv2.convexHull(np.rint(points[feet]).astype(np.int32))
+    canvas = np.zeros((height, width), np.uint8)
+    cv2.fillConvexPoly(canvas, hull, (1,))
+    cv2.polylines(canvas, [hull], True, (1,), min(_THICKEST, max(1, round(2 * _AROUND_FEET * length))))
+    return canvas.view(bool)
 
-    share: float | None
-    limb: float | None
+
+class OnPerson(NamedTuple):
+    """share: of the mask on the person. above_feet: of the mask on him, above his feet. leg: `leg_followed`.
+
+    None where it is not known, or the mask is empty.
+    """
+
+    share: float | None = None
+    above_feet: float | None = None
+    leg: float | None = None
 
 
 class PersonWitness:
@@ -128,9 +152,13 @@ class PersonWitness:
         if body is None and people is not None and area:
             body = body_mask(people, *mask.shape, feet=False)
         if not area:
-            return OnPerson(None, None)
-        share = count(mask & body) / area if body is not None and body.any() else None
-        return OnPerson(share, limb_followed(mask, people) if people is not None else None)
+            return OnPerson()
+        leg = leg_followed(mask, people) if people is not None else None
+        if body is None or not body.any():
+            return OnPerson(leg=leg)
+        both = mask & body
+        zone = feet_zone(people, *mask.shape) if people is not None else None
+        return OnPerson(count(both) / area, count(both & ~zone) / area if zone is not None else None, leg)
 
 
 def _stream(path: Path, read: Callable[[Path], Iterator[T]]) -> Iterator[T] | None:

@@ -133,7 +133,8 @@ def _has_rivals(seen: Sequence[Sample]) -> bool:
 def _best_path(seen: Sequence[Sample], given: Mapping[int, int], fps: Fraction, rivals: bool) -> list[_Node]:
     """Return the path with the highest scores less what its steps cost, in order.
 
-    rivals: whether it may jump only to a place that was given.
+    rivals: whether there are two things of the class; then it may jump only to a place that was given, and goes on
+    from no other detection than the nearest.
     """
     worth: list[list[float]] = []
     came_from: dict[_Node, _Node | None] = {}
@@ -151,9 +152,12 @@ def _best_path(seen: Sequence[Sample], given: Mapping[int, int], fps: Fraction, 
                 steps = sample.frame - seen[earlier].frame
                 if steps > look_back:
                     break
-                for other, before in enumerate(seen[earlier].detections):
+                ends = list(enumerate(seen[earlier].detections))
+                if rivals:
+                    ends = [min(ends, key=lambda end: math.dist(end[1].box.centre, each.box.centre))]
+                for other, before in ends:
                     after = worth[earlier][other] - _cost(before.box, each.box, steps / float(fps))
-                    if after > value and worth[earlier][other] > -math.inf:
+                    if after > value:
                         value, source = after, (earlier, other)
             excluded = index in given and not is_given
             values.append(-math.inf if excluded else value + each.score - _BASE + _GIVEN * is_given)

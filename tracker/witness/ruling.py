@@ -45,8 +45,8 @@ SURELY_IOU, SURELY_INSIDE = 0.7, 0.9  # and from which it outweighs the person: 
 INSIDE = 0.7  # of the mask in the detection's box: the detector is against less
 IOU, MOSTLY = 0.5, 0.85  # and against a box IoU under IOU where less than MOSTLY is inside: all of it is hidden in part
 LOOSE_IOU = 0.65  # under it a mask that is not mostly inside fits badly
-ON_PERSON = 0.5  # of the mask: more of a board is not on the skater
-LIMB, FOLLOWS = 0.6, 0.4  # of a whole limb's length in the mask, and of the mask on the skater: it follows the limb
+ABOVE_FEET = 1 / 3  # of the mask: so much of a board is not on the skater above his feet
+LEG, FOLLOWS = 0.75, 0.4  # of a leg's length in the mask, and of the mask on the skater: the mask is the leg
 SAME = 0.8  # IoU of the two tracks from which tracking back is for the mask
 
 STOOD_ON = frozenset(map(class_number, ("skateboard", "snowboard", "surfboard", "skis")))
@@ -68,8 +68,8 @@ class FrameWitness:
 
     box_iou: of the mask's bounds and the object's detection. inside: the share of the mask in that detection's box.
     seen_where_empty: whether the object is surely in sight where the mask is empty. on_person: the share of the mask on
-    the skater. limb: the share of one of his limbs' length that the mask holds. cycle_iou: of the two tracks
-    (--verify). says: what comes of it, None where it is neither.
+    the skater. above_feet: of the mask on him, above his feet. leg: of one leg's length in the mask. cycle_iou: of the
+    two tracks (--verify). says: what comes of it, None where it is neither.
     """
 
     frame: int
@@ -77,7 +77,8 @@ class FrameWitness:
     inside: float | None = None
     seen_where_empty: bool | None = None
     on_person: float | None = None
-    limb: float | None = None
+    above_feet: float | None = None
+    leg: float | None = None
     cycle_iou: float | None = None
     says: Says | None = None
 
@@ -128,7 +129,7 @@ STANDING = record(
         "correction": or_null(place_shape),
         "frames": listing(
             record(
-                dict.fromkeys(("box_iou", "inside", "on_person", "limb", "cycle_iou"), _SHARE_OF)
+                dict.fromkeys(("box_iou", "inside", "on_person", "above_feet", "leg", "cycle_iou"), _SHARE_OF)
                 | {"frame": whole(0), "seen_where_empty": or_null(truth), "says": or_null(one_of("for", "against"))}
             )
         ),
@@ -172,7 +173,8 @@ class Witnesses:
             held.inside if held else None,
             held.seen_where_empty if held else None,
             on.share,
-            on.limb,
+            on.above_feet,
+            on.leg,
             self._cycle.get(frame),
         )
         self._frames.append(found)
@@ -299,10 +301,10 @@ def person_says(found: FrameWitness, label: int | None) -> int | None:
 
     label: the object's class.
     """
-    if found.on_person is None:
+    if found.on_person is None or (found.leg is None and found.above_feet is None):
         return None
-    follows = found.limb is not None and found.limb >= LIMB and found.on_person >= FOLLOWS
-    return -1 if follows or (label in STOOD_ON and found.on_person >= ON_PERSON) else 0
+    follows = (found.leg or 0.0) >= LEG and found.on_person >= FOLLOWS
+    return -1 if follows or (label in STOOD_ON and (found.above_feet or 0.0) >= ABOVE_FEET) else 0
 
 
 def cycle_says(found: FrameWitness) -> int | None:
@@ -388,6 +390,7 @@ def figures_of(found: FrameWitness) -> str:
         ("box IoU", found.box_iou),
         ("inside the detection", found.inside),
         ("on the skater", found.on_person),
+        ("above his feet", found.above_feet),
         ("tracked back", found.cycle_iou),
     ):
         if value is not None:
