@@ -17,7 +17,7 @@ import numpy as np
 
 from handoff.errors import InputError
 from handoff.masks import Mask, count, read_masks
-from handoff.poses import Person, read_poses
+from handoff.poses import Person, poses_at_hand
 from handoff.run import Run
 
 T = TypeVar("T")
@@ -25,6 +25,8 @@ T = TypeVar("T")
 PERSON_VIDEO, POSES = "person_mask.mp4", "pose.json"
 N_BODY = 17
 """The first keypoints of COCO-WholeBody: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles."""
+ENOUGH = 0.25
+"""Less of a mask on the person is nothing against it, wherever on him it is."""
 SEEN = 0.3
 """A keypoint with a score above this counts: the threshold that DWPose and VACE draw by."""
 LIMBS = (
@@ -124,7 +126,7 @@ def feet_zone(people: Sequence[Person], height: int, width: int) -> Mask | None:
 class OnPerson(NamedTuple):
     """share: of the mask on the person. above_feet: of the mask on him, above his feet. leg: `leg_followed`.
 
-    None where it is not known, or the mask is empty.
+    None where it is not known, or the mask is empty. The latter two are asked for where more than ENOUGH is on him.
     """
 
     share: float | None = None
@@ -137,7 +139,7 @@ class PersonWitness:
 
     def __init__(self, run: Run) -> None:
         self._masks = _stream(run.path(PERSON_VIDEO), read_masks)
-        self._poses = _stream(run.path(POSES), read_poses)
+        self._poses = _stream(run.path(POSES), poses_at_hand)
 
     @staticmethod
     def files(run: Run) -> list[Path]:
@@ -146,19 +148,21 @@ class PersonWitness:
 
     def feed(self, mask: Mask) -> OnPerson:
         """Hold the next frame's mask (H, W) bool against the skater; InputError where his files have no such frame."""
-        people = _next(self._poses, POSES)
+        pose = _next(self._poses, POSES)
         body = _next(self._masks, PERSON_VIDEO)
         area = count(mask)
-        if body is None and people is not None and area:
-            body = body_mask(people, *mask.shape, feet=False)
-        if not area:
+        if body is None and pose is not None and area:
+            body = body_mask(pose(), *mask.shape, feet=False)
+        if not area or body is None or not body.any():
             return OnPerson()
-        leg = leg_followed(mask, people) if people is not None else None
-        if body is None or not body.any():
-            return OnPerson(leg=leg)
         both = mask & body
-        zone = feet_zone(people, *mask.shape) if people is not None else None
-        return OnPerson(count(both) / area, count(both & ~zone) / area if zone is not None else None, leg)
+        share = count(both) / area
+        if pose is None or share < ENOUGH:
+            return OnPerson(share)
+        people = pose()
+        zone = feet_zone(people, *mask.shape)
+        above = count(both & ~zone) / area if zone is not None else None
+        return OnPerson(share, above, leg_followed(mask, people))
 
 
 def _stream(path: Path, read: Callable[[Path], Iterator[T]]) -> Iterator[T] | None:

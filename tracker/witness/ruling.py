@@ -34,7 +34,7 @@ from handoff.places import Box, Place, Prompt, place_shape, read_prompts
 from handoff.run import Run
 from handoff.video import ClipInfo
 from tracker.quality import DOUBTFUL
-from tracker.witness.body import PersonWitness
+from tracker.witness.body import ENOUGH, PersonWitness
 from tracker.witness.detector import Side, Sighting, compare, find_sightings, object_class
 
 Word = Literal["confirmed", "unconfirmed", "contradicted"]
@@ -301,7 +301,7 @@ def person_says(found: FrameWitness, label: int | None) -> int | None:
 
     label: the object's class.
     """
-    if found.on_person is None or (found.leg is None and found.above_feet is None):
+    if found.on_person is None or (found.on_person >= ENOUGH and found.leg is None and found.above_feet is None):
         return None
     follows = (found.leg or 0.0) >= LEG and found.on_person >= FOLLOWS
     return -1 if follows or (label in STOOD_ON and (found.above_feet or 0.0) >= ABOVE_FEET) else 0
