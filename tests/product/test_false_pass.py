@@ -26,7 +26,8 @@ from tests.helpers import Product
 pytestmark = [pytest.mark.slow, pytest.mark.stage, pytest.mark.server]
 
 FIRST, LAST = 138, 185
-THRESHOLD = "0.85"
+PROMPT = "cyberpunk drone, samurai"
+THRESHOLD = "0.8"
 """The lowest IoU of this clip is 0.87: at 0.90 three frames would be a second reason."""
 
 
@@ -47,7 +48,7 @@ def skater(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prod
     product = replace(Product(folder / "data"), settings={"MODELS_DIR": str(folder / "models")})
     extracted = product("extract_physics.py", "-i", clip, "--backend", "embedded")
     assert extracted.returncode == 0, extracted.stderr
-    painted = product("generate_reskin.py", "--run", "skater", "--prompt", "drone, samurai", "--workflow", "draft")
+    painted = product("generate_reskin.py", "--run", "skater", "--prompt", PROMPT, "--workflow", "draft")
     assert painted.returncode == 0, painted.stderr
     return product, extracted
 
