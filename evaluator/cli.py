@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evaluator import THRESHOLD
+from evaluator import MIN_REPLACED, THRESHOLD
 from evaluator.report import FILES, JSON, OVERLAY
 from handoff.command import BOX, PATH, FiniteRange, Option, with_options
 from handoff.errors import InputError, UsageError
@@ -68,6 +68,12 @@ _OPTIONS: tuple[Option, ...] = (
         "A frame passes above this IoU, e.g. --threshold 0.95",
     ),
     (
+        ("--min-replaced",),
+        {"type": FiniteRange(0, 1), "default": MIN_REPLACED, "show_default": True, "metavar": "SHARE"},
+        "The share of the object that has to be new in every frame; 0 switches this off, for comparing encoders, "
+        "e.g. --min-replaced 0.5",
+    ),
+    (
         ("--calibrate",),
         {"is_flag": True},
         "Measure the noise floor too: track in the source itself, encoded again, e.g. --calibrate",
@@ -110,6 +116,7 @@ def command(
     model: str | None,
     device: str,
     threshold: float,
+    min_replaced: float,
     calibrate: bool,
     pose: Path | None,
     generated_pose: Path | None,
@@ -122,8 +129,8 @@ def command(
 
     Tracks the new object in the generated clip with the tracker that made the original mask (the same weights; another
     one only when it is named with --backend or --model), from the same places on the same frames, and holds
-    IoU > THRESHOLD against every frame. Exit code 0: all pass, 1: the gate fails, 2: bad input, 3: something needed is
-    missing. With --generated-mask two masks are compared, and nothing is tracked.
+    IoU > THRESHOLD against every frame, in which the object has to be new. Exit code 0: all pass, 1: the gate fails,
+    2: bad input, 3: something needed is missing. With --generated-mask two masks are compared, and nothing is tracked.
 
     \b
     python -m evaluator -original mask.mp4 -generated output.mp4
@@ -151,7 +158,8 @@ def command(
     material = gather(original, generated, run, pose, generated_pose)
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
     report = output or _own_report(generated)
-    job = Evaluation(material, setup, report, Wishes(threshold, reports, calibrate, force), click.echo)
+    wishes = Wishes(threshold, reports, calibrate, force, min_replaced)
+    job = Evaluation(material, setup, report, wishes, click.echo)
     job.check()
     if check:
         return 0

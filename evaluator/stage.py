@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from evaluator import MIN_REPLACED
 from evaluator.figures import compare_skeletons, psnr_db, ssim
 from evaluator.gate import FrameScore, Gate, Kept
 from evaluator.inputs import Material, Sight, check_original, check_run
+from evaluator.remarks import ColourJumps, Windows, output_windows
+from evaluator.replaced import Replaced, measure_replaced
 from evaluator.report import CHART, FILES, JSON, OVERLAY
 from evaluator.report.chart import write_chart
 from evaluator.report.pictures import OverlayWriter, WorstFrames
@@ -51,12 +54,13 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Wishes:
-    """What was asked for. formats: names of `evaluator.report.FILES`."""
+    """What was asked for. formats: names of `evaluator.report.FILES`. min_replaced: 0 asks for nothing new."""
 
     threshold: float
     formats: frozenset[str]
     calibrate: bool = False
     force: bool = False
+    min_replaced: float = MIN_REPLACED
 
 
 def check_writable(folder: Path) -> None:
@@ -136,14 +140,16 @@ class Evaluation:
         params: dict[str, Any] = {
             **self.setup.as_json(),
             "threshold": self.wishes.threshold,
+            "min_replaced": self.wishes.min_replaced,
             "calibrate": self.wishes.calibrate,
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
+            "windows": self._windows(),  # nor is what output.json says
             "prompt": self._prompt(reskin.run),  # prompts.json may be written by a stage that nothing here depends on
         }
         if self.wishes.calibrate:
-            params["floor_crf"] = output_crf(self.material.generated)  # nor is what output.json says
+            params["floor_crf"] = output_crf(self.material.generated)
         tools = {"tracker": self.setup.backend.description}
         tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
         more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
@@ -161,6 +167,9 @@ class Evaluation:
         if not stage.unchanged:
             self._seal(stage.work)
         return result
+
+    def _windows(self) -> Windows:
+        return output_windows(self.material.generated, self.material.info.frames)
 
     def _prompt(self, run: Run) -> dict[str, Any] | None:
         prompt = read_prompts(run).get("object")
@@ -185,7 +194,8 @@ class Evaluation:
 
     def _kept(self) -> Result:
         """Return what the report of this machine's own evaluation says, judged by its figures."""
-        result = read_json(self.report / FILES[JSON]).judged_again(self.wishes.threshold, self.material.info.frames)
+        kept = read_json(self.report / FILES[JSON])
+        result = kept.judged_again(self.wishes.threshold, self.material.info.frames, self.wishes.min_replaced)
         for score in result.scores:
             self.say(score.line())
         return result
@@ -222,7 +232,8 @@ class Evaluation:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
         witnesses = witnesses_of(material.run, material.original, material.info)
-        with Scoring(material, wishes, self.report, self.say, how, self.trust, witnesses) as session:
+        more = (self.trust, witnesses, self._windows())
+        with Scoring(material, wishes, self.report, self.say, how, *more) as session:
             session.score(retrack(material.generated, setup, material.info))
             if wishes.calibrate:
                 session.conclude()  # the gate's own part stands, whatever becomes of the floor
@@ -282,7 +293,7 @@ class Scoring:
     SIGKILL, they are not taken for its own.
 
     say: takes the console line of each frame. how, trust: what a report says beside the scores. witnesses: are heard
-    about G meanwhile.
+    about G meanwhile. windows: that the clip was painted in.
     """
 
     def __init__(
@@ -294,10 +305,12 @@ class Scoring:
         how: dict[str, Any],
         trust: Trust,
         witnesses: Witnesses | None = None,
+        windows: Windows = (),
     ) -> None:
-        self._material, self._gate = material, Gate(wishes.threshold)
+        self._material, self._gate = material, Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
-        self._how, self._trust, self._witnesses = how, trust, witnesses
+        self._how, self._trust, self._windows, self._witnesses = how, trust, windows, witnesses
+        self._colours = ColourJumps()
         self._worst = WorstFrames()
         self._floor: list[float] = []
         self._scored = False
@@ -349,8 +362,10 @@ class Scoring:
         return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height, with_source=known)
 
     def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
-        score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight))
+        score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight), _new(sight))
         self._say(score.line())
+        if self._windows and sight.output is not None:
+            self._colours.feed(sight.output, sight.original)
         if self._witnesses is not None:
             self._witnesses.feed(score.frame, sight.original)
         picture = _picture(sight, generated)
@@ -366,10 +381,11 @@ class Scoring:
 
     def conclude(self) -> Result:
         """Return what came of it and write the reports; of a part of the clip where it was cut short."""
-        trust = self._trust
+        gate, frames, trust = self._gate, self._material.info.frames, self._trust
         if self._witnesses is not None:
             trust = dataclasses.replace(trust, standing=self._witnesses.conclude())
-        result = Result(self.scores, self._gate.threshold, self._material.info.frames, self._how, trust)
+        told = {"colour": self._colours.as_json(self._windows)}
+        result = Result(self.scores, gate.threshold, frames, self._how, trust, gate.min_replaced, told)
         if self._folder is not None:
             try:
                 write_texts(self._folder, result, self._reports)
@@ -410,9 +426,21 @@ def _kept(sight: Sight) -> Kept:
     if sight.people is not None and sight.generated_people is not None:
         similarity, share = compare_skeletons(sight.people, sight.generated_people)
     if sight.source is not None and sight.output is not None:
-        outside = ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
+        outside = _outside(sight)
         psnr, structure = psnr_db(sight.source, sight.output, outside), ssim(sight.source, sight.output, outside)
     return Kept(similarity, share, psnr, structure)
+
+
+def _outside(sight: Sight) -> Mask:
+    """Return where neither object nor skater is."""
+    return ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
+
+
+def _new(sight: Sight) -> Replaced | None:
+    """Measure how much of the object is new in a frame; None where source or output is not known."""
+    if sight.source is None or sight.output is None:
+        return None
+    return measure_replaced(sight.source, sight.output, sight.original, _outside(sight))
 
 
 def _picture(sight: Sight, generated: Mask) -> Frame:

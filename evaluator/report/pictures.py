@@ -79,7 +79,7 @@ class OverlayWriter:
             draw_outline(small, original, ORIGINAL, scale=self._scale)
             draw_outline(small, generated, GENERATED, scale=self._scale)
             half[:] = small
-        verdict = f"IoU {score.iou:.4f} {'PASS' if score.passed else 'FAIL'}, F {score.boundary_f:.3f}"
+        verdict = f"IoU {score.iou:.4f} {score.state}, F {score.boundary_f:.3f}"
         if self._with_source:
             draw_text(canvas, f"source, frame {score.frame}: G green, P white", 8, 20, size=0.55)
             verdict = f"output: {verdict}"

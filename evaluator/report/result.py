@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from evaluator import MIN_REPLACED
 from evaluator.gate import FrameScore, Verdict, judge
+from evaluator.remarks import remark_lines
 from evaluator.trust import Trust, numbers
 from handoff.errors import InputError
 
@@ -40,6 +42,8 @@ FIGURES: dict[str, Callable[[float], float]] = {
     "pck": _low,
     "psnr_db": _low,
     "ssim": _low,
+    "replaced": _low,
+    "unpainted": _high,
 }
 """The figures beside the IoU, each with how bad a value is."""
 
@@ -49,7 +53,7 @@ class Result:
     """What came of an evaluation.
 
     how: tracker, prompt, files, and what was measured with what. expected: the clip's frames; fewer scores mean that
-    it was cut short.
+    it was cut short. told: figures that decide nothing (`evaluator.remarks`).
     """
 
     scores: list[FrameScore]
@@ -57,28 +61,32 @@ class Result:
     expected: int
     how: dict[str, Any]
     trust: Trust = field(default_factory=Trust)
+    min_replaced: float = MIN_REPLACED
+    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every frame was scored."""
         return len(self.scores) == self.expected
 
-    def judged_again(self, threshold: float, expected: int) -> Result:
-        """Return it with each frame judged by its own IoU against a threshold, whatever it says itself.
+    def judged_again(self, threshold: float, expected: int, min_replaced: float = MIN_REPLACED) -> Result:
+        """Return it with each frame judged by its own IoU and what of it is new, whatever it says itself.
 
-        expected: the clip's frames. Raises InputError for frames that are not counted from 0, and for an IoU that is
-        none.
+        expected: the clip's frames. Raises InputError for frames that are not counted from 0, and for an IoU or a share
+        that is none.
         """
         for index, score in enumerate(self.scores):
             if score.frame != index or not 0.0 <= score.iou <= 1.0:
                 raise InputError(f"the report has frame {score.frame} with IoU {score.iou} as its frame {index}.")
-        scores = [replace(score, passed=score.iou > threshold) for score in self.scores]
-        return replace(self, scores=scores, threshold=threshold, expected=expected)
+            if not 0.0 <= (score.replaced or 0.0) <= 1.0:
+                raise InputError(f"the report has {score.replaced} for the new share of frame {index}.")
+        scores = [score.judged(threshold, min_replaced) for score in self.scores]
+        return replace(self, scores=scores, threshold=threshold, expected=expected, min_replaced=min_replaced)
 
     @property
     def verdict(self) -> Verdict:
         """The gate's verdict over the frames that were scored, at least one."""
-        return judge(self.scores, self.threshold)
+        return judge(self.scores, self.threshold, self.min_replaced)
 
     @property
     def passed(self) -> bool:
@@ -99,12 +107,17 @@ class Result:
     @property
     def below_floor(self) -> list[int]:
         """The failing frames that are worse than the second track of the source itself: the new object is worse."""
-        return [s.frame for s in self.scores if not s.passed and s.floor_iou is not None and s.iou < s.floor_iou]
+        return [s.frame for s in self._short if s.floor_iou is not None and s.iou < s.floor_iou]
 
     @property
     def at_floor(self) -> list[int]:
         """The failing frames in which the second track of the source itself is no better."""
-        return [s.frame for s in self.scores if not s.passed and s.floor_iou is not None and s.iou >= s.floor_iou]
+        return [s.frame for s in self._short if s.floor_iou is not None and s.iou >= s.floor_iou]
+
+    @property
+    def _short(self) -> list[FrameScore]:
+        """The frames that fail by their IoU."""
+        return [score for score in self.scores if score.iou <= self.threshold]
 
     @property
     def failing_floor(self) -> list[int]:
@@ -145,7 +158,17 @@ class Result:
         """Return what limits the verdict's worth: another tracker, the noise floor, the doubts about the original."""
         differs = self.how.get("other_tracker")
         other = [f"P was not found by the original mask's own tracker: {differs}"] if differs else []
-        return [*other, *self.trust.lines(), *self.floor_lines()]
+        return [*other, *self.new_lines(), *self.trust.lines(), *self.floor_lines(), *remark_lines(self.told)]
+
+    def new_lines(self) -> list[str]:
+        """Return how much of the object is new, or why that is not known."""
+        shares = {score.frame: score.replaced for score in self.scores if score.replaced is not None}
+        if not shares:
+            return ["New object: not measured, as the pictures of source and output are not both known"]
+        off = "" if self.min_replaced else "; not judged (--min-replaced 0)"
+        worst = min(shares, key=lambda frame: shares[frame])
+        mean = sum(shares.values()) / len(shares)
+        return [f"New object: {mean:.3f} of its outline on average, {shares[worst]:.3f} at frame {worst}{off}"]
 
     def lines(self) -> list[str]:
         """Return the closing lines for the console, the verdict last; of a part of the clip there is none."""

@@ -27,20 +27,24 @@ from handoff.jsonfile import read_json as read_document
 from handoff.links import check_way
 from tracker.witness.ruling import STANDING, Standing
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def to_json(result: Result) -> str:
     """Return iou.json: "schema", "how", "summary", "frames"."""
-    frames = [asdict(score) for score in result.scores]
+    frames = [_row(score) for score in result.scores]
     data = {"schema": SCHEMA, "how": result.how, "summary": _summary(result), "frames": frames}
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def _row(score: FrameScore) -> dict[str, Any]:
+    return asdict(score) | {"state": score.state}
 
 
 def _summary(result: Result) -> dict[str, Any]:
     """Return iou.json's "summary"; what there is none of without a single frame is None."""
     verdict: dict[str, Any] = dict.fromkeys(each.name for each in fields(Verdict))
-    verdict |= {"frames": 0, "threshold": result.threshold, "failed": 0}
+    verdict |= {"frames": 0, "threshold": result.threshold, "failed": 0, "min_replaced": result.min_replaced}
     floor = {"below": result.below_floor, "at_or_above": result.at_floor, "floor_fails": result.failing_floor}
     return (asdict(result.verdict) if result.scores else verdict) | {
         "passed": result.passed,
@@ -50,6 +54,7 @@ def _summary(result: Result) -> dict[str, Any]:
         "figures": result.figures(),
         "failing_frames": floor if result.calibrated else None,
         "trust": result.trust.as_json(),
+        "told": result.told,
     }
 
 
@@ -60,12 +65,26 @@ def read_json(path: Path) -> Result:
     scores = [FrameScore(**{each.name: frame[each.name] for each in fields(FrameScore)}) for frame in data["frames"]]
     standing = Standing.from_json(trust["standing"]) if trust["standing"] else None
     known = Trust(trust["known"], trust["suspicious"], trust["absent"], trust["cycle"], standing)
-    return Result(scores, summary["threshold"], summary["expected_frames"], data["how"], known)
+    return Result(
+        scores,
+        summary["threshold"],
+        summary["expected_frames"],
+        data["how"],
+        known,
+        summary["min_replaced"],
+        summary["told"],
+    )
 
 
 _LARGEST = 256 * 2**20
 """Bytes: about 500 a frame."""
-_TYPES = {"int": whole(0), "float": number(), "float | None": or_null(number()), "bool": truth}
+_TYPES = {
+    "int": whole(0),
+    "float": number(),
+    "float | None": or_null(number()),
+    "bool": truth,
+    "bool | None": or_null(truth),
+}
 _SCORE = record({each.name: _TYPES[str(each.type)] for each in fields(FrameScore)})
 _SPANS = listing(listing(whole(0), 2, 2))
 _CYCLE = record({"frames": whole(0), "mean": or_null(number(0, 1)), "doubtful": listing(whole(0))})
@@ -78,11 +97,22 @@ _TRUST = record(
         "standing": or_null(STANDING),
     }
 )
+_BORDER = record({"frame": whole(0), "jump": number(0)})
+_COLOUR = record({"borders": listing(_BORDER, 1), "elsewhere": or_null(number(0))})
+_TOLD = record({}, {"colour": or_null(_COLOUR)})
 _SHAPE = record(
     {
         "schema": one_of(SCHEMA),
         "how": record({"original": LINE, "generated": LINE}, {"other_tracker": or_null(LINE)}),
-        "summary": record({"threshold": number(0, 1), "expected_frames": whole(1), "trust": _TRUST}),
+        "summary": record(
+            {
+                "threshold": number(0, 1),
+                "min_replaced": number(0, 1),
+                "expected_frames": whole(1),
+                "trust": _TRUST,
+                "told": _TOLD,
+            }
+        ),
         "frames": listing(_SCORE),
     }
 )
@@ -91,19 +121,32 @@ _SHAPE = record(
 def to_csv(result: Result) -> str:
     """Return iou.csv, one line a frame; an empty cell where a figure is not defined or was not measured."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(FrameScore)], lineterminator="\n")
+    writer = csv.DictWriter(text, [*(field.name for field in fields(FrameScore)), "state"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(score) for score in result.scores)
+    writer.writerows(_row(score) for score in result.scores)
     return text.getvalue()
 
 
-def _why(score: FrameScore, threshold: float) -> str:
+def _why(score: FrameScore, threshold: float, min_replaced: float) -> str:
+    if score.renewed is False and score.iou > threshold:
+        return _not_new(score, min_replaced)
     parts = [f"leak {score.leak:.3f}", f"gap {score.gap:.3f}", f"boundary F {score.boundary_f:.3f}"]
     if score.drift_px is not None:
         parts.append(f"drift {score.drift_px:.1f} px")
     if score.floor_iou is not None:
         parts.append(f"noise floor {score.floor_iou:.4f}")
+    if score.renewed is False:
+        parts.append(_not_new(score, min_replaced))
     return f"IoU {score.iou:.4f} is not above {threshold:g}: " + ", ".join(parts)
+
+
+def _kind(score: FrameScore) -> str:
+    return "IoU" if score.renewed is not False else "replaced"
+
+
+def _not_new(score: FrameScore, min_replaced: float) -> str:
+    new, bare = score.replaced or 0.0, score.unpainted or 0.0
+    return f"{score.state}, {new:.3f} of the object is new and {bare:.3f} flat gray; {min_replaced:g} has to be new"
 
 
 def junit_xml(result: Result) -> str:
@@ -119,8 +162,8 @@ def junit_xml(result: Result) -> str:
     for score in result.scores:
         case = ET.SubElement(suite, "testcase", classname="gate", name=f"frame {score.frame:04d}", time="0")
         if not score.passed:
-            why = _why(score, result.threshold)
-            ET.SubElement(case, "failure", message=why, type="IoU").text = why
+            why = _why(score, result.threshold, result.min_replaced)
+            ET.SubElement(case, "failure", message=why, type=_kind(score)).text = why
     if cut:
         case = ET.SubElement(suite, "testcase", classname="gate", name="every frame scored", time="0")
         ET.SubElement(case, "error", message=f"Gate: {result.cut_short}", type="CutShort")
@@ -145,6 +188,8 @@ _NAMES = {
     "pck": ("skater: PCK@0.2", ".3f"),
     "psnr_db": ("background: PSNR, dB", ".2f"),
     "ssim": ("background: SSIM", ".4f"),
+    "replaced": ("new (of G, against the source)", ".3f"),
+    "unpainted": ("unpainted (of G, flat gray)", ".3f"),
 }
 
 
@@ -167,13 +212,30 @@ def _failures(result: Result) -> list[str]:
     failed = [score for score in result.scores if not score.passed]
     if not failed:
         return []
-    rows = ["", "| failing frame | IoU | floor | leak | gap | clip |", "| ---: | ---: | ---: | ---: | ---: | ---: |"]
+    rows = ["", "| failing frame | | IoU | new | floor | leak | gap | clip |", "| ---: | --- |" + " ---: |" * 6]
     for score in failed[:MOST_ROWS]:
-        floor, clip = ("" if value is None else f"{value:.4f}" for value in (score.floor_iou, score.clip))
-        rows.append(f"| {score.frame} | {score.iou:.4f} | {floor} | {score.leak:.4f} | {score.gap:.4f} | {clip} |")
+        floor, clip, new = (
+            "" if value is None else f"{value:.4f}" for value in (score.floor_iou, score.clip, score.replaced)
+        )
+        rows.append(
+            f"| {score.frame} | {score.state} | {score.iou:.4f} | {new} | {floor} | {score.leak:.4f} | {score.gap:.4f} "
+            f"| {clip} |"
+        )
     if len(failed) > MOST_ROWS:
         rows.append(f"\n{len(failed) - MOST_ROWS} more failing frames are in iou.csv.")
     return rows
+
+
+def _fails(result: Result) -> str:
+    """Return how many frames fail, and by what."""
+    verdict, parts = result.verdict, []
+    if verdict.below or not verdict.failed:
+        parts.append(f"{verdict.below} of {result.expected} frames at or below {result.threshold:g}")
+    if verdict.unchanged:
+        parts.append(f"the object unchanged in {verdict.unchanged}")
+    if verdict.unpainted:
+        parts.append(f"not painted in {verdict.unpainted}")
+    return ", ".join(parts)
 
 
 def summary_md(result: Result) -> str:
@@ -183,7 +245,7 @@ def summary_md(result: Result) -> str:
     elif result.passed:
         head = f"Gate: PASS, IoU > {result.threshold:g} in every one of {result.expected} frames"
     else:
-        head = f"Gate: FAIL, {result.verdict.failed} of {result.expected} frames at or below {result.threshold:g}"
+        head = f"Gate: FAIL, {_fails(result)}"
     how = f"{result.how['original']} against {result.how['generated']}"
     if "description" in result.how:
         how += f", tracked by: {result.how['description']}"

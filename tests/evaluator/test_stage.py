@@ -249,3 +249,43 @@ def test_a_reader_that_goes_away_is_no_failing_gate(run: Run) -> None:
     assert child.stdout is not None
     child.stdout.close()
     assert child.wait(HANG_S) == FAULT
+
+
+def test_the_share_that_has_to_be_new_is_a_parameter_and_0_lets_an_unpainted_clip_pass(
+    gate: Command, report: Path, run: Run
+) -> None:
+    shutil.copy(run.source, run.path("reskins/drone/output.mp4"))
+    done = gate("--format", "summary", "--format", "junit", "--format", "csv")
+    assert done.return_value == 1 and done.output.count("IoU = 1.0000 [UNCHANGED]") == FRAMES
+    assert done.output.splitlines()[-1] == f"FAILED: {FRAMES} frames show no new object."
+    head = (report / "summary.md").read_text().splitlines()[0]
+    assert head == f"## Gate: FAIL, the object unchanged in {FRAMES}"
+    case = ET.parse(report / "junit.xml").getroot().find("testsuite/testcase/failure")
+    assert case is not None and case.get("type") == "replaced"
+    assert case.text == "UNCHANGED, 0.000 of the object is new and 0.000 flat gray; 0.75 has to be new"
+    assert (report / "iou.csv").read_text().splitlines()[1].endswith(",UNCHANGED")
+    again = gate("--format", "summary", "--format", "junit", "--format", "csv")
+    assert again.return_value == 1 and "nothing has changed" in again.output
+    assert again.output.count("[UNCHANGED]") == FRAMES
+    off = gate("--min-replaced", "0")
+    assert off.return_value == 0 and "nothing has changed" not in off.output
+    assert "New object: 0.000 of its outline on average, 0.000 at frame 0; not judged (--min-replaced 0)" in off.output
+    assert run.manifest is not None and Run.open(run.dir).reskin("drone").manifest["stages"]["evaluator"]["params"][
+        "min_replaced"
+    ] == pytest.approx(0.0)
+
+
+def test_of_two_masks_and_of_a_clip_outside_a_run_it_is_said_that_nothing_new_was_measured(
+    run: Run, tmp_path: Path
+) -> None:
+    mask, clip = tmp_path / "mask.mp4", tmp_path / "clip.mp4"
+    shutil.copy(run.path("mask.mp4"), mask)
+    shutil.copy(run.source, clip)
+    for files in (("--generated-mask", mask), ("-generated", clip)):
+        arguments = ["-original", str(mask), *map(str, files), "--output", str(tmp_path / "report")]
+        done = CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
+        assert "New object: not measured, as the pictures of source and output are not both known" in done.output
+        assert "not measured" in (tmp_path / "report" / "summary.md").read_text()
+        frames = read_report(tmp_path / "report")["frames"]
+        assert {each["replaced"] for each in frames} == {None} and {each["renewed"] for each in frames} == {None}
+        assert done.return_value == 0

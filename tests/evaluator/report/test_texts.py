@@ -22,7 +22,7 @@ def test_every_report_says_the_same(gate: Command, report: Path, run: Run) -> No
     result = gate("--threshold", "0.97")
     data = read_report(report)
     assert {path.name for path in report.iterdir()} == REPORTS
-    assert data["schema"] == 2 and [each["frame"] for each in data["frames"]] == list(range(FRAMES))
+    assert data["schema"] == 3 and [each["frame"] for each in data["frames"]] == list(range(FRAMES))
     failed = [each["frame"] for each in data["frames"] if not each["passed"]]
     assert failed == [each["frame"] for each in data["frames"] if each["iou"] <= 0.97]
     assert result.return_value == (1 if failed else 0) and data["summary"]["passed"] == (not failed)
