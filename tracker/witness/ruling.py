@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 
 from handoff.command import span_text, spans_of
-from handoff.detections import CLASSES, DETECTIONS, class_number, read_detections_header, read_samples
+from handoff.detections import CLASSES, DETECTIONS, PERSON, class_number, read_detections_header, read_samples
 from handoff.errors import InputError
 from handoff.jsonfile import LINE, listing, number, one_of, or_null, record, truth, whole
 from handoff.masks import Mask
@@ -281,7 +281,7 @@ def _sightings(run: Run, info: ClipInfo, prompt: Prompt | None) -> tuple[int | N
     label = object_class(prompt, read_samples(path), header.every)
     if label is None:
         return None, header.every, {}
-    samples = read_samples(path, [label])
+    samples = read_samples(path, [label, PERSON])
     return label, header.every, find_sightings(samples, label, prompt.places, info.fps, header.every)
 
 
