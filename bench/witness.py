@@ -247,10 +247,11 @@ def tracked(footage: Footage, run: Run, places: Sequence[Place], name: str) -> t
     return done, cycle
 
 
-def corrections(footage: Footage) -> list[Place]:
-    """The object's box on every third frame of the truth that shows it."""
-    shown = [(frame, box) for frame, mask in sorted(footage.truth.items()) if (box := bounds(mask))]
-    return [Place(frame, box) for frame, box in shown[:: _EACH_CORRECTED if len(shown) < 60 else 10]]
+def corrections(footage: Footage, prompt_frame: int) -> list[Place]:
+    """The object's box on some frames of the truth that show it, not on the prompt's."""
+    boxes = {frame: box for frame, mask in sorted(footage.truth.items()) if (box := bounds(mask))}
+    step = max(_EACH_CORRECTED, len(boxes) // 9)
+    return [Place(frame, box) for frame, box in [*boxes.items()][::step] if frame != prompt_frame]
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -259,7 +260,8 @@ def corrections(footage: Footage) -> list[Place]:
 def rows_of(footage: Footage, run: Run, faults: dict[str, FaultyMasks], really: bool) -> Iterator[tuple[str, Score]]:
     """Yield each kind of mask and its score."""
     if really:
-        for name, places in (("extracted", []), ("corrected", corrections(footage))):
+        prompt = read_prompts(run)["object"]
+        for name, places in (("extracted", []), ("corrected", corrections(footage, prompt.frame))):
             done, cycle = tracked(footage, run, places, name)
             yield f"{name}, cycle not heard", judged(done, footage.truth, read_masks(done.path("mask.mp4")))
             yield name, judged(done, footage.truth, read_masks(done.path("mask.mp4")), cycle)
