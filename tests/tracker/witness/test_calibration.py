@@ -1,4 +1,4 @@
-"""The calibration's limits: of wrong masks at least 80 % of the frames are named, of right ones at most 2 % are blamed.
+"""The calibration's limits: of wrong frames at least 80 % are named, of right ones at most 2 % are blamed.
 
 On the demo clip, whose truth is known in every frame, and on real clips, where the object was outlined by hand; the
 table is `make bench-witness`.
@@ -56,10 +56,12 @@ def table(shared: Path, demo_clip: Path, folder: Path) -> dict[str, dict[str, Sc
 
 
 def test_wrong_masks_are_named_and_right_ones_are_not_blamed(table: dict[str, dict[str, Score]]) -> None:
-    total = sum((score for rows in table.values() for score in rows.values()), Score())
-    found = total.as_json()
-    assert found["wrong"] > 600 and found["right"] > 500
-    assert found["named_share"] >= NAMED and found["blamed_share"] <= BLAMED, found
+    """A clip counts once: of the demo every frame has a truth, of a real clip one in seven."""
+    clips = {name: sum(rows.values(), Score()).as_json() for name, rows in table.items()}
+    assert min(found["wrong"] for found in clips.values()) > 100 and sum(f["right"] for f in clips.values()) > 500
+    named = [found["named_share"] for found in clips.values()]
+    assert sum(named) / len(named) >= NAMED, clips
+    assert max(found["blamed_share"] for found in clips.values()) <= BLAMED, clips
 
 
 def test_a_clip_whose_masks_are_right_is_never_contradicted(table: dict[str, dict[str, Score]]) -> None:
