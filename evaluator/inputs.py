@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from handoff.clip.likeness import check_like_source
+from handoff.detections import DETECTIONS, read_detections_header
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_path
 from handoff.links import check_way
@@ -59,12 +60,20 @@ class Material:
     pose: Path | None = None
     generated_pose: Path | None = None
     heard: tuple[Path, ...] = ()
+    generated_detections: Path | None = None
 
     @property
     def inputs(self) -> list[Path]:
         """Every file that is read."""
         some = [self.source, self.original, self.generated, self.human_mask, self.pose, self.generated_pose]
-        return list(dict.fromkeys(path for path in (*some, *self.heard) if path is not None))
+        some += [*self.heard, self.generated_detections]
+        return list(dict.fromkeys(path for path in some if path is not None))
+
+    @property
+    def detections(self) -> tuple[Path, Path] | None:
+        """What a detector saw in the source and in the generated clip; None where it did not look at both."""
+        source = next((path for path in self.heard if path.name == DETECTIONS), None)
+        return (source, self.generated_detections) if source and self.generated_detections else None
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a report: what was held against what, and where the skater was taken from."""
@@ -104,7 +113,12 @@ class Material:
 
 
 def gather(
-    original: Path, generated: Path, run: Run | None, pose: Path | None = None, generated_pose: Path | None = None
+    original: Path,
+    generated: Path,
+    run: Run | None,
+    pose: Path | None = None,
+    generated_pose: Path | None = None,
+    generated_detections: Path | None = None,
 ) -> Material:
     """Find and check all that the evaluation of a generated clip reads; InputError for what does not fit together."""
     check_like_source(generated)
@@ -133,8 +147,19 @@ def gather(
         raise UsageError(
             f"--generated-pose {generated_pose} has no skeleton of the source to be compared with; give it with --pose."
         )
-    source = run.source if run else None
-    return Material(original, generated, info, run, generated, source, human_mask, pose, generated_pose, heard)
+    if generated_detections is not None:
+        _check_detections(generated_detections, info)
+    source, poses = run.source if run else None, (pose, generated_pose)
+    return Material(original, generated, info, run, generated, source, human_mask, *poses, heard, generated_detections)
+
+
+def _check_detections(path: Path, info: ClipInfo) -> None:
+    head = read_detections_header(path)
+    if (head.width, head.height, head.frame_count) != (info.width, info.height, info.frames):
+        raise InputError(
+            f"{path} is of a clip of {head.frame_count} frames of {head.width}x{head.height} px, this one has "
+            f"{info.frames} of {info.width}x{info.height} px; leave --generated-detections out, or look at it again."
+        )
 
 
 def _if_there(path: Path) -> Path | None:

@@ -1,8 +1,10 @@
-"""What is told beside the verdict and decides nothing: does the object's colour jump where windows meet?
+"""What is told beside the verdict and decides nothing. Both keep a few numbers a frame.
 
-A model paints a clip in windows (output.json has them), and users complain most of colours that drift from one to the
-next. `ColourJumps` takes the object's mean colour in every frame, a few numbers each, and holds the step over each
-border against the median step of as many frames elsewhere.
+`ColourJumps`: does the object's colour jump where windows meet? A model paints a clip in windows (output.json has
+them), and users complain most of colours that drift from one to the next. The step over each border is held against
+the median step of as many frames elsewhere.
+
+`Leftovers`: does the detector still see the old thing in the new one, and how surely?
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from handoff.detections import CLASSES, read_samples
 from handoff.errors import InputError
 from handoff.jsonfile import listing, read_json, record, whole
 from handoff.links import check_way
-from handoff.masks import Mask, as_bytes
+from handoff.masks import Mask, as_bytes, bounds
+from handoff.places import Box
 from handoff.video import Frame
 
 Windows = Sequence[Sequence[int]]
@@ -88,8 +92,62 @@ class ColourJumps:
         return None if before is None or after is None else math.dist(before, after)
 
 
+MEETS = 0.5
+"""The box IoU from which a detection is of what a mask shows."""
+
+
+class Leftovers:
+    """Feed it G and P of every frame in order, then ask where a detector sees the object's class in both clips."""
+
+    def __init__(self, label: int, source: Path, generated: Path) -> None:
+        """label: a number in CLASSES. source, generated: detections.json of each clip."""
+        self._label, self._paths = label, (source, generated)
+        self._bounds: list[tuple[Box | None, Box | None]] = []
+
+    def feed(self, original: Mask, generated: Mask) -> None:
+        """Take G and P of a frame, (H, W) bool."""
+        self._bounds.append((bounds(original), bounds(generated)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return "class", and "before" (in G) and "after" (in P).
+
+        Of each: frames, that the detector looked at and that show the mask; seen, in how many of them it sees the
+        class there; score, the mean over those, None where there is none. Raises InputError for damaged files.
+        """
+        before, after = (self._seen(path, which) for which, path in enumerate(self._paths))
+        return {"class": CLASSES[self._label], "before": before, "after": after}
+
+    def _seen(self, path: Path, which: int) -> dict[str, Any]:
+        frames, scores = 0, []
+        for sample in read_samples(path, [self._label]):
+            box = self._bounds[sample.frame][which] if sample.frame < len(self._bounds) else None
+            if box is not None:
+                frames += 1
+                scores += [each.score for each in sample.detections if each.box.iou(box) >= MEETS][:1]  # surest first
+        mean = round(sum(scores) / len(scores), 3) if scores else None
+        return {"frames": frames, "seen": len(scores), "score": mean}
+
+
 def remark_lines(told: dict[str, Any]) -> list[str]:
-    """Return what is told as sentences; nothing where nothing was measured."""
+    """Return what is told as sentences."""
+    return [*_leftover_lines(told), *_colour_lines(told)]
+
+
+def _leftover_lines(told: dict[str, Any]) -> list[str]:
+    if "detector" not in told:
+        return []
+    found = told["detector"]
+    if found is None:
+        return ["Old object in the new one: not measured, as no detector looked at both clips for its class"]
+    texts = []
+    for which, where in (("before", "source"), ("after", "generated clip")):
+        each = found[which]
+        surely = f" (mean score {each['score']:.2f})" if each["seen"] else ""
+        texts.append(f"in {each['seen']} of {each['frames']} frames of the {where}{surely}")
+    return [f"Old object in the new one: the detector sees a {found['class']} {texts[0]}, {texts[1]}"]
+
+
+def _colour_lines(told: dict[str, Any]) -> list[str]:
     colour = told.get("colour")
     if not colour:
         return []

@@ -18,9 +18,9 @@ from runner.holds import fsync, held_folder
 from runner.process import RunnerError
 from runner.stages import start_stage
 
-GENERATED_POSE = "--generated-pose"
+GENERATED_POSE, GENERATED_DETECTIONS = "--generated-pose", "--generated-detections"
 MISSING, INTERRUPTED = 3, (130, 143)
-MASK, CLIP = "mask.mp4", "output.mp4"
+MASK, CLIP, DETECTIONS = "mask.mp4", "output.mp4", "detections.json"
 OWN = {"--original": MASK, "--generated": CLIP, "--device": "auto", "--output": None}
 """Options of the stage that are looked at here first, with what they are where they are not given."""
 NO_POSE = Option(("--no-pose",), "Do not look for the skater in the generated clip.")
@@ -96,21 +96,23 @@ def second_pose(
     """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
 
     It is found as the run's own was (the pose stage's --again-as), in a run folder that is thrown away; pose.json stays
-    beside the clip. Not again where the last evaluation had this clip, this skeleton and the run's own as it is.
-    Without it the gate still has its verdict, so a failure, an environment or image that cannot be made too, is only
-    said. device: the option, where it was given. check: refuses what the evaluator would, with its exit code, before
-    anything is done.
+    beside the clip, and detections.json where a detector was asked. Not again where the last evaluation had this clip,
+    this skeleton and the run's own as it is. Without it the gate still has its verdict, so a failure, an environment or
+    image that cannot be made too, is only said. device: the option, where it was given. check: refuses what the
+    evaluator would, with its exit code, before anything is done.
     """
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
         return 0, []
-    runs.check_way(generated)
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
-    options, known = [GENERATED_POSE, str(pose)], _known(folder)
-    names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose, own)}
+    detections, known = generated.with_name(DETECTIONS), _known(folder)
+    files = (generated, pose, own, *([detections] if os.path.lexists(detections) else []))
+    for path in files:
+        runs.check_way(path)
+    names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in files}
     same = (path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items())
     if not force and all(same):
-        return 0, options
+        return 0, _found_again(pose, detections)
     code = check()
     if code:
         return code, []
@@ -120,6 +122,10 @@ def second_pose(
             code = start_stage("posegen", arguments, writes=[run])
             if code == 0:
                 os.replace(scratch / "pose.json", pose)
+                if (scratch / DETECTIONS).is_file():
+                    os.replace(scratch / DETECTIONS, detections)
+                else:
+                    detections.unlink(missing_ok=True)
                 fsync(folder)
                 print(f"{pose.name}: {pose}", flush=True)
     except (RunnerError, OSError) as error:
@@ -130,7 +136,13 @@ def second_pose(
     if code:
         print("warning: the skater's figures will be missing: no skeleton of the generated clip", file=sys.stderr)
         return 0, []
-    return 0, options
+    return 0, _found_again(pose, detections)
+
+
+def _found_again(pose: Path, detections: Path) -> list[str]:
+    """Return the stage's options for what was found in the generated clip."""
+    seen = [GENERATED_DETECTIONS, str(detections)] if detections.is_file() else []
+    return [GENERATED_POSE, str(pose), *seen]
 
 
 def _known(folder: Path) -> dict[str, str]:

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from evaluator.remarks import ColourJumps, output_windows, remark_lines
+from evaluator.remarks import ColourJumps, Leftovers, output_windows, remark_lines
+from handoff.detections import CLASSES, Detection, DetectionWriter, Header, Sample
+from handoff.errors import InputError, UsageError
 from handoff.masks import read_masks
+from handoff.places import Box
 from handoff.run import Run
 from handoff.video import read_frames
-from tests.evaluator.helpers import FRAMES, read_report, write_output
+from tests.evaluator.helpers import FRAMES, masks_against, read_report, write_output
 from tests.tracker.helpers import repaint
 
 MASK = np.zeros((8, 12), bool)
@@ -95,6 +98,60 @@ def test_what_is_no_plan_of_windows_is_left_alone(tmp_path: Path, text: str | No
     assert output_windows(tmp_path / "output.mp4", 14) == [[0, 9], [6, 13]]
 
 
+BOARD, KITE = CLASSES.index("skateboard"), CLASSES.index("kite")
+
+
+def detected(path: Path, seen: dict[int, list[Detection]], frames: int = 6, size: tuple[int, int] = (12, 8)) -> Path:
+    with DetectionWriter(path, Header("a detector", "ab" * 32, 0.1, 2, *size, "25/1", frames)) as writer:
+        for frame in range(0, frames, 2):
+            writer.write(Sample(frame, seen.get(frame, [])))
+    return path
+
+
+def test_the_detector_is_asked_in_g_before_and_in_p_after_where_each_is_seen(tmp_path: Path) -> None:
+    """It looked at frames 0, 2 and 4. G is empty in 4, P in 2; a board elsewhere is another board."""
+    there, elsewhere = Box(3, 2, 9, 6), Box(0, 0, 3, 2)
+    before = {0: [Detection(BOARD, 0.9, elsewhere), Detection(BOARD, 0.8, there)], 2: [Detection(BOARD, 0.6, there)]}
+    after = {0: [Detection(KITE, 0.9, there)], 2: [Detection(BOARD, 0.9, there)], 4: [Detection(BOARD, 0.3, there)]}
+    leftovers = Leftovers(BOARD, detected(tmp_path / "a.json", before), detected(tmp_path / "b.json", after))
+    empty = np.zeros_like(MASK)
+    for frame in range(6):
+        leftovers.feed(empty if frame == 4 else MASK, empty if frame == 2 else MASK)
+    found = leftovers.as_json()
+    assert found == {
+        "class": "skateboard",
+        "before": {"frames": 2, "seen": 2, "score": 0.7},
+        "after": {"frames": 2, "seen": 1, "score": 0.3},
+    }
+    assert remark_lines({"detector": found}) == [
+        "Old object in the new one: the detector sees a skateboard in 2 of 2 frames of the source (mean score 0.70), "
+        "in 1 of 2 frames of the generated clip (mean score 0.30)"
+    ]
+    assert "not measured" in remark_lines({"detector": None})[0]
+
+
+def test_detections_of_another_clip_are_refused_and_with_two_masks_there_are_none(
+    run: Run, gate: Callable[..., Result], tmp_path: Path
+) -> None:
+    wrong = detected(tmp_path / "wrong.json", {})
+    with pytest.raises(InputError, match=r"is of a clip of 6 frames of 12x8 px, this one has 14 of 160x120 px"):
+        gate("--generated-detections", wrong)
+    with pytest.raises(UsageError, match="--generated-detections is for a generated clip"):
+        mask = run.path("mask.mp4")
+        masks_against("-original", mask, "--generated-mask", mask, "--generated-detections", wrong)
+
+
+def test_without_a_detector_in_both_clips_it_is_said_that_nothing_was_measured(
+    gate: Callable[..., Result], report: Path, run: Run, tmp_path: Path
+) -> None:
+    size = (run.info.width, run.info.height)
+    seen = detected(tmp_path / "seen.json", {}, FRAMES, size)
+    for options in ((), ("--generated-detections", seen)):
+        done = gate("--format", "summary", *options)
+        assert "Old object in the new one: not measured, as no detector looked at both clips" in done.output
+        assert told(report)["detector"] is None
+
+
 def told(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = read_report(folder)["summary"]["told"]
     return found
@@ -107,7 +164,7 @@ def test_a_clip_whose_second_window_has_another_colour_passes_and_the_report_tel
     blue, violet = (list(repaint(frames, masks, colour)) for colour in ((30, 60, 230), (90, 60, 230)))
     write_output(run, [*blue[:7], *violet[7:]])
     output = report.parent / "output.json"
-    assert gate("--format", "summary").return_value == 0 and told(report) == {"colour": None}
+    assert gate("--format", "summary").return_value == 0 and told(report)["colour"] is None
     encoder = json.loads(output.read_text())
     output.write_text(json.dumps(encoder | {"windows": [[0, 6], [7, FRAMES - 1]]}))
     done = gate("--format", "summary")
