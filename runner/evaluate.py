@@ -14,8 +14,8 @@ from pathlib import Path
 
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on
-from runner.holds import fsync, held_folder
-from runner.process import RunnerError
+from runner.holds import held_folder
+from runner.process import RunnerError, say
 from runner.stages import start_stage
 
 GENERATED_POSE, GENERATED_DETECTIONS = "--generated-pose", "--generated-detections"
@@ -74,11 +74,11 @@ def _unnamed(what: str, name: str, named_run: Path | None) -> Path:
     """Return the file that is taken where none was named, and say which: one here, else the run's or its reskin's."""
     if Path(name).exists():
         path = runs.real_file(Path(name))
-        print(f"{what}: {path}", flush=True)
+        say(f"{what}: {path}")
         return path
     run = named_run or runs.newest_run()
     path = runs.real_file(run / (runs.newest_reskin(run) if name == CLIP else "") / name)
-    print(f"{what}: {path} ({'run' if named_run else 'the newest run,'} {run.name})", flush=True)
+    say(f"{what}: {path} ({'run' if named_run else 'the newest run,'} {run.name})")
     return path
 
 
@@ -106,28 +106,29 @@ def second_pose(
         return 0, []
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
     detections, known = generated.with_name(DETECTIONS), _known(folder)
-    files = (generated, pose, own, *([detections] if os.path.lexists(detections) else []))
-    for path in files:
+    below = folder.relative_to(run)
+    names = {generated: below / generated.name, pose: below / pose.name, own: Path(own.name)}
+    if os.path.lexists(detections):
+        names[detections] = below / DETECTIONS
+    for path in names:
         runs.check_way(path)
-    names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in files}
-    same = (path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items())
-    if not force and all(same):
+    there = all(path.is_file() for path in names)
+    if not force and there and all(known.get(name.as_posix()) == runs.sha256(path) for path, name in names.items()):
         return 0, _found_again(pose, detections)
     code = check()
     if code:
         return code, []
     try:
-        with held_folder(folder, "pose") as scratch:
+        with held_folder(runs.data_dir(), "pose") as scratch:  # the user's own: the run may come from anybody
             arguments = ["--run", str(scratch), "-i", str(generated), "--again-as", str(run), *device]
-            code = start_stage("posegen", arguments, writes=[run])
+            code = start_stage("posegen", arguments, writes=[scratch])
             if code == 0:
-                os.replace(scratch / "pose.json", pose)
+                runs.put_file(scratch / "pose.json", folder / pose.name, run)
                 if (scratch / DETECTIONS).is_file():
-                    os.replace(scratch / DETECTIONS, detections)
+                    runs.put_file(scratch / DETECTIONS, folder / DETECTIONS, run)
                 else:
-                    detections.unlink(missing_ok=True)
-                fsync(folder)
-                print(f"{pose.name}: {pose}", flush=True)
+                    runs.remove_file(folder / DETECTIONS, run)
+                say(f"{pose.name}: {pose}")
     except (RunnerError, OSError) as error:
         print(f"warning: {error}", file=sys.stderr)
         code = MISSING

@@ -266,7 +266,7 @@ def test_a_run_json_that_never_ends_is_not_read(tmp_path: Path) -> None:
     assert runs.read_manifest(tmp_path / "large.json") is None
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/", "x\0y", "x" * 300, "\udcff"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/", "x\0y", "x" * 300, "\udcff", "x\n\n", "\x1b[2Jx"])
 def test_a_pointer_that_names_no_folder_beside_it_is_none(tmp_path: Path, name: str) -> None:
     (tmp_path / "runs" / "own").mkdir(parents=True)
     (tmp_path / "x").mkdir()
