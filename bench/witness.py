@@ -14,6 +14,9 @@ The truth: every frame of the demo clip, as it was rendered; outlines drawn by h
 `corrected` are the embedded tracker's own masks, as it was prompted by the detector, and with the object's box on every
 third outline. --holdouts: the same for real clips that were changed.
 
+The detector's weights have to be there: make weights PROFILE=detect, or MODELS_DIR. Real clips are left out where
+--clips is no folder. About 20 minutes of processor time, with --short --no-tracking 5.
+
 The last line is one JSON object: the sums over all real clips and the demo, of faults that a tracker makes (FAULTS) and
 of an adversary's (MORE_FAULTS) apart.
 """
