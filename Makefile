@@ -21,7 +21,7 @@ override reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mas
 override evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator lock reference clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -84,6 +84,9 @@ bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at 
 
 bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
 	@$(python) runner $(args) bench.evaluator
+
+bench-witness: ## what the witnesses say of right and wrong masks, where the truth is known; ARGS="--short --folder DIR"
+	@$(python) runner $(args) bench.witness
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
 	@$(python) runner bench.memory
