@@ -4,7 +4,8 @@
     calculate_iou(mask_a, mask_b)  # two masks as anyone has them, 0.0 to 1.0
 
 `python -m evaluator` is the command. To read the stage: cli.py (options), stage.py (one evaluation), gate.py (what
-passes), then inputs.py (what is read), retrack.py (P), figures.py (what is measured) and report/.
+passes), then inputs.py (what is read), retrack.py (P), scoring.py (one pass over all frames), figures.py and
+replaced.py (what is measured), and report/result.py (the verdict).
 """
 
 from __future__ import annotations

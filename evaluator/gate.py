@@ -38,8 +38,9 @@ class FrameScore:
 
     Only `iou` and `replaced` decide `passed`. original_px and generated_px are the areas of G and P. A figure that is
     not defined or not measured is None. floor_iou: what the second track gives on the source itself, from --calibrate.
-    replaced, unpainted: the shares of G that are new, and that no model painted. renewed: whether enough is new; None
-    where that was not asked or cannot be said.
+    second_iou: what another tracker finds in the generated clip, from --second-judge. replaced, unpainted: the shares
+    of G that are new, and that no model painted. renewed: whether enough is new; None where that was not asked or
+    cannot be said.
     """
 
     frame: int
@@ -62,6 +63,7 @@ class FrameScore:
     replaced: float | None = None
     unpainted: float | None = None
     renewed: bool | None = None
+    second_iou: float | None = None
 
     @property
     def state(self) -> Literal["PASS", "FAIL", "UNCHANGED", "UNPAINTED"]:

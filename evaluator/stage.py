@@ -1,66 +1,37 @@
 """What one evaluation does: track again, pass every frame through the gate, write the reports.
 
 `Evaluation` is that of a generated clip: `check` refuses, `result` does it, as a stage of the run where there is one.
-`compare_masks` holds one mask sequence against another: no tracking, and no run needed. Both score with `Scoring`: one
-pass over everything, in constant memory.
+`compare_masks` holds one mask sequence against another: no tracking, and no run needed. Both score with `Scoring`
+(evaluator/scoring.py): one pass over everything, in constant memory.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from evaluator import MIN_REPLACED
-from evaluator.figures import compare_skeletons, psnr_db, ssim
-from evaluator.gate import FrameScore, Gate, Kept
-from evaluator.inputs import Material, Sight, check_original, check_run
-from evaluator.remarks import ColourJumps, Leftovers, Windows, output_windows
-from evaluator.replaced import Replaced, measure_replaced
-from evaluator.report import CHART, FILES, JSON, OVERLAY
-from evaluator.report.chart import write_chart
-from evaluator.report.pictures import OverlayWriter, WorstFrames
+from evaluator.inputs import Material, check_original, check_run
+from evaluator.remarks import Windows, output_windows
+from evaluator.report import FILES, JSON, OVERLAY
 from evaluator.report.result import Result
-from evaluator.report.texts import read_json, remove_reports, write_texts
-from evaluator.retrack import Setup, floor_ious, output_crf, retrack
+from evaluator.report.texts import read_json, remove_reports
+from evaluator.retrack import Setup, floor_ious, output_crf, retrack, second_ious
+from evaluator.scoring import Say, Scoring, Wishes, drop_reports
 from evaluator.seal import has_seal, seal
 from evaluator.trust import Trust, cycle_ious, trust_of
 from handoff.clip.likeness import check_like_source
-from handoff.command import progress
 from handoff.errors import BusyError, InputError, StorageError, UsageError
 from handoff.files import sha256_path
 from handoff.links import check_way
-from handoff.masks import Mask, measure_masks, read_masks
+from handoff.masks import measure_masks, read_masks
 from handoff.places import read_prompts
 from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
-from handoff.threads import Ahead, Behind, opencv_on_one_thread
-from handoff.video import ClipInfo, Frame
+from handoff.video import ClipInfo
 from tracker.witness.ruling import Witnesses
-
-_DECODED, _WAITING = 2, 4  # frames that are read ahead of the tracker, and that wait behind it to be scored
-# the tracker goes first; by a little only: it waits for what is scored, and behind others' work on a busy machine that
-# takes twice as long with 10 (measured on two cores, with two other processes on them)
-_NICE = 2
-
-Say = Callable[[str], object]
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What was asked for. formats: names of `evaluator.report.FILES`. min_replaced: 0 asks for nothing new."""
-
-    threshold: float
-    formats: frozenset[str]
-    calibrate: bool = False
-    force: bool = False
-    min_replaced: float = MIN_REPLACED
 
 
 def check_writable(folder: Path) -> None:
@@ -83,7 +54,7 @@ def check_writable(folder: Path) -> None:
 class Evaluation:
     """Track again in a generated clip, and score it.
 
-    report: the folder. say: takes console lines.
+    report: the folder. say: takes console lines. second: how another tracker tracks once more (--second-judge).
     """
 
     material: Material
@@ -91,6 +62,7 @@ class Evaluation:
     report: Path
     wishes: Wishes
     say: Say
+    second: Setup | None = None
 
     @property
     def trust(self) -> Trust:
@@ -142,6 +114,8 @@ class Evaluation:
             "threshold": self.wishes.threshold,
             "min_replaced": self.wishes.min_replaced,
             "calibrate": self.wishes.calibrate,
+            "accept_mask": self.wishes.accept_mask,
+            "second_judge": self.second.backend.params if self.second else None,
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
@@ -151,7 +125,8 @@ class Evaluation:
         if self.wishes.calibrate:
             params["floor_crf"] = output_crf(self.material.generated)
         tools = {"tracker": self.setup.backend.description}
-        tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
+        more_tools = [*self.setup.backend.versions, *(self.second.backend.versions if self.second else ())]
+        tools |= tool_versions("numpy", "opencv-python-headless", "av", "matplotlib", *more_tools)
         more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
         gathered, inputs = reskin.run.manifest, self.material.inputs
         try:
@@ -162,7 +137,7 @@ class Evaluation:
                     raise BusyError(f"{reskin.run.dir} was extracted anew meanwhile; run the same command again.")
                 result = self._kept() if stage.unchanged else self._judge(stage)
         except StorageError:
-            _drop_reports(self.report)  # run.json does not know of them
+            drop_reports(self.report)  # run.json does not know of them
             raise
         if not stage.unchanged:
             self._seal(stage.work)
@@ -194,8 +169,9 @@ class Evaluation:
 
     def _kept(self) -> Result:
         """Return what the report of this machine's own evaluation says, judged by its figures."""
+        wishes, frames = self.wishes, self.material.info.frames
         kept = read_json(self.report / FILES[JSON])
-        result = kept.judged_again(self.wishes.threshold, self.material.info.frames, self.wishes.min_replaced)
+        result = kept.judged_again(wishes.threshold, frames, wishes.min_replaced, accept_mask=wishes.accept_mask)
         for score in result.scores:
             self.say(score.line())
         return result
@@ -215,6 +191,7 @@ class Evaluation:
         stage.note("mean_iou", verdict.mean)
         stage.note("minimum_iou", verdict.minimum)
         stage.note("passed", result.passed)
+        stage.note("sentence", result.sentence)
         return result
 
     def _remove_stale(self) -> None:
@@ -232,14 +209,24 @@ class Evaluation:
     def _evaluate(self) -> Result:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
+        if self.second:
+            how["second_judge"] = {"description": self.second.backend.description, **self.second.backend.params}
         witnesses = witnesses_of(material.run, material.original, material.info)
         more = (self.trust, witnesses, self._windows())
         with Scoring(material, wishes, self.report, self.say, how, *more) as session:
             session.score(retrack(material.generated, setup, material.info))
+            if self.second or wishes.calibrate:
+                session.conclude()  # the gate's own part stands, whatever becomes of what only informs
+            if self.second:
+                self._ask_second(session, self.second)
             if wishes.calibrate:
-                session.conclude()  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)
         return session.conclude()
+
+    def _ask_second(self, session: Scoring, second: Setup) -> None:
+        material = self.material
+        self.say(f"second judge: tracking once more with {second.backend.description}")
+        session.take_second(second_ious(material.original, material.generated, material.info, second))
 
     def _calibrate(self, session: Scoring) -> int:
         material, source = self.material, self.source_clip()
@@ -284,180 +271,3 @@ def _where_known(original: Path, info: ClipInfo) -> tuple[Trust, Witnesses | Non
 def witnesses_of(run: Run | None, original: Path, info: ClipInfo) -> Witnesses | None:
     """Return the witnesses of a run, to hear about an original mask; None where there is no run."""
     return Witnesses(run, info, cycle_ious(run, original, info.frames)) if run else None
-
-
-class Scoring:
-    """Score a clip; what was scored before an interruption or an error stays in `scores`.
-
-    As a context manager it writes reports of what there is where something stops the work, and none where they cannot
-    all be written. The reports of an earlier evaluation in `folder` are removed first: however this one ends, even by
-    SIGKILL, they are not taken for its own.
-
-    say: takes the console line of each frame. how, trust: what a report says beside the scores. witnesses: are heard
-    about G meanwhile. windows: that the clip was painted in.
-    """
-
-    def __init__(
-        self,
-        material: Material,
-        wishes: Wishes,
-        folder: Path | None,
-        say: Say,
-        how: dict[str, Any],
-        trust: Trust,
-        witnesses: Witnesses | None = None,
-        windows: Windows = (),
-    ) -> None:
-        self._material, self._gate = material, Gate(wishes.threshold, wishes.min_replaced)
-        self._folder, self._reports, self._say = folder, wishes.formats, say
-        self._how, self._trust, self._windows, self._witnesses = how, trust, windows, witnesses
-        self._colours, self._leftovers = ColourJumps(), _leftovers(material, witnesses)
-        self._worst = WorstFrames()
-        self._floor: list[float] = []
-        self._scored = False
-        if folder is not None:
-            remove_reports(folder)
-
-    def __enter__(self) -> Scoring:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, StorageError) and self._folder is not None:
-            _drop_reports(self._folder)
-        elif kind is not None:
-            self._conclude_part()
-
-    @property
-    def scores(self) -> list[FrameScore]:
-        """The frames so far, each with its noise floor where that is known."""
-        pairs = zip(self._gate.scores, self._floor, strict=False)
-        known = [dataclasses.replace(score, floor_iou=floor) for score, floor in pairs]
-        return known + self._gate.scores[len(known) :]
-
-    def score(self, found: Iterator[Mask]) -> None:
-        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
-        with contextlib.ExitStack() as stack:
-            # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
-            stack.enter_context(opencv_on_one_thread())
-            sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED, nice=_NICE)))
-            writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
-
-            def one(item: tuple[Sight, Mask]) -> None:
-                self._one(*item, writer)
-
-            try:
-                with Behind(one, _WAITING, nice=_NICE) as behind:
-                    pairs = zip(sights, found, strict=True)
-                    for pair in progress(pairs, total=self._material.info.frames, desc="evaluate"):
-                        behind.put(pair)
-            except BaseException:
-                if self._gate.scores:
-                    with contextlib.suppress(Exception):  # what stopped the work is what is to be said
-                        stack.close()  # the overlay of the frames so far gets its name
-                raise
-        self._scored = True
-
-    def _overlay(self) -> OverlayWriter:
-        info, folder = self._material.info, self._folder or Path()
-        known = self._material.source is not None
-        return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height, with_source=known)
-
-    def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
-        score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight), _new(sight))
-        self._say(score.line())
-        if self._leftovers is not None:
-            self._leftovers.feed(sight.original, generated)
-        if self._windows and sight.output is not None:
-            self._colours.feed(sight.output, sight.original)
-        if self._witnesses is not None:
-            self._witnesses.feed(score.frame, sight.original)
-        picture = _picture(sight, generated)
-        if CHART in self._reports:
-            self._worst.offer(picture, sight.original, generated, score)
-        if writer is not None:
-            writer.write(sight.source, picture, sight.original, generated, score)
-
-    def calibrate(self, ious: Iterator[float]) -> None:
-        """Take the noise floor, frame by frame."""
-        for iou in ious:
-            self._floor.append(iou)
-
-    def conclude(self) -> Result:
-        """Return what came of it and write the reports; of a part of the clip where it was cut short."""
-        gate, frames, trust = self._gate, self._material.info.frames, self._trust
-        if self._witnesses is not None:
-            trust = dataclasses.replace(trust, standing=self._witnesses.conclude())
-        told = {"colour": self._colours.as_json(self._windows)}
-        if self._material.clip is not None:
-            told["detector"] = self._leftovers.as_json() if self._leftovers else None
-        result = Result(self.scores, gate.threshold, frames, self._how, trust, gate.min_replaced, told)
-        if self._folder is not None:
-            try:
-                write_texts(self._folder, result, self._reports)
-                if CHART in self._reports and result.scores:
-                    write_chart(self._folder / FILES[CHART], result, self._worst.thumbnails)
-            except BaseException:
-                _drop_reports(self._folder)  # a part of them is no verdict
-                raise
-        return result
-
-    def _conclude_part(self) -> None:
-        """Write the reports of what was scored until something stopped the work, which is still to be raised.
-
-        Where all was scored and the overlay is not whole, that would read as a verdict: then there is none.
-        """
-        try:
-            if not self._scored and len(self._gate.scores) == self._material.info.frames:
-                _drop_reports(self._folder or Path())
-                raise StorageError("every frame was scored, and what came of it was not written.")
-            result = self.conclude()
-        except Exception as error:
-            self._say(f"cut short, and there is no report of it: {error}")
-            return
-        if self._folder is not None:
-            what = f"{len(result.scores)} of {result.expected} frames"
-            self._say(f"cut short: the report in {self._folder} is of {what}")
-
-
-def _drop_reports(folder: Path) -> None:
-    """Remove the reports as far as that can be done: what stopped the work is what is to be said."""
-    with contextlib.suppress(StorageError):
-        remove_reports(folder)
-
-
-def _leftovers(material: Material, witnesses: Witnesses | None) -> Leftovers | None:
-    """Return what asks for the old object in the new clip; None where no detector looked at both for its class."""
-    if material.detections is None or witnesses is None or witnesses.label is None:
-        return None
-    return Leftovers(witnesses.label, *material.detections)
-
-
-def _kept(sight: Sight) -> Kept:
-    """Measure how well skater and background were kept in a frame, as far as the material allows."""
-    similarity = share = psnr = structure = None
-    if sight.people is not None and sight.generated_people is not None:
-        similarity, share = compare_skeletons(sight.people, sight.generated_people)
-    if sight.source is not None and sight.output is not None:
-        outside = _outside(sight)
-        psnr, structure = psnr_db(sight.source, sight.output, outside), ssim(sight.source, sight.output, outside)
-    return Kept(similarity, share, psnr, structure)
-
-
-def _outside(sight: Sight) -> Mask:
-    """Return where neither object nor skater is."""
-    return ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
-
-
-def _new(sight: Sight) -> Replaced | None:
-    """Measure how much of the object is new in a frame; None where source or output is not known."""
-    if sight.source is None or sight.output is None:
-        return None
-    return measure_replaced(sight.source, sight.output, sight.original, _outside(sight))
-
-
-def _picture(sight: Sight, generated: Mask) -> Frame:
-    """Return what stands behind the outlines: the generated frame, or where there is none G and P in grays."""
-    if sight.output is not None:
-        return sight.output
-    gray = sight.original.astype(np.uint8) * np.uint8(60) + generated.astype(np.uint8) * np.uint8(60)
-    return np.repeat(gray[..., None], 3, axis=2)

@@ -56,14 +56,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with PoseWriter(run.path("pose.json"), run.info, {"model": {"name": "test"}}) as poses:
         for index in range(FRAMES):
             poses.write([stick_figure(index)])
+    vouch_for(run.path("pose.json"))
     invoke(run, "--bbox", text(scene, 1), "--frame", "1", "--backend", "embedded")
     masks = list(read_masks(run.path("mask.mp4")))
     for name in ("human_mask.mp4", "person_mask.mp4", "pose.mp4"):
         shutil.copy(run.path("mask.mp4"), run.path(name))
     shutil.copytree(run.path("mask_skateboard"), run.path("pose_skater"))
-    vouch_for(
-        *(run.path(name) for name in ("pose.json", "human_mask.mp4", "person_mask.mp4", "pose.mp4", "pose_skater"))
-    )
+    vouch_for(*(run.path(name) for name in ("human_mask.mp4", "person_mask.mp4", "pose.mp4", "pose_skater")))
     output = write_output(run, repaint(list(read_frames(run.source)), masks, BLUE))
     shutil.copytree(run.path("mask_skateboard"), output.parent / ".windows" / "0000-0123456789abcdef")
     shutil.copy(run.path("pose.json"), output.with_name("pose.json"))

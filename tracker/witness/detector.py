@@ -11,6 +11,7 @@ Read `object_class`, `find_sightings` and what it calls, then `compare`.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Literal, NamedTuple
@@ -33,6 +34,7 @@ _GIVEN = 1000.0  # what a detection at a place that was given is worth: it is on
 _RIVAL_SCORE, _RIVALS, _RIVAL_SHARE = 0.4, 5, 0.15  # score, number and share of samples with two things of the class
 _APART = 0.2  # IoU of two boxes under which they are of two things
 _NEAR = 1.0  # longer sides between two centres under which it is not sure any more which is which
+_WITH = 0.35  # of a person's longer side: how far from him the object may be where the path jumps to it
 _BRIDGE_S = 0.1  # between two detections so far apart (or one sample) the box is interpolated
 
 
@@ -78,28 +80,36 @@ def find_sightings(
 ) -> dict[int, Sighting]:
     """Return where the detector saw the object, by frame; between two samples in a row the box is interpolated.
 
-    samples: in order. label: the object's class. places: where the object was said to be; without a detection there
-    nothing is known of it, and the answer is empty. A few numbers a detection are kept.
+    samples: in order, with people. label: the object's class. places: where the object was said to be; without a
+    detection there nothing is known of it, and the answer is empty. A few numbers a detection are kept.
     """
-    seen = [Sample(each.frame, [one for one in each.detections if one.label == label]) for each in samples]
-    seen = [each for each in seen if each.detections]
+    seen: list[Sample] = []
+    people: list[list[Box]] = []
+    for sample in samples:
+        things = [each for each in sample.detections if each.label == label]
+        if things:
+            seen.append(Sample(sample.frame, things))
+            people.append([each.box for each in sample.detections if each.label == PERSON])
     given = _given(seen, places, every)
     if not given:
         return {}
     rivals = _has_rivals(seen)
     path = _best_path(seen, given, fps, rivals)
+    sure = _sure_of_itself(path, seen, given) if rivals else frozenset()
     found: dict[int, Sighting] = {}
     bridge = max(every, int(_BRIDGE_S * fps))
-    sure = _sure_of_itself(path, seen, given) if rivals else frozenset()
-    before: Sighting | None = None
-    for index, number in path:
-        here = seen[index]
-        own = here.detections[number]
-        others = tuple(each.box for each in here.detections if each is not own and each.score > SURE)
-        after = Sighting(here.frame, own.box, own.score, others, here.frame in sure)
-        if before is not None and after.frame - before.frame <= bridge:
-            found |= {frame: _between(before, after, frame) for frame in range(before.frame + 1, after.frame)}
-        found[here.frame] = before = after
+    for stretch in _stretches(path, seen, fps):
+        if not any(given.get(index) == number for index, number in stretch) and not _with_people(stretch, seen, people):
+            continue
+        before: Sighting | None = None
+        for index, number in stretch:
+            here = seen[index]
+            own = here.detections[number]
+            others = tuple(each.box for each in here.detections if each is not own and each.score > SURE)
+            after = Sighting(here.frame, own.box, own.score, others, here.frame in sure)
+            if before is not None and after.frame - before.frame <= bridge:
+                found |= {frame: _between(before, after, frame) for frame in range(before.frame + 1, after.frame)}
+            found[here.frame] = before = after
     return found
 
 
@@ -180,6 +190,37 @@ def _cost(before: Box, after: Box, seconds: float) -> float:
     away = math.dist(before.centre, after.centre) / side - _FREE - _FREE_S * seconds
     cost = _HASTE * max(0.0, away) + _GROWTH * abs(math.log(_side(after) / _side(before)))
     return cost if cost < _JUMP else math.inf
+
+
+def _stretches(path: Sequence[_Node], seen: Sequence[Sample], fps: Fraction) -> list[list[_Node]]:
+    """Return the parts of the path between its jumps."""
+    parts: list[list[_Node]] = []
+    for index, number in path:
+        if parts:
+            last, at = parts[-1][-1]
+            seconds = (seen[index].frame - seen[last].frame) / float(fps)
+            before, after = seen[last].detections[at].box, seen[index].detections[number].box
+            if seconds <= _LOOK_BACK_S and _cost(before, after, seconds) < math.inf:
+                parts[-1].append((index, number))
+                continue
+        parts.append([(index, number)])
+    return parts
+
+
+def _with_people(stretch: Sequence[_Node], seen: Sequence[Sample], people: Sequence[Sequence[Box]]) -> bool:
+    """Say whether a part of the path that was jumped to is near somebody: a bench that is taken for a board is not."""
+    gaps = []
+    for index, number in stretch:
+        x, y = seen[index].detections[number].box.centre
+        gaps += [
+            min(
+                math.hypot(max(each.x1 - x, 0, x - each.x2), max(each.y1 - y, 0, y - each.y2)) / _side(each)
+                for each in here
+            )
+            for here in [people[index]]
+            if here
+        ]
+    return bool(gaps) and statistics.median(gaps) <= _WITH
 
 
 def _sure_of_itself(path: Sequence[_Node], seen: Sequence[Sample], given: Mapping[int, int]) -> frozenset[int]:

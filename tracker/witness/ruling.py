@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 
 from handoff.command import span_text, spans_of
-from handoff.detections import CLASSES, DETECTIONS, class_number, read_detections_header, read_samples
+from handoff.detections import CLASSES, DETECTIONS, PERSON, class_number, read_detections_header, read_samples
 from handoff.errors import InputError
 from handoff.jsonfile import LINE, listing, number, one_of, or_null, record, truth, whole
 from handoff.masks import Mask
@@ -89,7 +89,8 @@ class Standing:
 
     contradicted: the frames that are, ascending; a few do not make the clip's word. spoke: frames in which any witness
     spoke. sentence: all of it in one, with the figures of the first frame. correction: where the detector sees the
-    object in the first such frame that has no place of its own.
+    object in the first such frame that has no place of its own. seen: frames with an object in the mask. second: how
+    many frames that is.
     """
 
     word: Word = "unconfirmed"
@@ -98,6 +99,8 @@ class Standing:
     frames: tuple[FrameWitness, ...] = ()
     sentence: str = "the mask is unconfirmed: no witness spoke"
     correction: Place | None = None
+    seen: int = 0
+    second: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a report."""
@@ -106,16 +109,25 @@ class Standing:
             "sentence": self.sentence,
             "contradicted": list(self.contradicted),
             "spoke": self.spoke,
+            "seen": self.seen,
+            "second": self.second,
             "correction": self.correction.as_json() if self.correction else None,
             "frames": [asdict(each) for each in self.frames],
         }
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Standing:
-        """The opposite of `as_json`, for a record of the shape `STANDING`."""
+        """The opposite of `as_json`, for a record of the shape `STANDING`.
+
+        The word is ruled again of the frames; InputError where the record has another one, or other frames for it.
+        """
         frames = tuple(FrameWitness(**{key: each[key] for key in _FRAME_KEYS}) for each in found["frames"])
         correction = Place.from_json(found["correction"]) if found["correction"] else None
-        return cls(found["word"], tuple(found["contradicted"]), found["spoke"], frames, found["sentence"], correction)
+        spoke, seen, second = found["spoke"], found["seen"], found["second"]
+        contradicted, word = _ruled(frames, spoke, seen, second)
+        if (word, list(contradicted)) != (found["word"], found["contradicted"]):
+            raise InputError(f"the mask is called {found['word']}, and by its frames it is {word}")
+        return cls(word, contradicted, spoke, frames, found["sentence"], correction, seen, second)
 
 
 _FRAME_KEYS = tuple(each.name for each in dataclasses.fields(FrameWitness))
@@ -126,6 +138,8 @@ STANDING = record(
         "sentence": LINE,
         "contradicted": listing(whole(0)),
         "spoke": whole(0),
+        "seen": whole(0),
+        "second": number(0),
         "correction": or_null(place_shape),
         "frames": listing(
             record(
@@ -195,19 +209,15 @@ class Witnesses:
         said = [_together(*each) for each in zip(self._frames, *words, strict=True)]
         said = _filled(said, round(_GAP_S * self._info.fps))
         frames = tuple(dataclasses.replace(each, says=one) for each, one in zip(self._frames, said, strict=True))
-        contradicted = tuple(each.frame for each in frames if each.says == "against")
-        agreed = sum(each.says == "for" for each in frames)
         spoke = sum(
             each.says == "against" or any(one is not None for one in all_words)
             for each, *all_words in zip(frames, *words, strict=True)
         )
-        word: Word = "unconfirmed"
-        if self._is_contradicted(contradicted, spoke):
-            word = "contradicted"
-        elif agreed and agreed >= _CONFIRMED * self._seen:
-            word = "confirmed"
+        second = float(self._info.fps)
+        contradicted, word = _ruled(frames, spoke, self._seen, second)
         sentence = self._sentence(word, frames, [sum(each == -1 for each in one) for one in words], spoke)
-        return Standing(word, contradicted, spoke, frames, sentence, self._correction(contradicted))
+        correction = self._correction(contradicted)
+        return Standing(word, contradicted, spoke, frames, sentence, correction, self._seen, second)
 
     def _with_lasting(self, words: Sequence[int | None]) -> list[int | None]:
         """Return the detector's words, with those that only count because they last: a mask that fits its box badly,
@@ -225,11 +235,6 @@ class Witnesses:
                 if said >= _LASTS * self._every and total[last] - total[first] >= _LASTS_SHARE * said:
                     heard[index] = -1
         return heard
-
-    def _is_contradicted(self, frames: Sequence[int], spoke: int) -> bool:
-        """Say whether so many frames, or so long a stretch of them, make the clip's word."""
-        longest = max((last - first + 1 for first, last in spans_of(frames)), default=0)
-        return len(frames) >= _FEW and (len(frames) >= _SHARE * spoke or longest >= _STRETCH_S * self._info.fps)
 
     def _sentence(self, word: Word, frames: Sequence[FrameWitness], against: Sequence[int], spoke: int) -> str:
         doubted = [each for each in frames if each.says == "against"]
@@ -270,6 +275,16 @@ class Witnesses:
         return None
 
 
+def _ruled(frames: Sequence[FrameWitness], spoke: int, seen: int, second: float) -> tuple[tuple[int, ...], Word]:
+    """Return the contradicted frames, and the clip's word: of so many frames, or of so long a stretch of them."""
+    contradicted = tuple(each.frame for each in frames if each.says == "against")
+    longest = max((last - first + 1 for first, last in spans_of(contradicted)), default=0)
+    if len(contradicted) >= _FEW and (len(contradicted) >= _SHARE * spoke or longest >= _STRETCH_S * second):
+        return contradicted, "contradicted"
+    agreed = sum(each.says == "for" for each in frames)
+    return contradicted, "confirmed" if agreed and agreed >= _CONFIRMED * seen else "unconfirmed"
+
+
 def _sightings(run: Run, info: ClipInfo, prompt: Prompt | None) -> tuple[int | None, int, dict[int, Sighting]]:
     """Return the object's class, how many frames apart the detector looked, and where it saw the object."""
     path = run.path(DETECTIONS)
@@ -281,7 +296,7 @@ def _sightings(run: Run, info: ClipInfo, prompt: Prompt | None) -> tuple[int | N
     label = object_class(prompt, read_samples(path), header.every)
     if label is None:
         return None, header.every, {}
-    samples = read_samples(path, [label])
+    samples = read_samples(path, [label, PERSON])
     return label, header.every, find_sightings(samples, label, prompt.places, info.fps, header.every)
 
 

@@ -58,10 +58,18 @@ def test_a_thing_that_is_taken_for_a_board_for_a_moment_is_not_the_object() -> N
     assert far not in [each.box for each in sightings(*alone).values()]
 
 
-def test_an_object_that_comes_back_elsewhere_is_found_again() -> None:
-    back = [seen([moved(board_box(2 * index), 100, -80)]) for index in range(20, 30)]
-    frames = [*(seen([board_box(2 * index)]) for index in range(10)), *[[] for _ in range(10)], *back]
-    assert {20 * 2, 29 * 2} <= sightings(*frames).keys()
+def test_an_object_that_comes_back_elsewhere_is_found_again_with_the_skater_and_not_without_him() -> None:
+    def there(index: int, skater: float | None) -> list[Detection]:
+        box = moved(board_box(2 * index), 100, -120)
+        body = [] if skater is None else seen([Box(box.x1 + 10 + skater, 0, box.x1 + 60 + skater, 40)], PERSON)
+        return [*seen([box]), *body]
+
+    for skater, seen_again in ((0.0, True), (-150.0, False), (None, False)):
+        back = [there(index, skater) for index in range(40, 50)]
+        frames = [*(seen([board_box(2 * index)]) for index in range(10)), *[[] for _ in range(30)], *back]
+        found = sightings(*frames)
+        assert ({40 * 2, 49 * 2} <= found.keys()) == seen_again, skater
+        assert set(range(19)) <= found.keys()
 
 
 def test_where_two_boards_are_often_seen_only_the_one_at_the_place_is_followed() -> None:
