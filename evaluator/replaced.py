@@ -122,11 +122,11 @@ def _shrunk(source: Frame, output: Frame, mask: Mask, step: int) -> tuple[Frame,
         return source, output, mask
     size = max(1, mask.shape[1] // step), max(1, mask.shape[0] // step)
     whole = np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255)
-    pictures = (np.ascontiguousarray(each) for each in (source, output))
-    before, after, free = (
-        np.asarray(cv2.resize(each, size, None, 0, 0, cv2.INTER_AREA)) for each in (*pictures, whole)
-    )
-    return before, after, np.asarray(free == 255)
+    smaller = [
+        np.asarray(cv2.resize(np.ascontiguousarray(each), size, None, 0, 0, cv2.INTER_AREA), np.uint8)
+        for each in (source, output, whole)
+    ]
+    return smaller[0], smaller[1], smaller[2] == 255
 
 
 def _limit(measured: float, rule: tuple[float, float, float]) -> float:
