@@ -13,6 +13,7 @@ mid-gray is not new: that is what a model leaves unpainted. docs/how-it-works/ga
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ _Floats = NDArray[np.float32]
 WINDOW = 7
 """px: large enough for a mean that noise hardly moves, small enough for a board 6 px thick."""
 _AROUND = 32  # px at least around G, and half of its longer side, in which encoding is measured
+_MOST_PX = (
+    60_000  # of G with what is around it; a larger piece is looked at smaller, so that time does not grow with it
+)
 _BLEED = 4  # px that the painted object's colours reach beyond its outline: chroma is stored at half size
 _BLOCKS = 12  # windows at least for a measurement; else the whole frame is looked at, then _USUAL taken
 _QUANTILE = 90.0  # of those windows: most of them, but not what one changed corner says
@@ -97,16 +101,32 @@ def measure_replaced(source: Frame, output: Frame, original: Mask, outside: Mask
         return Replaced()
     margin = max(_AROUND, max(width, height) // 2)
     near = slice(max(0, y - margin), y + height + margin), slice(max(0, x - margin), x + width + margin)
-    encoding = _encoding(source[near], output[near], outside[near])
-    if encoding is None:
-        encoding = _encoding(source, output, outside) or _USUAL
-    reach = WINDOW // 2
-    box = slice(max(0, y - reach), y + height + reach), slice(max(0, x - reach), x + width + reach)
-    mask = np.ascontiguousarray(original[box])
-    found = _inside(source[box], output[box], mask)
+    box = slice(y, y + height), slice(x, x + width)
+    step = math.ceil(math.sqrt(width * height / _MOST_PX))
+    inside = _shrunk(source[box], output[box], original[box], step)
+    if not inside[2].any():  # too thin for that
+        step, inside = 1, (source[box], output[box], original[box])
+    encoding = None
+    for where in (near, np.s_[:, :]):
+        encoding = encoding or _encoding(*_shrunk(source[where], output[where], outside[where], step))
+    found = _inside(*inside)
+    encoding = encoding or _USUAL
     gray = _is_gray(found, encoding)
     new = _is_new(found, encoding) & ~gray
     return Replaced(float(new.mean()), float(gray.mean()))
+
+
+def _shrunk(source: Frame, output: Frame, mask: Mask, step: int) -> tuple[Frame, Frame, Mask]:
+    """Return pictures and a mask at 1/step of their size; what is only in part in the mask is left out."""
+    if step == 1:
+        return source, output, mask
+    size = max(1, mask.shape[1] // step), max(1, mask.shape[0] // step)
+    whole = np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255)
+    smaller = [
+        np.asarray(cv2.resize(np.ascontiguousarray(each), size, None, 0, 0, cv2.INTER_AREA), np.uint8)
+        for each in (source, output, whole)
+    ]
+    return smaller[0], smaller[1], smaller[2] == 255
 
 
 def _limit(measured: float, rule: tuple[float, float, float]) -> float:
@@ -184,18 +204,26 @@ def _inside(source: Frame, output: Frame, mask: Mask) -> _Windows:
 
 
 def _encoding(source: Frame, output: Frame, outside: Mask) -> Encoding | None:
-    """Measure what encoding did in windows side by side that lie outside; None where there are too few."""
+    """Measure what encoding did in windows side by side that lie outside; None where there are too few.
+
+    Of a large picture only some rows of windows are looked at, evenly apart.
+    """
     height, width = (size // WINDOW for size in outside.shape)
     if height * width < _BLOCKS:
         return None
-    rows, columns = slice(height * WINDOW), slice(width * WINDOW)
-    painted = np.ascontiguousarray(~outside[rows, columns]).view(np.uint8)
-    free = 1 - cv2.dilate(painted, np.ones((2 * _BLEED + 1, 2 * _BLEED + 1), np.uint8))
-    whole = free.reshape(height, WINDOW, width, WINDOW).all(axis=(1, 3))
+    painted = np.ascontiguousarray(~outside).view(np.uint8)
+    free = np.asarray(1 - cv2.dilate(painted, np.ones((2 * _BLEED + 1, 2 * _BLEED + 1), np.uint8)))
+    apart = math.ceil(outside.size / _MOST_PX)
+    before, after, free = (
+        each[: height * WINDOW, : width * WINDOW].reshape(height, WINDOW, width * WINDOW, -1)[::apart]
+        for each in (source, output, free)
+    )
+    whole = free.reshape(-1, WINDOW, width, WINDOW).all(axis=(1, 3))
     if np.count_nonzero(whole) < _BLOCKS:
         return None
-    planes = _planes(source[rows, columns], output[rows, columns])
-    small = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)[whole] for plane in planes]
+    planes = _planes(*(each.reshape(-1, width * WINDOW, 3) for each in (before, after)))
+    size = width, len(before)
+    small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA)[whole] for plane in planes]
     found = _statistics(np.stack(small, axis=1))
     mean = np.percentile(np.abs(found.means).max(axis=1), _QUANTILE)
     return Encoding(float(mean), float(np.sqrt(np.percentile(found.luma.between, _QUANTILE))))

@@ -220,3 +220,22 @@ def test_without_an_object_nothing_is_said() -> None:
     empty = np.zeros((HEIGHT, WIDTH), bool)
     picture = textured(HEIGHT, WIDTH, 1)
     assert measure_replaced(picture, picture, empty, ~empty) == Replaced(None, None)
+
+
+@pytest.mark.parametrize("painted", [0.0, 0.5, 1.0])
+def test_a_large_object_is_looked_at_smaller_and_says_the_same(painted: float) -> None:
+    """Of a board of 1100x500 px; windows reach over the border of what is painted by some pixels."""
+    height, width = 720, 1280
+    source = cv2.resize(textured(height // 2, width // 2, 1), (width, height))
+    noise = np.random.default_rng(1).integers(-3, 4, source.shape)
+    mask, new = np.zeros((height, width), bool), np.zeros((height, width), bool)
+    mask[100:600, 90:1190] = True
+    new[100:600, 90 : 90 + round(1100 * painted)] = True
+    other = cv2.resize(textured(height // 2, width // 2, 5), (width, height))
+    output = np.clip(np.where(new[..., None], other, source) + noise, 0, 255).astype(np.uint8)
+    found = measure_replaced(source, output, mask, ~mask)
+    assert found.replaced == pytest.approx(painted, abs=0.03) and (found.unpainted or 0) < 0.03
+    assert measure_replaced(source, output, mask, ~mask) == found
+    line = np.zeros((height, width), bool)
+    line[300:301, 10:1270] = line[:, 640] = True  # thinner than it could be made
+    assert measure_replaced(source, output, line, ~line).replaced is not None
