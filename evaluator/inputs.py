@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from handoff.clip.likeness import check_like_source
-from handoff.detections import DETECTIONS, read_detections_header
+from handoff.detections.samples import DETECTIONS, read_detections_header
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_path
 from handoff.links import check_way

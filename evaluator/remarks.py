@@ -18,7 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handoff.detections import CLASSES, read_samples
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import read_samples
 from handoff.errors import InputError
 from handoff.jsonfile import listing, read_json, record, whole
 from handoff.links import check_way

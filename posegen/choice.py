@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handoff.detections import class_number
+from handoff.detections.coco import class_number
 from handoff.errors import InputError, PreserverError, UsageError
 from handoff.jsonfile import BOX, LINE, or_null, record, whole
 from handoff.places import Box

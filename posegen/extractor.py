@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from handoff.detections import class_number
+from handoff.detections.coco import class_number
 from handoff.errors import MissingError, UsageError
 from handoff.files import DigestError, is_litter
 from handoff.masks import FrameFolderWriter

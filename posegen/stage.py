@@ -17,7 +17,8 @@ from typing import Any
 import click
 
 from handoff.command import progress
-from handoff.detections import DETECTIONS, PERSON, class_number, read_detections_header, read_samples
+from handoff.detections.coco import PERSON, class_number
+from handoff.detections.samples import DETECTIONS, read_detections_header, read_samples
 from handoff.errors import InputError, MissingError
 from handoff.files import DigestError
 from handoff.ingest import ingest

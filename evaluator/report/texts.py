@@ -21,7 +21,7 @@ from evaluator.gate import FrameScore, Verdict
 from evaluator.report import CSV, FILES, JSON, JUNIT, SUMMARY
 from evaluator.report.result import ACCEPTED, KINDS, Result
 from evaluator.trust import Trust
-from handoff.detections import CLASSES
+from handoff.detections.coco import CLASSES
 from handoff.errors import InputError, storage_errors
 from handoff.files import write_text
 from handoff.jsonfile import LINE, listing, mapping, number, one_of, or_null, record, truth, whole

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from handoff.detections import CLASSES, Sample
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import Sample
 from handoff.errors import InputError
 from handoff.places import Box, Candidate, Detected, Prompt
 from handoff.video import ClipInfo

@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from handoff.command import progress
-from handoff.detections import DETECTIONS, PERSON, Detection, DetectionWriter, Header, Sample
+from handoff.detections.coco import PERSON
+from handoff.detections.samples import DETECTIONS, Detection, DetectionWriter, Header, Sample
 from handoff.errors import InputError
 from handoff.run import Run, run_stage, tool_versions
 from handoff.threads import Ahead

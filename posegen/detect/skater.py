@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from handoff.detections import Sample
+from handoff.detections.samples import Sample
 from handoff.errors import InputError
 from handoff.places import Box
 from handoff.video import ClipInfo

@@ -15,7 +15,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.detections import PERSON, Detection, Sample
+from handoff.detections.coco import PERSON
+from handoff.detections.samples import Detection, Sample
 from handoff.places import Box
 from posegen.detect.appearance import alike, as_shares
 

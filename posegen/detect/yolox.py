@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.detections import CLASSES, Detection
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import Detection
 from handoff.errors import InputError
 from handoff.places import Box
 from handoff.video import Frame

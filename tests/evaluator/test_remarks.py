@@ -13,7 +13,8 @@ import pytest
 from click.testing import Result
 
 from evaluator.remarks import ColourJumps, Leftovers, output_windows, remark_lines
-from handoff.detections import CLASSES, Detection, DetectionWriter, Header, Sample
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import Detection, DetectionWriter, Header, Sample
 from handoff.errors import InputError, UsageError
 from handoff.masks import read_masks
 from handoff.places import Box

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from handoff.detections import CLASSES
+from handoff.detections.coco import CLASSES
 from handoff.files import sha256_file
 from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person

@@ -28,7 +28,7 @@ from evaluator.retrack import choose_setup, output_crf
 from evaluator.trust import Trust, trust_of
 from handoff import ingest as clips
 from handoff.command import FAULT, main
-from handoff.detections import Detection, DetectionWriter, Header, Sample
+from handoff.detections.samples import Detection, DetectionWriter, Header, Sample
 from handoff.errors import PreserverError
 from handoff.files import sha256_path
 from handoff.places import Box, Detected, Place, Prompt, check_places, read_prompts, write_prompt

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from handoff.detections import read_detections_header
+from handoff.detections.samples import read_detections_header
 from handoff.poses import read_header, read_poses
 from tests.helpers import Product
 from tests.posegen.helpers import install_networks, two_people

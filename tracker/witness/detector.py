@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-from handoff.detections import CLASSES, PERSON, Sample
+from handoff.detections.coco import CLASSES, PERSON
+from handoff.detections.samples import Sample
 from handoff.masks import Mask, bounds, count
 from handoff.places import Box, Place, Prompt
 

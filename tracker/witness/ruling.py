@@ -26,7 +26,8 @@ from typing import Any, Literal
 import numpy as np
 
 from handoff.command import span_text, spans_of
-from handoff.detections import CLASSES, DETECTIONS, PERSON, class_number, read_detections_header, read_samples
+from handoff.detections.coco import CLASSES, PERSON, class_number
+from handoff.detections.samples import DETECTIONS, read_detections_header, read_samples
 from handoff.errors import InputError
 from handoff.jsonfile import LINE, listing, number, one_of, or_null, record, truth, whole
 from handoff.masks import Mask

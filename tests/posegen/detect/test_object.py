@@ -10,15 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from handoff.detections import (
-    CLASSES,
-    Detection,
-    DetectionWriter,
-    Header,
-    Sample,
-    read_detections_header,
-    read_samples,
-)
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import Detection, DetectionWriter, Header, Sample, read_detections_header, read_samples
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.files import DigestError
 from handoff.places import Box, Prompt, read_prompts, write_prompt

@@ -8,7 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from handoff.detections import PERSON, Detection, Sample
+from handoff.detections.coco import PERSON
+from handoff.detections.samples import Detection, Sample
 from handoff.errors import InputError, UsageError
 from handoff.places import Box
 from posegen.choice import Where

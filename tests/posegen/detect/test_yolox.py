@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handoff.detections import CLASSES, PERSON, class_number
+from handoff.detections.coco import CLASSES, PERSON, class_number
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.video import read_frames
 from posegen.detect.yolox import YoloxDetector, grid, letterbox, suppress

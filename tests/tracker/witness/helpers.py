@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.detections import CLASSES, Detection, DetectionWriter, Header, Sample
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import Detection, DetectionWriter, Header, Sample
 from handoff.ingest import ingest
 from handoff.masks import MaskSequenceWriter
 from handoff.places import Box, Prompt, write_prompt

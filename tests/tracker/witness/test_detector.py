@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from handoff.detections import CLASSES, PERSON, Detection, Sample
+from handoff.detections.coco import CLASSES, PERSON
+from handoff.detections.samples import Detection, Sample
 from handoff.places import Box, Detected, Place, Prompt
 from tests.tracker.witness.helpers import BOARD, FRAMES, board, board_box, filled, moved, seen
 from tracker.witness.detector import Sighting, compare, find_sightings, object_class

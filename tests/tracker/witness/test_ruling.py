@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handoff.detections import CLASSES
+from handoff.detections.coco import CLASSES
 from handoff.errors import InputError
 from handoff.jsonfile import check_json
 from handoff.places import Box, Detected, Place, Prompt
