@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handoff.masks import Mask
+from handoff.masks import Mask, bounds
 from handoff.places import Box
 from handoff.video import Frame, read_frames
 
@@ -88,6 +88,4 @@ def _paste(alone: Frame, person: Frame, share: NDArray[np.float32], middle: floa
         mixed = part[..., None] * person[:, x1 - left : x2 - left] + (1 - part[..., None]) * under
         under[:] = np.round(mixed).astype(np.uint8)
         cover[top : top + height, x1:x2] = part > 0.5
-    rows, columns = np.nonzero(cover)
-    box = Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else Box(0, 0, 0, 0)
-    return Crossing(frame, alone, cover, box)
+    return Crossing(frame, alone, cover, bounds(cover) or Box(0, 0, 0, 0))

@@ -18,7 +18,6 @@ from handoff.poses import Person
 from handoff.video import read_frames
 
 FaultyMasks = Callable[["Scene"], Iterator[Mask]]
-_BODY = 17
 _LEGS = ((11, 13, 15), (12, 14, 16))
 _SHOES = ((15, 17, 18, 19), (16, 20, 21, 22))
 _DARK = 0.78  # of the ground's own brightness: shadow
@@ -42,11 +41,6 @@ class Scene:
     def typical_px(self) -> float:
         """The median area of the object where it is seen."""
         return float(np.median([count(mask) for mask in self.masks if mask.any()]))
-
-
-def surest(people: Sequence[Person]) -> Person | None:
-    """Return the person with the surest body, None of nobody."""
-    return max(people, key=lambda person: float(person.scores[:_BODY].mean()), default=None)
 
 
 def moved(mask: Mask, dx: int, dy: int) -> Mask:

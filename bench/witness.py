@@ -41,8 +41,9 @@ import cv2
 import numpy as np
 
 from bench.crossing import FIRST, FRAMES, crossing
-from bench.maskfaults import FAULTS, MORE_FAULTS, FaultyMasks, Scene, surest
+from bench.maskfaults import FAULTS, MORE_FAULTS, FaultyMasks, Scene
 from bench.outlines import carried, read_outlines
+from evaluator.trust import cycle_ious
 from handoff.masks import Mask, bounds, mask_iou, read_masks
 from handoff.places import Box, Place, Prompt, read_prompts, write_prompt
 from handoff.poses import read_poses
@@ -50,6 +51,7 @@ from handoff.run import Run
 from handoff.video import Frame, VideoWriter, read_frames
 from runner.envs import ensure_env
 from runner.process import ROOT, stage_environment
+from tracker.witness.body import surest
 from tracker.witness.ruling import Standing, Witnesses
 
 WRONG, SURE = 0.5, 0.7
@@ -172,16 +174,17 @@ def half(mask: Mask) -> Mask:
     return np.asarray(small >= 0.5)
 
 
-def _small(frame: Frame) -> Frame:
+def halved(frame: Frame) -> Frame:
+    """Return a picture at half its size."""
     return np.asarray(cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 CHANGES: dict[str, tuple[Callable[[Frame], Frame], Callable[[Mask], Mask], int]] = {
-    "small": (_small, half, 1),
-    "mirrored": (lambda frame: _small(frame)[:, ::-1], lambda mask: half(mask)[:, ::-1], 1),
-    "dark": (lambda frame: (_small(frame) * 0.3).astype(np.uint8), half, 1),
-    "blurred": (lambda frame: np.asarray(cv2.GaussianBlur(_small(frame), (0, 0), 1.5), np.uint8), half, 1),
-    "slow": (_small, half, 2),
+    "small": (halved, half, 1),
+    "mirrored": (lambda frame: halved(frame)[:, ::-1], lambda mask: half(mask)[:, ::-1], 1),
+    "dark": (lambda frame: (halved(frame) * 0.3).astype(np.uint8), half, 1),
+    "blurred": (lambda frame: np.asarray(cv2.GaussianBlur(halved(frame), (0, 0), 1.5), np.uint8), half, 1),
+    "slow": (halved, half, 2),
 }
 """How real clips are changed: the pictures, the masks, and how often each frame is shown. All are half as large."""
 
@@ -243,11 +246,7 @@ def tracked(footage: Footage, run: Run, places: Sequence[Place], name: str) -> t
     corrections = [part for place in places for part in ("--correct", f"{place.frame}:{place.box}")]
     run_stage_of("tracker", "--run", copy, "--backend", "embedded", "--verify", *corrections)
     done = Run.open(copy)
-    notes = json.loads((copy / "run.json").read_text())["stages"]["tracker"]["notes"]
-    cycle = {
-        index: iou for shot in notes.get("verify", []) for index, iou in enumerate(shot["ious"]) if iou is not None
-    }
-    return done, cycle
+    return done, cycle_ious(done, done.path("mask.mp4"), done.info.frames)
 
 
 def corrections(footage: Footage, prompt_frame: int) -> list[Place]:

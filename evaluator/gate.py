@@ -75,8 +75,7 @@ class FrameScore:
 
     def judged(self, threshold: float, min_replaced: float) -> FrameScore:
         """Return it as its own figures are judged: IoU above a threshold, and enough of the object new (0: any)."""
-        asked = min_replaced > 0 and self.replaced is not None
-        renewed = self.replaced >= min_replaced if asked and self.replaced is not None else None
+        renewed = self.replaced >= min_replaced if min_replaced > 0 and self.replaced is not None else None
         return replace(self, renewed=renewed, passed=self.iou > threshold and renewed is not False)
 
     def line(self) -> str:

@@ -155,7 +155,7 @@ def gather(
 
 def _check_detections(path: Path, info: ClipInfo) -> None:
     head = read_detections_header(path)
-    if (head.width, head.height, head.frame_count) != (info.width, info.height, info.frames):
+    if not head.is_of(info):
         raise InputError(
             f"{path} is of a clip of {head.frame_count} frames of {head.width}x{head.height} px, this one has "
             f"{info.frames} of {info.width}x{info.height} px; leave --generated-detections out, or look at it again."

@@ -6,12 +6,12 @@ A pass against a wrong mask is worth nothing, so a report says this beside its v
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from handoff.command import Spans, span_text, spans_of
+from handoff.command import Spans, spans_of, spans_text
 from handoff.jsonfile import (
     LINE,
     Check,
@@ -76,10 +76,10 @@ class Trust:
                 *heard,
                 "Original mask: run.json has no tracker's doubts about it, so how far it can be trusted is not known",
             ]
-        reasons = [f"{reason} in {spans(ranges)}" for reason, ranges in self.suspicious.items()]
+        reasons = [f"{reason} in {spans_text(ranges)}" for reason, ranges in self.suspicious.items()]
         said = f"the tracker doubts {'; '.join(reasons)}" if reasons else "the tracker doubts no frame"
         if self.absent:
-            said += f"; no object in {spans(self.absent)}"
+            said += f"; no object in {spans_text(self.absent)}"
         if self.cycle is None:
             cycle = "not tracked back (extract with --verify for that)"
         else:
@@ -91,16 +91,9 @@ class Trust:
         return [*heard, f"Original mask: {said}; {cycle}"]
 
 
-def spans(ranges: Iterable[Sequence[int]], most: int = 8) -> str:
-    """Write ranges as "3, 7-9"; more than `most` are counted."""
-    texts = [span_text(first, last) for first, last in ranges]
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more
-
-
 def numbers(frames: Iterable[int], most: int = 8) -> str:
     """Write frame numbers as spans."""
-    return spans(spans_of(frames), most)
+    return spans_text(spans_of(frames), most)
 
 
 def _cycle(records: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -233,3 +233,10 @@ def spans_of(frames: Iterable[int]) -> Spans:
 def span_text(first: int, last: int) -> str:
     """Write one span as "3-5", or as "9" where it is one frame."""
     return f"{first}-{last}" if last > first else f"{first}"
+
+
+def spans_text(spans: Iterable[Sequence[int]], most: int = 8) -> str:
+    """Write spans as "3, 7-9"; more than `most` are counted."""
+    texts = [span_text(first, last) for first, last in spans]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

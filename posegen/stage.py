@@ -160,8 +160,7 @@ def find(run: Run, path: Path, name: str, where: Where | None = None, by_hand: P
     nobody is at `where`.
     """
     info, label, header = run.info, class_number(name), read_detections_header(path)
-    clip = (header.width, header.height, Fraction(header.fps), header.frame_count)
-    if clip != (info.width, info.height, info.fps, info.frames):
+    if not header.is_of(info) or Fraction(header.fps) != info.fps:
         raise InputError(f"{path} is of another clip; run the pose stage again with --force.")
     if where is not None and not 0 <= where.frame < info.frames:
         raise NobodyThere(

@@ -29,9 +29,9 @@ from tracker.interface import Keep, TrackerBackend
 from tracker.quality import CycleLog, verify
 from tracker.selection import TrackerChoice, make_backend
 from tracker.tracker import HUMAN_FOLDER, HUMAN_VIDEO, MASK_VIDEO, Request, SkateboardTracker
-from tracker.witness.body import N_BODY, PERSON_VIDEO, POSES
+from tracker.witness.body import N_BODY, PERSON_VIDEO, POSES, sureness, surest
 from tracker.witness.doubt import write_doubt
-from tracker.witness.ruling import Standing, Witnesses
+from tracker.witness.ruling import Witnesses
 
 _SURE = 0.5
 _MOST = 5  # points that go to the model
@@ -197,7 +197,7 @@ def skater_places(run: Run, shots: Sequence[range]) -> tuple[Place, ...]:
     best: dict[int, tuple[float, Place]] = {}
     for frame, people in enumerate(read_poses(run.path(POSES))):
         named = frame == prompt.frame
-        person = closest(people, prompt.box) if named else max(people, key=sureness, default=None)
+        person = closest(people, prompt.box) if named else surest(people)
         number = next((each for each, shot in enumerate(shots) if frame in shot), None)
         if number is None or (person is None and not named):
             continue
@@ -207,11 +207,6 @@ def skater_places(run: Run, shots: Sequence[range]) -> tuple[Place, ...]:
         if box is not None and (number not in best or score > best[number][0]):
             best[number] = (score, Place(frame, box, points))
     return tuple(best[number][1] for number in sorted(best))
-
-
-def sureness(person: Person) -> float:
-    """Mean score of the body's keypoints."""
-    return float(person.scores[:N_BODY].mean())
 
 
 def closest(people: Sequence[Person], box: Box) -> Person | None:
@@ -289,7 +284,7 @@ def verify_shots(run: Run, backend: TrackerBackend, request: Request) -> list[tu
     return logs
 
 
-def hear_witnesses(run: Run, prompt: Prompt, cycles: Sequence[CycleLog], stage: Stage) -> Standing:
+def hear_witnesses(run: Run, prompt: Prompt, cycles: Sequence[CycleLog], stage: Stage) -> None:
     """Hear the witnesses about the mask, say and note what comes of it, and draw what is in doubt.
 
     Where it is contradicted, that is said with where to look and how to correct it.
@@ -310,7 +305,6 @@ def hear_witnesses(run: Run, prompt: Prompt, cycles: Sequence[CycleLog], stage: 
     click.echo(f"tracker: {said}")
     spans = [list(each) for each in spans_of(standing.contradicted)]
     stage.note("standing", {"word": standing.word, "sentence": standing.sentence, "contradicted": spans})
-    return standing
 
 
 def correct_options(prompt: Prompt, place: Place) -> str:

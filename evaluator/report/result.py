@@ -179,7 +179,7 @@ class Result:
         return Reason("original mask", list(standing.contradicted), text, figures)
 
     def _below(self) -> Reason | None:
-        frames = [score.frame for score in self.scores if score.iou <= self.threshold]
+        frames = [score.frame for score in self._short]
         if not frames:
             return None
         verdict = self.verdict

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handoff.detections.coco import CLASSES
 from handoff.errors import InputError
 from handoff.jsonfile import BOX, RATE, listing, number, one_of, read_head, read_list, record, text, whole
 from handoff.places import Box
 from handoff.poses import FrameJsonWriter
+
+if TYPE_CHECKING:
+    from handoff.video import ClipInfo
 
 DETECTIONS = "detections.json"
 
@@ -58,6 +61,10 @@ class Header:
     height: int
     fps: str
     frame_count: int
+
+    def is_of(self, info: ClipInfo) -> bool:
+        """Say whether a clip has the size and the number of frames that the detector saw."""
+        return (self.width, self.height, self.frame_count) == (info.width, info.height, info.frames)
 
 
 class DetectionWriter(FrameJsonWriter[Sample]):

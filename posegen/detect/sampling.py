@@ -1,8 +1,4 @@
-"""The detector's pass over the clip, and what it saw: detections.json, one sampled frame a line, all classes.
-
-First the pass: `detect_clip` is a stage of its own, `look_through` the loop. Then the file, which is written and read
-as a stream.
-"""
+"""The detector's pass over the clip, which writes detections.json: `detect_clip`, a stage of its own, and its loop."""
 
 from __future__ import annotations
 

@@ -7,18 +7,16 @@ his shadow, as it was on a snowboarder. The drone is painted there, and every fr
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from bench.outlines import read_outlines
-from bench.witness import OUTLINES, half, written
+from bench.witness import OUTLINES, half, halved, written
 from handoff.masks import mask_iou, read_masks
 from handoff.video import read_frames
 from tests.helpers import Product
@@ -32,20 +30,14 @@ THRESHOLD = "0.8"
 
 
 @pytest.fixture(scope="module")
-def skater(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, subprocess.CompletedProcess[str]]:
+def skater(
+    shared: Path, nano_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Product, subprocess.CompletedProcess[str]]:
     """The extracted and painted run `skater`, and what extraction said."""
-    weights = shared / "weights" / "yolox_nano.onnx"
-    if not weights.is_file():
-        pytest.skip("there is no yolox_nano.onnx beside the checkout")
     folder = tmp_path_factory.mktemp("skater")
-    (folder / "models").mkdir()
-    shutil.copy(weights, folder / "models")
-    frames = (
-        np.asarray(cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
-        for frame in read_frames(shared / "clips" / "skateboarder.mp4", FIRST, LAST + 1)
-    )
+    frames = map(halved, read_frames(shared / "clips" / "skateboarder.mp4", FIRST, LAST + 1))
     clip = written(folder / "skater.mp4", frames, Fraction(24))
-    product = replace(Product(folder / "data"), settings={"MODELS_DIR": str(folder / "models")})
+    product = replace(Product(folder / "data"), settings={"MODELS_DIR": str(nano_models)})
     extracted = product("extract_physics.py", "-i", clip, "--backend", "embedded")
     assert extracted.returncode == 0, extracted.stderr
     painted = product("generate_reskin.py", "--run", "skater", "--prompt", PROMPT, "--workflow", "draft")

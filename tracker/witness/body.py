@@ -53,9 +53,14 @@ _SHORTEST = 0.3  # of the box's longer side: a leg that points at the camera, or
 _AROUND_FEET = 0.4  # of the longest thigh or shin: the person's mask takes so much of a board for shoe
 
 
+def sureness(person: Person) -> float:
+    """Return the mean score of the body's keypoints."""
+    return float(person.scores[:N_BODY].mean())
+
+
 def surest(people: Sequence[Person]) -> Person | None:
     """Return the person with the highest mean body score, or None where nobody was found."""
-    return max(people, key=lambda person: float(person.scores[:N_BODY].mean()), default=None)
+    return max(people, key=sureness, default=None)
 
 
 def body_mask(people: Sequence[Person], height: int, width: int, *, feet: bool = True) -> Mask:

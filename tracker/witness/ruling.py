@@ -21,11 +21,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from handoff.command import span_text, spans_of
+from handoff.command import spans_of, spans_text
 from handoff.detections.coco import CLASSES, PERSON, class_number
 from handoff.detections.samples import DETECTIONS, read_detections_header, read_samples
 from handoff.errors import InputError
@@ -225,16 +226,13 @@ class Witnesses:
         or lies to one side of it, in most of what the detector says for about two seconds.
         """
         heard, reach = list(words), round(_LASTS_S * self._info.fps)
-        spoken = np.cumsum([0, *(each.box_iou is not None for each in self._frames)])
-        for kind in (None, "left", "right", "up", "down"):
-            slid = [each == kind for each in self._slid]
-            bad = [_fits_badly(each) for each in self._frames] if kind is None else slid
-            total = np.cumsum([0, *bad])
-            for index in np.flatnonzero(bad):
-                first, last = max(0, index - reach), min(len(heard), index + reach + 1)
-                said = spoken[last] - spoken[first]
-                if said >= _LASTS * self._every and total[last] - total[first] >= _LASTS_SHARE * said:
-                    heard[index] = -1
+        said = _around([each.box_iou is not None for each in self._frames], reach)
+        kinds = [[_fits_badly(each) for each in self._frames]]
+        kinds += [[slid == side for slid in self._slid] for side in get_args(Side)]
+        for bad in kinds:
+            lasting = (said >= _LASTS * self._every) & (_around(bad, reach) >= _LASTS_SHARE * said)
+            for index in np.flatnonzero(np.array(bad, bool) & lasting):
+                heard[index] = -1
         return heard
 
     def _sentence(self, word: Word, frames: Sequence[FrameWitness], against: Sequence[int], spoke: int) -> str:
@@ -250,7 +248,7 @@ class Witnesses:
                 f"first: {first.frame} ({figures_of(first)})"
             )
         known = f"in {agreed} of {self._seen} frames that show an object"
-        more = f"; doubted in {_numbers(doubted)}" if doubted else ""
+        more = f"; doubted in {spans_text(spans_of(each.frame for each in doubted), 6)}" if doubted else ""
         if word == "confirmed":
             return f"the mask is confirmed {known}{more}"
         silent = [
@@ -292,7 +290,7 @@ def _sightings(run: Run, info: ClipInfo, prompt: Prompt | None) -> tuple[int | N
     if not path.exists() or prompt is None:
         return None, 1, {}
     header = read_detections_header(path)
-    if (header.width, header.height, header.frame_count) != (info.width, info.height, info.frames):
+    if not header.is_of(info):
         raise InputError(f"{path} is of another clip; run the pose stage again with --force.")
     label = object_class(prompt, read_samples(path), header.every)
     if label is None:
@@ -343,14 +341,17 @@ def _heard(words: Sequence[int | None], reach: int) -> list[int | None]:
     It counts where more than half of what the witness says within `reach` frames is against the mask, of _FEW words
     at least.
     """
-    spoken = np.cumsum([0, *(word is not None for word in words)])
-    against = np.cumsum([0, *(word == -1 for word in words)])
-    heard: list[int | None] = []
-    for index, word in enumerate(words):
-        first, last = max(0, index - reach), min(len(words), index + reach + 1)
-        said, bad = spoken[last] - spoken[first], against[last] - against[first]
-        heard.append(0 if word == -1 and (said < _FEW or 2 * bad <= said) else word)
-    return heard
+    said = _around([word is not None for word in words], reach)
+    bad = _around([word == -1 for word in words], reach)
+    alone = (said < _FEW) | (2 * bad <= said)
+    return [0 if word == -1 and lone else word for word, lone in zip(words, alone, strict=True)]
+
+
+def _around(flags: Sequence[bool], reach: int) -> NDArray[np.int64]:
+    """Return for each frame how many within `reach` frames of it, before and after, have a flag."""
+    sums = np.cumsum([0, *flags])
+    frames = np.arange(len(flags))
+    return np.asarray(sums[np.minimum(len(flags), frames + reach + 1)] - sums[np.maximum(0, frames - reach)])
 
 
 def _outweighed(cycle: Sequence[int | None], detector: Sequence[int | None], reach: int) -> list[int | None]:
@@ -358,14 +359,10 @@ def _outweighed(cycle: Sequence[int | None], detector: Sequence[int | None], rea
 
     A second track that has gone astray does not come back where the first one was right.
     """
-    agreed = np.cumsum([0, *(word == 1 for word in detector)])
-    spoken = np.cumsum([0, *(word is not None for word in detector)])
-    kept: list[int | None] = []
-    for index, word in enumerate(cycle):
-        first, last = max(0, index - reach), min(len(cycle), index + reach + 1)
-        good, said = agreed[last] - agreed[first], spoken[last] - spoken[first]
-        kept.append(0 if word == -1 and good and good == said else word)
-    return kept
+    agreed = _around([word == 1 for word in detector], reach)
+    said = _around([word is not None for word in detector], reach)
+    outweighed = (agreed > 0) & (agreed == said)
+    return [0 if word == -1 and over else word for word, over in zip(cycle, outweighed, strict=True)]
 
 
 def _together(found: FrameWitness, detector: int | None, person: int | None, cycle: int | None) -> Says | None:
@@ -412,8 +409,3 @@ def figures_of(found: FrameWitness) -> str:
         if value is not None:
             said.append(f"{name} {value:.2f}")
     return ", ".join(said)
-
-
-def _numbers(frames: Sequence[FrameWitness], most: int = 6) -> str:
-    texts = [span_text(*span) for span in spans_of([each.frame for each in frames])]
-    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

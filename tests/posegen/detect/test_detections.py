@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,19 +23,9 @@ BOARD = {48: (955, 625, 1206, 700), 118: (352, 275, 477, 388), 150: (234, 541, 4
 """The whole board on some frames of skateboarder.mp4, px, read by eye."""
 
 
-@pytest.fixture(scope="module")
-def nano(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = shared / "weights" / "yolox_nano.onnx"
-    if not source.is_file():
-        pytest.skip("there is no yolox_nano.onnx beside the checkout")
-    folder = tmp_path_factory.mktemp("models")
-    shutil.copy(source, folder)  # dropped straight into the models folder
-    return folder
-
-
 @pytest.fixture
-def detect(nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detect:
-    monkeypatch.setenv("MODELS_DIR", str(nano))
+def detect(nano_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detect:
+    monkeypatch.setenv("MODELS_DIR", str(nano_models))
 
     def run(clip: Path, *options: str) -> Run:
         folder = tmp_path / clip.stem

@@ -19,14 +19,6 @@ def colours(tmp_path: Path) -> YoloxDetector:
     return YoloxDetector(write_detector(tmp_path / "net.onnx"), "0" * 64, "cpu")
 
 
-@pytest.fixture(scope="module")
-def nano(shared: Path) -> Path:
-    path = shared / "weights" / "yolox_nano.onnx"
-    if not path.is_file():
-        pytest.skip("there is no yolox_nano.onnx beside the checkout")
-    return path
-
-
 @pytest.mark.parametrize("clip", ["skateboarder.mp4", "juggle.mp4"])
 def test_detections_on_real_frames_are_those_of_rtmlib(shared: Path, nano: Path, clip: str) -> None:
     rtmlib = pytest.importorskip("rtmlib")

@@ -6,7 +6,6 @@ table is `make bench-witness`.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.stage("posegen")]
 
 
 @pytest.fixture(scope="module")
-def folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the runs are made, with a detector."""
-    weights = shared / "weights" / "yolox_nano.onnx"
-    if not weights.is_file():
-        pytest.skip("there is no yolox_nano.onnx beside the checkout, and without a detector there is no first witness")
-    folder = tmp_path_factory.mktemp("witness")
-    (folder / "models").mkdir()
-    shutil.copy(weights, folder / "models")
-    return folder
+def folder(nano_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs are made."""
+    return tmp_path_factory.mktemp("witness")
 
 
 @pytest.fixture(autouse=True)
-def models(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODELS_DIR", str(folder / "models"))
+def models(nano_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a detector there is no first witness."""
+    monkeypatch.setenv("MODELS_DIR", str(nano_models))
 
 
 def scores(footage: Footage, folder: Path) -> dict[str, Score]:
@@ -50,9 +44,9 @@ def test_no_frame_of_the_demo_is_contradicted(demo_clip: Path, folder: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def table(shared: Path, demo_clip: Path, folder: Path) -> dict[str, dict[str, Score]]:
+def table(shared: Path, demo_clip: Path, folder: Path, nano_models: Path) -> dict[str, dict[str, Score]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(folder / "models"))
+        patch.setenv("MODELS_DIR", str(nano_models))
         skater, juggler = real_clips(shared / "clips")
         crossing = two_people(shared / "clips", skater, folder)
         return {each.name: scores(each, folder) for each in (demo_footage(demo_clip), skater, crossing, juggler)}
