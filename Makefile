@@ -3,24 +3,25 @@
 SHELL := /bin/bash
 # A value is text, and nothing in it is run. What comes from the environment goes to the shell as it is. What stands on
 # make's command line make would expand when it hands it on, so each of those is taken as it was typed. No value is named
-# in $(...) below: the shell asks for it, in quotes, and runner/tools.py parts those that are lists into words.
+# in $(...) below: the shell asks for it, in quotes, and runner/tools.py parts those that are lists into words. The names
+# in small letters are this file's own, whatever stands on the command line.
 typed := $(filter-out MAKE%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 $(foreach name,$(typed),$(eval override export $(name) := $$(value $(name))))
 MAKEOVERRIDES :=
-python = "$${PYTHON:-$$(command -v python3.11 || command -v python3)}" -s
-clip_needed = if [ -z "$$VIDEO" ]; then echo "error: name the clip: make $@ VIDEO=clip.mp4" >&2; exit 2; fi
-prompt_needed = if [ -z "$$PROMPT" ]; then \
+override python = "$${PYTHON:-$$(command -v python3.11 || command -v python3)}" -s
+override clip_needed = if [ -z "$$VIDEO" ]; then echo "error: name the clip: make $@ VIDEO=clip.mp4" >&2; exit 2; fi
+override prompt_needed = if [ -z "$$PROMPT" ]; then \
 	echo 'error: say what to paint: make $@ PROMPT="cyberpunk drone, samurai"' >&2; exit 2; fi
-run_option = $${RUN:+--run "$$RUN"}
-box_option = $${OBJECT:+--object "$$OBJECT"} $${BBOX:+--bbox "$$BBOX" --frame "$${FRAME:-0}"}
-args = --words ARGS
-workers = -n auto --maxprocesses=4 --dist loadgroup --no-loadscope-reorder
-extract = $(python) runner $(args) extract -i "$$VIDEO" $(run_option) $(box_option)
-reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option) $${TRIES:+--until-pass "$$TRIES"}
-evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
+override run_option = $${RUN:+--run "$$RUN"}
+override box_option = $${OBJECT:+--object "$$OBJECT"} $${BBOX:+--bbox "$$BBOX" --frame "$${FRAME:-0}"}
+override args = --words ARGS
+override workers = -n auto --maxprocesses=4 --dist loadgroup --no-loadscope-reorder
+override extract = $(python) runner $(args) extract -i "$$VIDEO" $(run_option) $(box_option)
+override reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option) $${TRIES:+--until-pass "$$TRIES"}
+override evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-loop lock reference clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness bench-loop lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -84,8 +85,11 @@ bench-reskin: ## our overhead over the ComfyUI server's own work, and memory at 
 bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 100 and 2,000 frames
 	@$(python) runner $(args) bench.evaluator
 
+bench-witness: ## what the witnesses say of right and wrong masks, where the truth is known; ARGS="--short --folder DIR"
+	@$(python) runner $(args) bench.witness
+
 bench-loop: ## paintings until a clip passes: window by window against the whole clip anew, simulated
-	@$(python) runner bench.loop
+	@$(python) runner $(args) bench.loop
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
 	@$(python) runner bench.memory

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,13 @@ LITTLE_LOSS = 2
 
 @dataclass(frozen=True)
 class Painted:
-    """A reskinned clip in memory: its frames, what the background is behind the object, G, and the skater."""
+    """A reskinned clip in memory: its frames, what the background is behind the object, G, the skater, the source."""
 
     frames: list[Frame]
     plates: list[Frame]
     masks: list[Mask]
     skaters: list[Mask]
+    sources: list[Frame] = field(default_factory=list)
 
     @property
     def middle(self) -> int:
@@ -77,7 +78,7 @@ class Painted:
 
 def load(run: Run, output: Path) -> Painted:
     """Read a run's reskin; the background is painted in from around the object."""
-    frames, plates, masks, skaters = [], [], [], []
+    frames, plates, masks, skaters, sources = [], [], [], [], []
     for sight in gather(run.path("mask.mp4"), output, run).read():
         if sight.output is None or sight.source is None:
             raise ValueError("a run has both clips")
@@ -86,7 +87,8 @@ def load(run: Run, output: Path) -> Painted:
         plates.append(np.asarray(cv2.inpaint(sight.source, hidden, 4, cv2.INPAINT_TELEA), np.uint8))
         masks.append(sight.original)
         skaters.append(np.zeros_like(sight.original) if sight.skater is None else sight.skater)
-    return Painted(frames, plates, masks, skaters)
+        sources.append(sight.source)
+    return Painted(frames, plates, masks, skaters, sources)
 
 
 def _grown(mask: Mask, px: int) -> Mask:
@@ -127,6 +129,58 @@ def _over_foot(clip: Painted) -> list[Frame]:
     return [clip.painted(i, _grown(m, _NEAR_PX) & clip.skaters[i] & ~m) for i, m in enumerate(clip.masks)]
 
 
+def _inside(clip: Painted, index: int, filling: Frame, where: Mask | None = None) -> Frame:
+    """Frame `index` with another filling in G, or in a part of it."""
+    mask = clip.masks[index] if where is None else where
+    return np.asarray(np.where(mask[..., None], filling, clip.frames[index]), np.uint8)
+
+
+def _unpaint_five(clip: Painted) -> list[Frame]:
+    bare = range(clip.middle, clip.middle + 5)
+    return [clip.sources[i] if i in bare else frame for i, frame in enumerate(clip.frames)]
+
+
+def _unpaint_half(clip: Painted) -> list[Frame]:
+    painted = []
+    for i, mask in enumerate(clip.masks):
+        columns = np.nonzero(mask)[1]
+        left = mask & (np.arange(mask.shape[1]) < (np.median(columns) if columns.size else 0))
+        painted.append(_inside(clip, i, clip.sources[i], left))
+    return painted
+
+
+def _gray(clip: Painted) -> list[Frame]:
+    return [_inside(clip, i, np.full_like(frame, 127)) for i, frame in enumerate(clip.frames)]
+
+
+def _recolour(clip: Painted) -> list[Frame]:
+    painted = []
+    for i, source in enumerate(clip.sources):
+        colours = np.asarray(cv2.cvtColor(source, cv2.COLOR_RGB2HSV), np.uint8)
+        colours[..., 0] = (colours[..., 0] + 60) % 180  # 180 levels are the whole circle in OpenCV
+        painted.append(_inside(clip, i, np.asarray(cv2.cvtColor(colours, cv2.COLOR_HSV2RGB), np.uint8)))
+    return painted
+
+
+def _texture(height: int, width: int) -> NDArray[np.float32]:
+    """(height, width) of blotches some px wide, mean 0, deviation 1; the same in every call."""
+    noise = np.random.default_rng(7).standard_normal((height // 2, width // 2)).astype(np.float32)
+    smooth = np.asarray(cv2.GaussianBlur(cv2.resize(noise, (width, height)), (0, 0), 1), np.float32)
+    return (smooth - smooth.mean()) / smooth.std()
+
+
+def _paint_black(clip: Painted) -> list[Frame]:
+    """A black thing with a faint texture that is its own, and lies still on it."""
+    painted = []
+    for i, mask in enumerate(clip.masks):
+        ys, xs = np.nonzero(mask)
+        centre = (round(ys.mean()), round(xs.mean())) if xs.size else (0, 0)
+        level = np.roll(_texture(*mask.shape), centre, axis=(0, 1)) * 5 + 24
+        painted.append(_inside(clip, i, np.repeat(np.clip(level, 0, 255)[..., None], 3, axis=2).astype(np.uint8)))
+    return painted
+
+
+BLACK = "none: painted black"
 UNHARMED = "none, but encoded once more"
 FAULTS: dict[str, Callable[[Painted], list[Frame]]] = {
     UNHARMED: lambda clip: clip.frames,
@@ -139,7 +193,14 @@ FAULTS: dict[str, Callable[[Painted], list[Frame]]] = {
     "frozen from the middle on": _freeze,
     "swapped with the background": _swap,
     "painted over the skater's leg": _over_foot,
+    "five frames unpainted": _unpaint_five,
+    "half of G unpainted": _unpaint_half,
+    "gray 127 left": _gray,
+    "the source's hue shifted": _recolour,
+    BLACK: _paint_black,
 }
+UNPAINTED_CRFS = (12, 20, 28)
+"""What the source is encoded with for the clip in which nothing was painted."""
 
 
 def evaluate_frames(run: Run, name: str, frames: list[Frame], crf: int) -> dict[str, Any]:
@@ -181,11 +242,12 @@ def row(name: str, data: dict[str, Any], faulty: list[int]) -> str:
         return float(np.median(values)) if values else float("nan")
 
     summary = data["summary"]
-    verdict = "pass" if summary["passed"] else f"**fail**, {summary['failed']} frames"
+    causes = [f"{summary[each]} {each}" for each in ("unchanged", "unpainted") if summary[each]]
+    verdict = "pass" if summary["passed"] else ", ".join([f"**fail**, {summary['failed']} frames", *causes])
     return (
         f"| {name} | {verdict} | {failing} of {len(seen)} | {mid('iou'):.3f} | {mid('boundary_f'):.3f} "
         f"| {mid('leak'):.3f} | {mid('gap'):.3f} | {mid('clip'):.3f} | {mid('drift_px'):.1f} "
-        f"| {mid('area_ratio'):.2f} | {mid('psnr_db'):.1f} |"
+        f"| {mid('area_ratio'):.2f} | {mid('psnr_db'):.1f} | {mid('replaced'):.3f} | {mid('unpainted'):.3f} |"
     ).replace("nan", "")
 
 
@@ -197,13 +259,16 @@ def main(folder: Path) -> None:
         run = Run.open(Path(shutil.copytree(folder, Path(scratch) / "run")))
         output = next(run.path("reskins").glob("*/output.mp4"))
         clip = load(run, output)
-        print("| fault | gate | of the faulty | IoU | F | leak | gap | clip | drift, px | area | PSNR |")
-        print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+        print("| fault | gate | of the faulty | IoU | F | leak | gap | clip | drift, px | area | PSNR | new | gray |")
+        print("| --- | --- | --- |" + " ---: |" * 10)
         print(row("none", evaluate_clip(run, output), clip.shown), flush=True)
         for index, (name, make) in enumerate(FAULTS.items()):
             frames = make(clip)
             data = evaluate_frames(run, f"fault-{index}", frames, LITTLE_LOSS)
             print(row(name, data, clip.shown if name == UNHARMED else touched(clip, frames)), flush=True)
+        for crf in UNPAINTED_CRFS:
+            data = evaluate_frames(run, f"unpainted-{crf}", clip.sources, crf)
+            print(row(f"nothing painted, CRF {crf}", data, clip.shown), flush=True)
 
 
 if __name__ == "__main__":

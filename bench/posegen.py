@@ -40,7 +40,7 @@ from handoff.ingest import ingest
 from handoff.run import Run
 from handoff.video import probe, read_frames
 from posegen.choice import EVERY
-from posegen.detect.detections import detect_clip
+from posegen.detect.sampling import detect_clip
 from posegen.detect.yolox import open_detector
 from posegen.extractor import SkaterPoseExtractor
 from posegen.models import DETECTORS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evaluator import THRESHOLD
+from evaluator import MIN_REPLACED, THRESHOLD
 from evaluator.report import FILES, JSON, OVERLAY
 from handoff.command import BOX, PATH, FiniteRange, Option, with_options
 from handoff.errors import InputError, UsageError
@@ -68,15 +68,39 @@ _OPTIONS: tuple[Option, ...] = (
         "A frame passes above this IoU, e.g. --threshold 0.95",
     ),
     (
+        ("--min-replaced",),
+        {"type": FiniteRange(0, 1), "default": MIN_REPLACED, "show_default": True, "metavar": "SHARE"},
+        "The share of the object that has to be new in every frame; 0 switches this off, for comparing encoders, "
+        "e.g. --min-replaced 0.5",
+    ),
+    (
         ("--calibrate",),
         {"is_flag": True},
         "Measure the noise floor too: track in the source itself, encoded again, e.g. --calibrate",
+    ),
+    (
+        ("--accept-mask",),
+        {"is_flag": True},
+        "I looked at the original mask, and it is right: do not fail where witnesses contradict it; every report says "
+        "so, e.g. --accept-mask",
+    ),
+    (
+        ("--second-judge",),
+        {"type": click.Choice(("embedded", *MODELS))},
+        "Track the result once more with another tracker, and report its IoU too; it decides nothing, "
+        "e.g. --second-judge tiny",
     ),
     (("--pose",), {"type": PATH}, "The source's skeletons; else the run's, e.g. --pose pose.json"),
     (
         ("--generated-pose",),
         {"type": PATH},
         "The generated clip's skeletons, to compare the two, e.g. --generated-pose new/pose.json",
+    ),
+    (
+        ("--generated-detections",),
+        {"type": PATH},
+        "What a detector saw in the generated clip, to say whether the old object is still in it, "
+        "e.g. --generated-detections new/detections.json",
     ),
     (
         ("--output",),
@@ -110,9 +134,13 @@ def command(
     model: str | None,
     device: str,
     threshold: float,
+    min_replaced: float,
     calibrate: bool,
+    accept_mask: bool,
+    second_judge: str | None,
     pose: Path | None,
     generated_pose: Path | None,
+    generated_detections: Path | None,
     output: Path | None,
     formats: tuple[str, ...],
     check: bool,
@@ -122,8 +150,9 @@ def command(
 
     Tracks the new object in the generated clip with the tracker that made the original mask (the same weights; another
     one only when it is named with --backend or --model), from the same places on the same frames, and holds
-    IoU > THRESHOLD against every frame. Exit code 0: all pass, 1: the gate fails, 2: bad input, 3: something needed is
-    missing. With --generated-mask two masks are compared, and nothing is tracked.
+    IoU > THRESHOLD against every frame. The gate also fails where the object is not new, and where witnesses contradict
+    the original mask. Exit code 0: it passes, 1: it fails, 2: bad input, 3: something needed is missing. With
+    --generated-mask two masks are compared, and nothing is tracked.
 
     \b
     python -m evaluator -original mask.mp4 -generated output.mp4
@@ -133,25 +162,31 @@ def command(
         raise InputError(f"there is no mask {original}; make one with extract_physics.py, or check the path.")
     reports = frozenset({JSON, *(formats or FILES)})
     if generated is None and generated_mask is not None:
-        only_for_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check}
-        _refuse_with_masks(formats, **only_for_clips, pose=pose, generated_pose=generated_pose)
-        from evaluator.stage import Wishes, compare_masks  # here, not above: it brings OpenCV
+        of_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check, "second_judge": second_judge}
+        more = {"generated_pose": generated_pose, "generated_detections": generated_detections}
+        _refuse_with_masks(formats, **of_clips, pose=pose, **more)
+        from evaluator.scoring import Wishes  # here, not above: these bring OpenCV
+        from evaluator.stage import compare_masks
 
-        result = compare_masks(original, generated_mask, Wishes(threshold, reports), output, click.echo)
+        wishes = Wishes(threshold, reports, accept_mask=accept_mask)
+        result = compare_masks(original, generated_mask, wishes, output, click.echo)
         return _close(result, output)
     if generated is None or generated_mask is not None:
         raise UsageError("give either -generated VIDEO or --generated-mask MASK, one of the two.")
     from evaluator.inputs import gather  # here, not above: these bring OpenCV, and torch where SAM 2.1 tracks
-    from evaluator.retrack import choose_setup
-    from evaluator.stage import Evaluation, Wishes
+    from evaluator.retrack import choose_setup, second_setup
+    from evaluator.scoring import Wishes
+    from evaluator.stage import Evaluation
     from handoff.run import Run
     from tracker.selection import TrackerChoice
 
     run = Run.containing(original)
-    material = gather(original, generated, run, pose, generated_pose)
+    material = gather(original, generated, run, pose, generated_pose, generated_detections)
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
+    second = second_setup(setup, run, material.info, second_judge, device) if second_judge else None
     report = output or _own_report(generated)
-    job = Evaluation(material, setup, report, Wishes(threshold, reports, calibrate, force), click.echo)
+    wishes = Wishes(threshold, reports, calibrate, force, min_replaced, accept_mask)
+    job = Evaluation(material, setup, report, wishes, click.echo, second)
     job.check()
     if check:
         return 0

@@ -7,7 +7,6 @@ defined (nothing to divide by) is None. In this order:
     boundary_f              DAVIS's boundary measure
     psnr_db, ssim           the background kept: two pictures where neither object nor skater is
     compare_skeletons       the skater kept: OKS and PCK of his skeleton in both clips
-    body_mask               the skater's outline from his skeleton, where there is no mask of him
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from handoff.masks import Mask, as_bytes, count
 from handoff.poses import Person
 from handoff.video import Frame
+from tracker.witness.body import N_BODY, SEEN, surest
 
 
 @dataclass(frozen=True)
@@ -218,21 +218,13 @@ def ssim(first: Frame, second: Frame, where: Mask) -> float | None:
     return total / pixels
 
 
-N_BODY = 17
 SIGMAS = np.array(
     [26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89], np.float64
 ) / 1000  # fmt: skip
 """Per-keypoint spread of human annotators: COCO's, which COCO-WholeBody takes over for the body."""
-SEEN = 0.3
-"""A keypoint of the source with a score above this counts: the threshold that DWPose and VACE draw by."""
 PCK_SHARE = 0.2
 
 Floats = NDArray[np.float64]
-
-
-def surest(people: Sequence[Person]) -> Person | None:
-    """Return the person with the highest mean body score, or None where nobody was found."""
-    return max(people, key=lambda person: float(person.scores[:N_BODY].mean()), default=None)
 
 
 def _distances(source: Person, generated: Person) -> tuple[Floats, NDArray[np.bool_]]:
@@ -281,43 +273,3 @@ def compare_skeletons(source: Sequence[Person], generated: Sequence[Person]) -> 
         return 0.0, 0.0
     nearest = max(generated, key=lambda person: oks(skater, person))
     return oks(skater, nearest), pck(skater, nearest)
-
-
-LIMBS = (
-    ((5, 7), (6, 8), 0.16),  # upper arms
-    ((7, 9), (8, 10), 0.14),  # forearms
-    ((11, 13), (12, 14), 0.19),  # thighs
-    ((13, 15), (14, 16), 0.13),  # shins
-    ((15, 17), (16, 20), 0.25),  # ankle to big toe
-    ((15, 19), (16, 22), 0.5),  # ankle to heel
-)
-"""COCO-WholeBody keypoints at a limb's ends, left and right, and its radius as a share of its length.
-
-An adult's, in round figures. The longer of the two sides is the length of both: a limb that points at the camera is
-short in the picture, but as thick as ever.
-"""
-_TRUNK = (5, 6, 12, 11)  # shoulders and hips, in a ring
-_THICKEST = 32767  # px: OpenCV draws no thicker line
-
-
-def body_mask(people: Sequence[Person], height: int, width: int) -> Mask:
-    """Return the mask (H, W) bool of the surest person: limbs as capsules, the trunk filled.
-
-    All False where nobody was found.
-    """
-    canvas = np.zeros((height, width), np.uint8)
-    person = surest(people)
-    if person is None:
-        return canvas.view(bool)
-    points, seen = np.rint(person.keypoints).astype(int), person.scores > SEEN
-    for left, right, share in LIMBS:
-        there = [ends for ends in (left, right) if seen[list(ends)].all()]
-        length = max((float(np.linalg.norm(points[a] - points[b])) for a, b in there), default=0.0)
-        for a, b in there:
-            # a thick line has round ends in OpenCV
-            cv2.line(
-                canvas, points[a].tolist(), points[b].tolist(), (1,), min(_THICKEST, max(1, round(2 * share * length)))
-            )
-    if seen[list(_TRUNK)].all():
-        cv2.fillPoly(canvas, [points[list(_TRUNK)].astype(np.int32)], (1,))
-    return canvas.view(bool)

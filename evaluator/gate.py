@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator import THRESHOLD
+from evaluator import MIN_REPLACED, THRESHOLD
 from evaluator.figures import shape
+from evaluator.replaced import Replaced
 from handoff.errors import InputError
 from handoff.masks import Mask, mask_iou, overlap
 
@@ -31,10 +34,13 @@ class Kept:
 
 @dataclass(frozen=True)
 class FrameScore:
-    """One frame's result; what each figure means stands in docs/how-it-works/gate.md. Only `iou` decides `passed`.
+    """One frame's result; what each figure means stands in docs/how-it-works/gate.md.
 
-    original_px and generated_px are the areas of G and P. A figure that is not defined or not measured is None.
-    floor_iou: what the second track gives on the source itself, from --calibrate.
+    Only `iou` and `replaced` decide `passed`. original_px and generated_px are the areas of G and P. A figure that is
+    not defined or not measured is None. floor_iou: what the second track gives on the source itself, from --calibrate.
+    second_iou: what another tracker finds in the generated clip, from --second-judge. replaced, unpainted: the shares
+    of G that are new, and that no model painted. renewed: whether enough is new; None where that was not asked or
+    cannot be said.
     """
 
     frame: int
@@ -54,10 +60,28 @@ class FrameScore:
     pck: float | None = None
     psnr_db: float | None = None
     ssim: float | None = None
+    replaced: float | None = None
+    unpainted: float | None = None
+    renewed: bool | None = None
+    second_iou: float | None = None
+
+    @property
+    def state(self) -> Literal["PASS", "FAIL", "UNCHANGED", "UNPAINTED"]:
+        """What the frame is called: where too little is new, by what most of the rest is."""
+        if self.renewed is False:
+            bare = self.unpainted or 0.0
+            return "UNPAINTED" if bare > 1 - (self.replaced or 0.0) - bare else "UNCHANGED"
+        return "PASS" if self.passed else "FAIL"
+
+    def judged(self, threshold: float, min_replaced: float) -> FrameScore:
+        """Return it as its own figures are judged: IoU above a threshold, and enough of the object new (0: any)."""
+        renewed = self.replaced >= min_replaced if min_replaced > 0 and self.replaced is not None else None
+        return replace(self, renewed=renewed, passed=self.iou > threshold and renewed is not False)
 
     def line(self) -> str:
         """Return the console line of the frame."""
-        return f"Frame {self.frame:04d}: IoU = {self.iou:.4f} [{'PASS' if self.passed else 'FAIL'}]"
+        bare = f" {self.unpainted or 0:.2f} of it flat gray" if self.state == "UNPAINTED" else ""
+        return f"Frame {self.frame:04d}: IoU = {self.iou:.4f} [{self.state}]{bare}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +89,8 @@ class Verdict:
     """The gate's result over all frames, the first and the last too.
 
     mean, minimum: of the IoU. recall: share of frames above the threshold. decay: mean IoU of the clip's first quarter
-    less that of its last (DAVIS). boundary_f: mean. j_and_f: the mean of both means (DAVIS's J&F).
+    less that of its last (DAVIS). boundary_f: mean. j_and_f: the mean of both means (DAVIS's J&F). failed: frames that
+    fail for whatever reason; of these below: at or below the threshold; unchanged, unpainted: where too little is new.
     """
 
     frames: int
@@ -79,6 +104,10 @@ class Verdict:
     j_and_f: float
     failed: int
     first_failure: int | None
+    below: int = 0
+    unchanged: int = 0
+    unpainted: int = 0
+    min_replaced: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -90,9 +119,11 @@ class Verdict:
         """The verdict in one fixed sentence, for scripts that look for it."""
         if self.passed:
             return "SUCCESS: Zero-Clipping Benchmark Passed."
+        if not self.below:
+            return f"FAILED: {self.failed} frames show no new object."
         short = f"{self.threshold:.2f}"
         threshold = short if float(short) == self.threshold else f"{self.threshold}"
-        return f"FAILED: {self.failed} frames dropped below {threshold} IoU."
+        return f"FAILED: {self.below} frames dropped below {threshold} IoU."
 
     def lines(self) -> list[str]:
         """Return the closing lines for the console."""
@@ -105,30 +136,50 @@ class Verdict:
         return [
             *closing,
             f"Failures: {self.failed} of {self.frames} frames, the first is frame {self.first_failure}",
-            f"Gate: FAIL (IoU > {self.threshold:g} is needed in every frame)",
+            *self._not_new(),
+            f"Gate: FAIL ({self._needed()})",
         ]
+
+    def _not_new(self) -> list[str]:
+        """Return a line on the frames in which too little is new, where there are any."""
+        if not self.unchanged and not self.unpainted:
+            return []
+        return [
+            f"Not new: {self.unchanged} frames unchanged, {self.unpainted} unpainted; at least {self.min_replaced:g} "
+            "of the object must differ from the source (--min-replaced)"
+        ]
+
+    def _needed(self) -> str:
+        needed = f"IoU > {self.threshold:g} is needed in every frame"
+        return f"{needed}, and a new object" if self.unchanged or self.unpainted else needed
 
 
 class Gate:
     """Feed it every frame in order, then ask for the verdict.
 
-    threshold: 0..1. Every frame counts, the first and the last too.
+    threshold: 0..1. min_replaced: the share of G that has to be new, 0..1; 0 asks for none. Every frame counts, the
+    first and the last too.
     """
 
-    def __init__(self, threshold: float = THRESHOLD) -> None:
-        self.threshold = threshold
+    def __init__(self, threshold: float = THRESHOLD, min_replaced: float = MIN_REPLACED) -> None:
+        self.threshold, self.min_replaced = threshold, min_replaced
         self.scores: list[FrameScore] = []
 
     def feed_frame(
-        self, original: Mask, generated: Mask, skater: Mask | None = None, kept: Kept | None = None
+        self,
+        original: Mask,
+        generated: Mask,
+        skater: Mask | None = None,
+        kept: Kept | None = None,
+        new: Replaced | None = None,
     ) -> FrameScore:
-        """Score the next frame: G, P and where it is known the skater, all (H, W) bool."""
+        """Score the next frame: G, P and where it is known the skater, all (H, W) bool; new: how much of G is new."""
         areas = overlap(original, generated)
         outline = shape(original, generated, skater)
         score = FrameScore(
             frame=len(self.scores),
             iou=areas.iou,
-            passed=areas.iou > self.threshold,
+            passed=False,
             original_px=areas.original_px,
             generated_px=areas.generated_px,
             leak=areas.leak,
@@ -136,7 +187,8 @@ class Gate:
             area_ratio=areas.area_ratio,
             **asdict(outline),
             **asdict(kept or Kept()),
-        )
+            **(new or Replaced())._asdict(),
+        ).judged(self.threshold, self.min_replaced)
         self.scores.append(score)
         return score
 
@@ -146,14 +198,16 @@ class Gate:
             raise InputError("there is no frame to score.")
         if not any(score.original_px for score in self.scores):
             raise InputError("the original mask is empty in every frame, so there is no outline to hold the gate to.")
-        return judge(self.scores, self.threshold)
+        return judge(self.scores, self.threshold, self.min_replaced)
 
 
-def judge(scores: list[FrameScore], threshold: float) -> Verdict:
+def judge(scores: list[FrameScore], threshold: float, min_replaced: float = MIN_REPLACED) -> Verdict:
     """Return the verdict over some frames' scores, at least one."""
     worst = min(scores, key=lambda score: score.iou)
     failures = [score.frame for score in scores if not score.passed]
     ious = [score.iou for score in scores]
+    states = Counter(score.state for score in scores)
+    below = sum(iou <= threshold for iou in ious)
     mean, outline = float(np.mean(ious)), float(np.mean([score.boundary_f for score in scores]))
     return Verdict(
         frames=len(scores),
@@ -161,12 +215,16 @@ def judge(scores: list[FrameScore], threshold: float) -> Verdict:
         mean=mean,
         minimum=worst.iou,
         minimum_frame=worst.frame,
-        recall=(len(scores) - len(failures)) / len(scores),
+        recall=(len(scores) - below) / len(scores),
         decay=decay(ious),
         boundary_f=outline,
         j_and_f=(mean + outline) / 2,
         failed=len(failures),
         first_failure=failures[0] if failures else None,
+        below=below,
+        unchanged=states["UNCHANGED"],
+        unpainted=states["UNPAINTED"],
+        min_replaced=min_replaced,
     )
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from evaluator.figures import body_mask
 from handoff.clip.likeness import check_like_source
+from handoff.detections.samples import DETECTIONS, read_detections_header
 from handoff.errors import InputError, UsageError
 from handoff.files import sha256_path
 from handoff.links import check_way
@@ -20,6 +20,8 @@ from handoff.masks import Mask, MaskSequence, check_mask_sequence, read_masks
 from handoff.poses import Person, check_poses, read_poses
 from handoff.run import Run
 from handoff.video import ClipInfo, Frame, probe, read_frames
+from tracker.witness.body import body_mask
+from tracker.witness.ruling import Witnesses
 
 HUMAN_MASK, POSE = "human_mask.mp4", "pose.json"
 T = TypeVar("T")
@@ -44,7 +46,8 @@ class Material:
     """The files; None for what is not there.
 
     generated: the generated clip, or the mask that is scored in its place; clip: the former only. source: the clip
-    before the reskin, only where a run is known. run: the run that the original lies in.
+    before the reskin, only where a run is known. run: the run that the original lies in. heard: what of it the
+    witnesses read.
     """
 
     original: Path
@@ -56,12 +59,21 @@ class Material:
     human_mask: Path | None = None
     pose: Path | None = None
     generated_pose: Path | None = None
+    heard: tuple[Path, ...] = ()
+    generated_detections: Path | None = None
 
     @property
     def inputs(self) -> list[Path]:
         """Every file that is read."""
         some = [self.source, self.original, self.generated, self.human_mask, self.pose, self.generated_pose]
-        return [path for path in some if path is not None]
+        some += [*self.heard, self.generated_detections]
+        return list(dict.fromkeys(path for path in some if path is not None))
+
+    @property
+    def detections(self) -> tuple[Path, Path] | None:
+        """What a detector saw in the source and in the generated clip; None where it did not look at both."""
+        source = next((path for path in self.heard if path.name == DETECTIONS), None)
+        return (source, self.generated_detections) if source and self.generated_detections else None
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a report: what was held against what, and where the skater was taken from."""
@@ -101,7 +113,12 @@ class Material:
 
 
 def gather(
-    original: Path, generated: Path, run: Run | None, pose: Path | None = None, generated_pose: Path | None = None
+    original: Path,
+    generated: Path,
+    run: Run | None,
+    pose: Path | None = None,
+    generated_pose: Path | None = None,
+    generated_detections: Path | None = None,
 ) -> Material:
     """Find and check all that the evaluation of a generated clip reads; InputError for what does not fit together."""
     check_like_source(generated)
@@ -114,11 +131,12 @@ def gather(
             f"{info.width}x{info.height} px; give the video that was made from this clip."
         )
     check_original(original, info)
-    human_mask = None
+    human_mask, heard = None, tuple[Path, ...]()
     if run is not None:
+        heard = Witnesses.files(run)
         human_mask = _if_there(run.path(HUMAN_MASK))
         pose = pose or _if_there(run.path(POSE))
-        check_run(run, *(path for path in (original, human_mask, pose) if path is not None))
+        check_run(run, *(path for path in (original, human_mask, pose, *heard) if path is not None))
     if human_mask:
         check_mask_sequence(human_mask, info)
     if pose is not None:
@@ -129,8 +147,19 @@ def gather(
         raise UsageError(
             f"--generated-pose {generated_pose} has no skeleton of the source to be compared with; give it with --pose."
         )
-    source = run.source if run else None
-    return Material(original, generated, info, run, generated, source, human_mask, pose, generated_pose)
+    if generated_detections is not None:
+        _check_detections(generated_detections, info)
+    source, poses = run.source if run else None, (pose, generated_pose)
+    return Material(original, generated, info, run, generated, source, human_mask, *poses, heard, generated_detections)
+
+
+def _check_detections(path: Path, info: ClipInfo) -> None:
+    head = read_detections_header(path)
+    if not head.is_of(info):
+        raise InputError(
+            f"{path} is of a clip of {head.frame_count} frames of {head.width}x{head.height} px, this one has "
+            f"{info.frames} of {info.width}x{info.height} px; leave --generated-detections out, or look at it again."
+        )
 
 
 def _if_there(path: Path) -> Path | None:

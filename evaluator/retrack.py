@@ -2,14 +2,14 @@
 
 `choose_setup` decides tracker and places, `retrack` tracks. `floor_ious` is the noise floor: what IoU the same second
 track gives on the source itself, encoded as the output was. A frame that fails there too may fail by the tracker alone;
-the floor informs, and the verdict never looks at it.
+`second_ious` are those of another tracker in the generated clip. Both inform, and the verdict never looks at them.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from handoff.places import Box, Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, clip_colours, read_frames
 from tracker.interface import Keep, TrackerBackend
+from tracker.sam2.sizes import MODELS
 from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
 from tracker.tracker import Request, SkateboardTracker
 
@@ -113,7 +114,7 @@ def choose_setup(
         wanted = TrackerChoice()
     backend = choose_backend(recorded, wanted)
     backend.check(places)
-    skater = tuple(Place.from_json(each) for each in notes.get("skater", ())) if backend.tracks_skater else ()
+    skater = _skater(notes) if backend.tracks_skater else ()
     tidy = str(recorded.get("keep", "all")), int(recorded.get("fill_holes", 0))
     differs = difference(backend, recorded) if "backend" in recorded else None
     return Setup(backend, places, origin, skater, shots, *tidy, differs, tuple(remarks))
@@ -152,6 +153,34 @@ def choose_backend(recorded: dict[str, Any], wanted: TrackerChoice) -> TrackerBa
     return backend
 
 
+EMBEDDED = "embedded"
+JUDGES = (EMBEDDED, *MODELS)
+"""What --second-judge may name: the embedded tracker, and the sizes of SAM 2.1."""
+
+
+def second_setup(setup: Setup, run: Run | None, info: ClipInfo, judge: str, device: str) -> Setup:
+    """Return how another tracker, one of JUDGES, tracks the object again: from the same places.
+
+    Raises UsageError where it is the tracker that judges already, or cannot begin at these places, MissingError where
+    it is not here (weights, GPU).
+    """
+    wanted = TrackerChoice(EMBEDDED) if judge == EMBEDDED else TrackerChoice("sam2", judge, device)
+    backend = make_backend(wanted)
+    if difference(backend, setup.backend.params) is None:
+        others = ", ".join(each for each in JUDGES if each != judge)
+        raise UsageError(f"--second-judge {judge} is the tracker that judges already; name another one of {others}.")
+    try:
+        backend.check(setup.places)
+    except UsageError as error:
+        raise UsageError(f"--second-judge {judge} cannot begin where the first track did: {error}") from error
+    skater = _skater(tracker_record(run, info.frames)["notes"]) if backend.tracks_skater else ()
+    return replace(setup, backend=backend, skater=skater, differs=None, remarks=())
+
+
+def _skater(notes: dict[str, Any]) -> tuple[Place, ...]:
+    return tuple(Place.from_json(each) for each in notes.get("skater", ()))
+
+
 def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iterator[Mask]:
     """Yield the mask (H, W) bool of the object in every frame of the generated clip, in order.
 
@@ -179,6 +208,13 @@ def output_crf(generated: Path) -> int:
         path, record({}, {"encoder": record({}, {"crf": whole(0, 51)})}), advice="make the reskin again"
     )
     return int(encoded.get("encoder", {}).get("crf", USUAL_CRF))
+
+
+def second_ious(original: Path, generated: Path, info: ClipInfo, setup: Setup) -> Iterator[float]:
+    """Track in the generated clip once more, and yield the IoU of each frame with the original mask."""
+    pairs = zip(read_masks(original), retrack(generated, setup, info), strict=True)
+    for truth, found in progress(pairs, total=info.frames, desc="second judge"):
+        yield mask_iou(truth, found)
 
 
 def floor_ious(original: Path, source: Path, info: ClipInfo, setup: Setup, crf: int, folder: Path) -> Iterator[float]:

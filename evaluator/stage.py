@@ -1,60 +1,37 @@
 """What one evaluation does: track again, pass every frame through the gate, write the reports.
 
 `Evaluation` is that of a generated clip: `check` refuses, `result` does it, as a stage of the run where there is one.
-`compare_masks` holds one mask sequence against another: no tracking, and no run needed. Both score with `Scoring`: one
-pass over everything, in constant memory.
+`compare_masks` holds one mask sequence against another: no tracking, and no run needed. Both score with `Scoring`
+(evaluator/scoring.py): one pass over everything, in constant memory.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from evaluator.figures import compare_skeletons, psnr_db, ssim
-from evaluator.gate import FrameScore, Gate, Kept
-from evaluator.inputs import Material, Sight, check_original, check_run
-from evaluator.report import CHART, FILES, JSON, OVERLAY
-from evaluator.report.chart import write_chart
-from evaluator.report.pictures import OverlayWriter, WorstFrames
+from evaluator.inputs import Material, check_original, check_run
+from evaluator.remarks import Windows, output_windows
+from evaluator.report import FILES, JSON, OVERLAY
 from evaluator.report.result import Result
-from evaluator.report.texts import read_json, remove_reports, write_texts
-from evaluator.retrack import Setup, floor_ious, output_crf, retrack
+from evaluator.report.texts import read_json, remove_reports
+from evaluator.retrack import Setup, floor_ious, output_crf, retrack, second_ious
+from evaluator.scoring import Say, Scoring, Wishes, drop_reports
 from evaluator.seal import has_seal, seal
-from evaluator.trust import Trust, trust_of
+from evaluator.trust import Trust, cycle_ious, trust_of
 from handoff.clip.likeness import check_like_source
-from handoff.command import progress
 from handoff.errors import BusyError, InputError, StorageError, UsageError
 from handoff.files import sha256_path
 from handoff.links import check_way
-from handoff.masks import Mask, measure_masks, read_masks
+from handoff.masks import measure_masks, read_masks
+from handoff.places import read_prompts
 from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
-from handoff.threads import Ahead, Behind, opencv_on_one_thread
-from handoff.video import ClipInfo, Frame
-
-_DECODED, _WAITING = 2, 4  # frames that are read ahead of the tracker, and that wait behind it to be scored
-# the tracker goes first; by a little only: it waits for what is scored, and behind others' work on a busy machine that
-# takes twice as long with 10 (measured on two cores, with two other processes on them)
-_NICE = 2
-
-Say = Callable[[str], object]
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What was asked for. formats: names of `evaluator.report.FILES`."""
-
-    threshold: float
-    formats: frozenset[str]
-    calibrate: bool = False
-    force: bool = False
+from handoff.video import ClipInfo
+from tracker.witness.ruling import Witnesses
 
 
 def check_writable(folder: Path) -> None:
@@ -77,7 +54,7 @@ def check_writable(folder: Path) -> None:
 class Evaluation:
     """Track again in a generated clip, and score it.
 
-    report: the folder. say: takes console lines.
+    report: the folder. say: takes console lines. second: how another tracker tracks once more (--second-judge).
     """
 
     material: Material
@@ -85,6 +62,7 @@ class Evaluation:
     report: Path
     wishes: Wishes
     say: Say
+    second: Setup | None = None
 
     @property
     def trust(self) -> Trust:
@@ -134,15 +112,21 @@ class Evaluation:
         params: dict[str, Any] = {
             **self.setup.as_json(),
             "threshold": self.wishes.threshold,
+            "min_replaced": self.wishes.min_replaced,
             "calibrate": self.wishes.calibrate,
+            "accept_mask": self.wishes.accept_mask,
+            "second_judge": self.second.backend.params if self.second else None,
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
+            "windows": self._windows(),  # nor is what output.json says
+            "prompt": self._prompt(reskin.run),  # prompts.json may be written by a stage that nothing here depends on
         }
         if self.wishes.calibrate:
-            params["floor_crf"] = output_crf(self.material.generated)  # nor is what output.json says
+            params["floor_crf"] = output_crf(self.material.generated)
         tools = {"tracker": self.setup.backend.description}
-        tools |= tool_versions("numpy", "opencv-python-headless", "av", *self.setup.backend.versions)
+        more_tools = [*self.setup.backend.versions, *(self.second.backend.versions if self.second else ())]
+        tools |= tool_versions("numpy", "opencv-python-headless", "av", "matplotlib", *more_tools)
         more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
         gathered, inputs = reskin.run.manifest, self.material.inputs
         try:
@@ -153,11 +137,18 @@ class Evaluation:
                     raise BusyError(f"{reskin.run.dir} was extracted anew meanwhile; run the same command again.")
                 result = self._kept() if stage.unchanged else self._judge(stage)
         except StorageError:
-            _drop_reports(self.report)  # run.json does not know of them
+            drop_reports(self.report)  # run.json does not know of them
             raise
         if not stage.unchanged:
             self._seal(stage.work)
         return result
+
+    def _windows(self) -> Windows:
+        return output_windows(self.material.generated, self.material.info.frames)
+
+    def _prompt(self, run: Run) -> dict[str, Any] | None:
+        prompt = read_prompts(run).get("object")
+        return prompt.as_json() if prompt else None
 
     def _is_ours(self, work: str) -> bool:
         """Say whether this machine made the verdict that run.json has; where it did not, it is made anew."""
@@ -178,25 +169,29 @@ class Evaluation:
 
     def _kept(self) -> Result:
         """Return what the report of this machine's own evaluation says, judged by its figures."""
-        result = read_json(self.report / FILES[JSON]).judged_again(self.wishes.threshold, self.material.info.frames)
+        wishes, frames = self.wishes, self.material.info.frames
+        kept = read_json(self.report / FILES[JSON])
+        result = kept.judged_again(wishes.threshold, frames, wishes.min_replaced, accept_mask=wishes.accept_mask)
         for score in result.scores:
             self.say(score.line())
         return result
 
     def _judge(self, stage: Stage) -> Result:
         """Track and score, and name for run.json what was written and what came of it."""
-        generated, pose = self.material.generated, self.material.generated_pose
+        generated = self.material.generated
         stage.forget()
         self._remove_stale()
         result = self._evaluate()
         for each in sorted(self.wishes.formats):
             stage.add_output(self.report / FILES[each])
-        if pose is not None and pose.resolve().parent == generated.resolve().parent:
-            stage.add_output(pose)  # made for this evaluation
+        for path in (self.material.generated_pose, self.material.generated_detections):
+            if path is not None and path.resolve().parent == generated.resolve().parent:
+                stage.add_output(path)  # made for this evaluation
         verdict = result.verdict
         stage.note("mean_iou", verdict.mean)
         stage.note("minimum_iou", verdict.minimum)
         stage.note("passed", result.passed)
+        stage.note("sentence", result.sentence)
         return result
 
     def _remove_stale(self) -> None:
@@ -214,12 +209,24 @@ class Evaluation:
     def _evaluate(self) -> Result:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
-        with Scoring(material, wishes, self.report, self.say, how, self.trust) as session:
+        if self.second:
+            how["second_judge"] = {"description": self.second.backend.description, **self.second.backend.params}
+        witnesses = witnesses_of(material.run, material.original, material.info)
+        more = (self.trust, witnesses, self._windows())
+        with Scoring(material, wishes, self.report, self.say, how, *more) as session:
             session.score(retrack(material.generated, setup, material.info))
+            if self.second or wishes.calibrate:
+                session.conclude()  # the gate's own part stands, whatever becomes of what only informs
+            if self.second:
+                self._ask_second(session, self.second)
             if wishes.calibrate:
-                session.conclude()  # the gate's own part stands, whatever becomes of the floor
                 how["floor_crf"] = self._calibrate(session)
         return session.conclude()
+
+    def _ask_second(self, session: Scoring, second: Setup) -> None:
+        material = self.material
+        self.say(f"second judge: tracking once more with {second.backend.description}")
+        session.take_second(second_ious(material.original, material.generated, material.info, second))
 
     def _calibrate(self, session: Scoring) -> int:
         material, source = self.material, self.source_clip()
@@ -240,161 +247,27 @@ def compare_masks(original: Path, generated: Path, wishes: Wishes, report: Path 
     material = Material(original, generated, info)
     if report:
         check_writable(report)
-    how, trust = material.as_json(), _trust_where_known(original, made.frames)
+    how, (trust, witnesses) = material.as_json(), _where_known(original, info)
     wishes = dataclasses.replace(wishes, formats=wishes.formats - {OVERLAY})
-    with Scoring(material, wishes, report, say, how, trust) as session:
+    with Scoring(material, wishes, report, say, how, trust, witnesses) as session:
         session.score(read_masks(generated))
     return session.conclude()
 
 
-def _trust_where_known(original: Path, frames: int) -> Trust:
-    """Return what the run that a mask lies in says of it; nothing where it is not the mask that the run made."""
+def _where_known(original: Path, info: ClipInfo) -> tuple[Trust, Witnesses | None]:
+    """Return what the run that a mask lies in says of it, and its witnesses; nothing where the run is of another clip,
+    or the mask not the one that it made.
+    """
     try:
         run = Run.containing(original)
-        if run is not None:
-            check_run(run, original)
-        return trust_of(run, original, frames)
+        if run is None or (run.info.width, run.info.height, run.info.frames) != (info.width, info.height, info.frames):
+            return trust_of(run, original, info.frames), None
+        check_run(run, original, *Witnesses.files(run))
+        return trust_of(run, original, info.frames), witnesses_of(run, original, run.info)
     except InputError:  # two masks need no run, and so no sound one
-        return Trust()
+        return Trust(), None
 
 
-class Scoring:
-    """Score a clip; what was scored before an interruption or an error stays in `scores`.
-
-    As a context manager it writes reports of what there is where something stops the work, and none where they cannot
-    all be written. The reports of an earlier evaluation in `folder` are removed first: however this one ends, even by
-    SIGKILL, they are not taken for its own.
-
-    say: takes the console line of each frame. how, trust: what a report says beside the scores.
-    """
-
-    def __init__(
-        self,
-        material: Material,
-        wishes: Wishes,
-        folder: Path | None,
-        say: Say,
-        how: dict[str, Any],
-        trust: Trust,
-    ) -> None:
-        self._material, self._gate = material, Gate(wishes.threshold)
-        self._folder, self._reports, self._say = folder, wishes.formats, say
-        self._how, self._trust = how, trust
-        self._worst = WorstFrames()
-        self._floor: list[float] = []
-        self._scored = False
-        if folder is not None:
-            remove_reports(folder)
-
-    def __enter__(self) -> Scoring:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, StorageError) and self._folder is not None:
-            _drop_reports(self._folder)
-        elif kind is not None:
-            self._conclude_part()
-
-    @property
-    def scores(self) -> list[FrameScore]:
-        """The frames so far, each with its noise floor where that is known."""
-        pairs = zip(self._gate.scores, self._floor, strict=False)
-        known = [dataclasses.replace(score, floor_iou=floor) for score, floor in pairs]
-        return known + self._gate.scores[len(known) :]
-
-    def score(self, found: Iterator[Mask]) -> None:
-        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
-        with contextlib.ExitStack() as stack:
-            # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
-            stack.enter_context(opencv_on_one_thread())
-            sights = stack.enter_context(contextlib.closing(Ahead(self._material.read(), _DECODED, nice=_NICE)))
-            writer = stack.enter_context(self._overlay()) if OVERLAY in self._reports and self._folder else None
-
-            def one(item: tuple[Sight, Mask]) -> None:
-                self._one(*item, writer)
-
-            try:
-                with Behind(one, _WAITING, nice=_NICE) as behind:
-                    pairs = zip(sights, found, strict=True)
-                    for pair in progress(pairs, total=self._material.info.frames, desc="evaluate"):
-                        behind.put(pair)
-            except BaseException:
-                if self._gate.scores:
-                    with contextlib.suppress(Exception):  # what stopped the work is what is to be said
-                        stack.close()  # the overlay of the frames so far gets its name
-                raise
-        self._scored = True
-
-    def _overlay(self) -> OverlayWriter:
-        info, folder = self._material.info, self._folder or Path()
-        known = self._material.source is not None
-        return OverlayWriter(folder / FILES[OVERLAY], info.fps, info.width, info.height, with_source=known)
-
-    def _one(self, sight: Sight, generated: Mask, writer: OverlayWriter | None) -> None:
-        score = self._gate.feed_frame(sight.original, generated, sight.skater, _kept(sight))
-        self._say(score.line())
-        picture = _picture(sight, generated)
-        if CHART in self._reports:
-            self._worst.offer(picture, sight.original, generated, score)
-        if writer is not None:
-            writer.write(sight.source, picture, sight.original, generated, score)
-
-    def calibrate(self, ious: Iterator[float]) -> None:
-        """Take the noise floor, frame by frame."""
-        for iou in ious:
-            self._floor.append(iou)
-
-    def conclude(self) -> Result:
-        """Return what came of it and write the reports; of a part of the clip where it was cut short."""
-        result = Result(self.scores, self._gate.threshold, self._material.info.frames, self._how, self._trust)
-        if self._folder is not None:
-            try:
-                write_texts(self._folder, result, self._reports)
-                if CHART in self._reports and result.scores:
-                    write_chart(self._folder / FILES[CHART], result, self._worst.thumbnails)
-            except BaseException:
-                _drop_reports(self._folder)  # a part of them is no verdict
-                raise
-        return result
-
-    def _conclude_part(self) -> None:
-        """Write the reports of what was scored until something stopped the work, which is still to be raised.
-
-        Where all was scored and the overlay is not whole, that would read as a verdict: then there is none.
-        """
-        try:
-            if not self._scored and len(self._gate.scores) == self._material.info.frames:
-                _drop_reports(self._folder or Path())
-                raise StorageError("every frame was scored, and what came of it was not written.")
-            result = self.conclude()
-        except Exception as error:
-            self._say(f"cut short, and there is no report of it: {error}")
-            return
-        if self._folder is not None:
-            what = f"{len(result.scores)} of {result.expected} frames"
-            self._say(f"cut short: the report in {self._folder} is of {what}")
-
-
-def _drop_reports(folder: Path) -> None:
-    """Remove the reports as far as that can be done: what stopped the work is what is to be said."""
-    with contextlib.suppress(StorageError):
-        remove_reports(folder)
-
-
-def _kept(sight: Sight) -> Kept:
-    """Measure how well skater and background were kept in a frame, as far as the material allows."""
-    similarity = share = psnr = structure = None
-    if sight.people is not None and sight.generated_people is not None:
-        similarity, share = compare_skeletons(sight.people, sight.generated_people)
-    if sight.source is not None and sight.output is not None:
-        outside = ~sight.original if sight.skater is None else ~(sight.original | sight.skater)
-        psnr, structure = psnr_db(sight.source, sight.output, outside), ssim(sight.source, sight.output, outside)
-    return Kept(similarity, share, psnr, structure)
-
-
-def _picture(sight: Sight, generated: Mask) -> Frame:
-    """Return what stands behind the outlines: the generated frame, or where there is none G and P in grays."""
-    if sight.output is not None:
-        return sight.output
-    gray = sight.original.astype(np.uint8) * np.uint8(60) + generated.astype(np.uint8) * np.uint8(60)
-    return np.repeat(gray[..., None], 3, axis=2)
+def witnesses_of(run: Run | None, original: Path, info: ClipInfo) -> Witnesses | None:
+    """Return the witnesses of a run, to hear about an original mask; None where there is no run."""
+    return Witnesses(run, info, cycle_ious(run, original, info.frames)) if run else None

@@ -6,12 +6,12 @@ A pass against a wrong mask is worth nothing, so a report says this beside its v
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from handoff.command import Spans, span_text, spans_of
+from handoff.command import Spans, spans_of, spans_text
 from handoff.jsonfile import (
     LINE,
     Check,
@@ -30,6 +30,7 @@ from handoff.places import place_shape
 from handoff.run import Run
 from tracker.sam2.sizes import MODELS
 from tracker.selection import BACKENDS
+from tracker.witness.ruling import Standing
 
 _SUSPICIOUS = "suspicious:"
 
@@ -40,13 +41,15 @@ class Trust:
 
     suspicious: its ranges by reason ("area-jump"). absent: where it saw no object. cycle: how well a second track came
     back to the first (--verify), None where that was not asked for: "frames", "mean", "doubtful". known: whether
-    anything is known at all; a mask from elsewhere, or from an early version's tracker, has no record.
+    anything is known at all; a mask from elsewhere, or from an early version's tracker, has no record. standing: what
+    the witnesses say of the mask, heard anew by each evaluation (tracker.witness); None outside a run.
     """
 
     known: bool = False
     suspicious: dict[str, Spans] = field(default_factory=dict)
     absent: Spans = field(default_factory=list)
     cycle: dict[str, Any] | None = None
+    standing: Standing | None = None
 
     @property
     def doubtful(self) -> list[int]:
@@ -62,18 +65,21 @@ class Trust:
             "absent": self.absent,
             "cycle": self.cycle,
             "doubtful": self.doubtful,
+            "standing": self.standing.as_json() if self.standing else None,
         }
 
     def lines(self) -> list[str]:
         """Return what a person should know, a sentence a line."""
+        heard = [f"Original mask: {self.standing.sentence}"] if self.standing else []
         if not self.known:
             return [
-                "Original mask: run.json has no tracker's doubts about it, so how far it can be trusted is not known"
+                *heard,
+                "Original mask: run.json has no tracker's doubts about it, so how far it can be trusted is not known",
             ]
-        reasons = [f"{reason} in {spans(ranges)}" for reason, ranges in self.suspicious.items()]
+        reasons = [f"{reason} in {spans_text(ranges)}" for reason, ranges in self.suspicious.items()]
         said = f"the tracker doubts {'; '.join(reasons)}" if reasons else "the tracker doubts no frame"
         if self.absent:
-            said += f"; no object in {spans(self.absent)}"
+            said += f"; no object in {spans_text(self.absent)}"
         if self.cycle is None:
             cycle = "not tracked back (extract with --verify for that)"
         else:
@@ -82,19 +88,12 @@ class Trust:
                 f"tracked back over {self.cycle['frames']} frames, mean IoU {self.cycle['mean'] or 0:.2f}, "
                 f"doubtful: {doubtful or 'none'}"
             )
-        return [f"Original mask: {said}; {cycle}"]
-
-
-def spans(ranges: Iterable[Sequence[int]], most: int = 8) -> str:
-    """Write ranges as "3, 7-9"; more than `most` are counted."""
-    texts = [span_text(first, last) for first, last in ranges]
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more
+        return [*heard, f"Original mask: {said}; {cycle}"]
 
 
 def numbers(frames: Iterable[int], most: int = 8) -> str:
     """Write frame numbers as spans."""
-    return spans(spans_of(frames), most)
+    return spans_text(spans_of(frames), most)
 
 
 def _cycle(records: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -141,7 +140,10 @@ def _tracker_shape(frames: int) -> Check:
             raise Unfit(place, "has cuts that are not in their order")
 
     spans = mapping(listing(listing(frame, 2, 2)), r"[a-z:-]{1,60}", "a status")
-    verified = record({"frames": whole(0), "mean": or_null(number(0, 1)), "doubtful": listing(frame)})
+    verified = record(
+        {"frames": whole(0), "mean": or_null(number(0, 1)), "doubtful": listing(frame)},
+        {"ious": listing(or_null(number(0, 1)), 0, frames)},
+    )
     notes = {
         "cuts": cuts,
         "skater": listing(place_shape),
@@ -149,6 +151,15 @@ def _tracker_shape(frames: int) -> Check:
         "verify": listing(verified),
     }
     return record({}, {"params": params, "notes": record({}, notes)})
+
+
+def cycle_ious(run: Run, original: Path, frames: int) -> dict[int, float]:
+    """Return the IoU of the two tracks by frame, where run.json has them (--verify) and the mask is the run's own."""
+    stage = tracker_record(run, frames)
+    if run.relative(original) not in {output["path"] for output in stage["outputs"]}:
+        return {}
+    lists = [each.get("ious", ()) for each in stage["notes"].get("verify", [])]
+    return {frame: iou for ious in lists for frame, iou in enumerate(ious) if iou is not None}
 
 
 def trust_of(run: Run | None, original: Path, frames: int) -> Trust:

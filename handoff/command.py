@@ -9,6 +9,7 @@ says, unless the GPU is required), and frame numbers as spans.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import signal
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -24,8 +25,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from handoff.errors import PreserverError, UsageError, path_error, printable_lines
+from handoff.errors import MissingError, PreserverError, UsageError, path_error, printable_lines
 from handoff.files import check_path
+from handoff.helptext import is_package
 from handoff.links import confine_run_of
 from handoff.places import Box, parse_box
 
@@ -47,6 +49,8 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
     A path that the operating system refuses, whoever met it, is a PreserverError too (`handoff.errors.path_error`).
     "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have letters that the output cannot have
     with interruptible():
         try:
             if any("\0" in each for each in arguments or ()):  # a shell cannot give one
@@ -64,6 +68,8 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
             sys.exit(FAULT)
         except Exception as error:
             refusal = path_error(error)
+            if refusal is None and is_package(error):  # it was wanted late, as OpenCV is
+                refusal = MissingError(f"a package cannot be loaded here: {error}; free memory, or make it anew.")
             if refusal is not None:
                 _refuse(refusal)
             traceback.print_exc()
@@ -227,3 +233,10 @@ def spans_of(frames: Iterable[int]) -> Spans:
 def span_text(first: int, last: int) -> str:
     """Write one span as "3-5", or as "9" where it is one frame."""
     return f"{first}-{last}" if last > first else f"{first}"
+
+
+def spans_text(spans: Iterable[Sequence[int]], most: int = 8) -> str:
+    """Write spans as "3, 7-9"; more than `most` are counted."""
+    texts = [span_text(first, last) for first, last in spans]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

@@ -117,8 +117,13 @@ def path_error(error: Exception) -> PreserverError | None:
     """
     if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
         error = error.__context__  # Path.resolve says so of links that lead in a circle
-    if not isinstance(error, OSError) or error.filename is None:
+    if not isinstance(error, OSError):
         return None
+    if error.filename is None:  # what is printed has no name
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return None
+        reason = _STORAGE_REASONS[error.errno]
+        return StorageError(f"cannot write what is printed, or a file: {reason}, then run the same command again.")
     if error.errno in _READING_REASONS:
         return unusable_path(error, error.filename)
     if error.errno in _STORAGE_REASONS:

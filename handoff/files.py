@@ -19,10 +19,11 @@ import hashlib
 import os
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from handoff.errors import MissingError, StorageError, UsageError, storage_errors
+from handoff.errors import InputError, MissingError, StorageError, UsageError, storage_errors
 from handoff.links import check_way, make_folder, open_plain, open_unlinked
 
 PARTIAL_SUFFIX = ".partial"
@@ -37,6 +38,8 @@ _BELOW = 300  # bytes that the longest path below a run or a report takes
 def check_path(path: Path) -> Path:
     """Return a path that a file or a folder can have; UsageError for a longer one. Nothing need be there."""
     whole = path.absolute()
+    if _is_odd(str(whole)):
+        raise UsageError(f"the path {str(path)[:100]!r} has control characters; rename what has them.")
     folder = next(each for each in (whole, *whole.parents) if os.path.isdir(each))
     name, most = max(whole.parts, key=lambda part: len(os.fsencode(part))), _limit(folder, "PC_NAME_MAX", 255)
     if len(os.fsencode(name)) > most:
@@ -47,6 +50,11 @@ def check_path(path: Path) -> Path:
         said = f"the path '{str(path)[:40]}...' has {size} bytes, {room} are the most here"
         raise UsageError(f"{said}; give a shorter one.")
     return path
+
+
+def _is_odd(name: str) -> bool:
+    """Say whether a name has control characters: it would steer a terminal, or begin a line of its own."""
+    return any(unicodedata.category(letter) == "Cc" for letter in name)
 
 
 def _limit(folder: Path, name: str, usual: int) -> int:
@@ -279,7 +287,8 @@ def is_litter(name: str) -> bool:
 def files_in(folder: Path) -> list[Path]:
     """Return the files of a flat folder, in byte order of their names, without litter, hidden files and folders.
 
-    LinkError in a confined folder for what is no file: a link, a pipe.
+    LinkError in a confined folder for what is no file: a link, a pipe. InputError for a name with control characters,
+    which could not be said in a line.
     """
     check_way(folder)
     files = []
@@ -287,6 +296,8 @@ def files_in(folder: Path) -> list[Path]:
         for entry in entries:
             if is_litter(entry.name) or entry.name.startswith("."):
                 continue
+            if _is_odd(entry.name):
+                raise InputError(f"{folder} has {entry.name!r}, a name with control characters; rename it.")
             if not entry.is_file(follow_symlinks=False):
                 check_way(folder / entry.name)
             if entry.is_file():

@@ -30,13 +30,18 @@ def help_of(command: str) -> str:
     return str(json.loads(COMMANDS.read_text(encoding="utf-8"))[command]["help"])
 
 
+def is_package(error: Exception) -> bool:
+    """Say whether it is a package that is missing or cannot be loaded, and no module of this project."""
+    return isinstance(error, ImportError) and (error.name or "").split(".")[0] not in _OURS
+
+
 def answer_without(command: str, error: Exception) -> int:
     """Answer for `python -m COMMAND`, whose modules cannot be imported, and return the exit code, never Python's 1.
 
     error: what importing them raised. Where a package is missing or cannot be loaded, --help prints the recorded text,
     and everything else gets one sentence on stderr: what is wrong, and what to run. Anything else is a fault: 70.
     """
-    if not isinstance(error, ImportError) or (error.name or "").split(".")[0] in _OURS:
+    if not is_package(error):
         traceback.print_exception(error)
         said = f"cannot be loaded ({type(error).__name__}; above is where); nothing was done."
         print(f"error: python -m {command} {said}", file=sys.stderr)

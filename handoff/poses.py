@@ -10,10 +10,11 @@ person's own left.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -151,16 +152,28 @@ def read_poses(path: Path) -> Iterator[list[Person]]:
     Raises InputError for a missing or damaged file, frames that are out of order, and numbers that cannot be a pose's:
     further than FARTHEST from the frame's corner, or a score outside 0..1.
     """
+    return (people() for people in poses_at_hand(path))
+
+
+def poses_at_hand(path: Path) -> Iterator[Callable[[], list[Person]]]:
+    """Yield for each frame what gives its people, for who needs few of them: the numbers are looked at then.
+
+    Raises, and what is yielded raises, as `read_poses`.
+    """
     _check_there(path)
     for index, frame in enumerate(read_list(path, "frames", _FRAME, advice=_AGAIN)):
         if frame["frame"] != index:
             raise InputError(f"{path} does not have frame {index} where it should be; {_AGAIN}.")
-        yield [_person_from_json(path, person, index) for person in frame["people"]]
+        yield functools.partial(_people_from_json, path, frame["people"], index)
 
 
 def _check_there(path: Path) -> None:
     if not path.exists():
         raise InputError(f"there is no pose file {path}; make one with extract_physics.py.")
+
+
+def _people_from_json(path: Path, people: list[dict[str, Any]], frame: int) -> list[Person]:
+    return [_person_from_json(path, person, frame) for person in people]
 
 
 def _person_from_json(path: Path, person: dict[str, Any], frame: int) -> Person:

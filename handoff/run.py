@@ -55,12 +55,12 @@ SCHEMA = 2
 SOURCE = "source.mp4"
 EXTRACTED = (
     *("detections.json", "prompts.json", "pose.json", "pose_json", "pose_keypoint.json", "pose_skater", "pose.mp4"),
-    *("person_mask.mp4", "mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human"),
+    *("person_mask.mp4", "mask.mp4", "mask_skateboard", "human_mask.mp4", "mask_human", "doubt.png"),
 )
 """What extraction makes of source.mp4, and what is of that clip and of no other."""
 OUTPUT = "output.mp4"
 """A reskin's clip. What stands beside it and is of it, and of no other: `_OF_THE_CLIP`."""
-_OF_THE_CLIP = ("report", "pose.json", "output.json")
+_OF_THE_CLIP = ("report", "pose.json", "detections.json", "output.json")
 _INGEST = "ingest"
 _RUN, _RESKIN = "run", "reskin"
 _OF_A_RESKIN = _, _JUDGED = "reskin", "evaluator"

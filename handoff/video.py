@@ -12,6 +12,7 @@ make the reader open other files. A reader that trusted a file cut short would s
 from __future__ import annotations
 
 import contextlib
+import errno
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,9 +35,10 @@ from handoff.clip.colours import SCALER, Colours, colours_of, complete_tags, in_
 from handoff.clip.entries import Entries, find_entries
 from handoff.clip.orientation import orientation_of
 from handoff.clip.truncation import missing_part
-from handoff.errors import InputError, MissingFileError, UsageError, storage_errors
+from handoff.errors import InputError, MissingError, MissingFileError, UsageError, storage_errors
 from handoff.files import atomic_file
 from handoff.links import check_way
+from handoff.picture.extent import MOST_PIXELS, check_size
 
 Frame = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8 RGB, or (H, W) uint8 gray."""
@@ -101,6 +103,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: permission denied.") from error
     except (av.FFmpegError, UnicodeError) as error:
+        _check_room(path, error)
         raise InputError(
             f"{path} is not a video that can be read ({path.stat().st_size} bytes; it may be another kind of file, "
             "or cut off before its index was written); play it, or export it again as MP4."
@@ -115,6 +118,9 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise InputError(f"{path} has no picture (its streams: {kinds}); give a clip with video.")
         if stream.codec_context is None:
             raise InputError(f"{path} is coded in a way that nothing here decodes; export it as H.264.")
+        if stream.width and stream.height:  # some containers do not say, and a stream may say otherwise later
+            check_size(path, stream.width, stream.height)
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
         yield container, stream
 
@@ -159,8 +165,18 @@ def _decode(
                 yield frame
                 index += 1
     except av.FFmpegError as error:
+        _check_room(path, error)
         raise InputError(
             f"{path} breaks off or is damaged after frame {index} ({error.strerror}); copy or export the clip again."
+        ) from error
+
+
+def _check_room(path: Path, error: Exception) -> None:
+    """Raise MissingError where it is memory, or a thread, that FFmpeg did not get, and nothing is wrong with a clip."""
+    if isinstance(error, av.FFmpegError) and error.errno in (errno.EAGAIN, errno.ENOMEM):
+        raise MissingError(
+            f"there is no memory, or no process, left to decode {path} with ({error.strerror}); free some, or raise "
+            "the limits (ulimit -v, ulimit -u)."
         ) from error
 
 

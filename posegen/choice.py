@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handoff.detections.coco import class_number
 from handoff.errors import InputError, PreserverError, UsageError
 from handoff.jsonfile import BOX, LINE, or_null, record, whole
 from handoff.places import Box
-from posegen.detect.coco import class_number
 from posegen.models import DEFAULT_DETECTOR, DETECTORS, MODELS, has_detector
 
 BACKENDS = ("auto", "embedded", "rtmw")

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from handoff.detections.coco import class_number
 from handoff.errors import MissingError, UsageError
 from handoff.files import DigestError, is_litter
 from handoff.masks import FrameFolderWriter
 from handoff.video import ClipInfo, Frame, probe, read_frames
 from posegen.backend import Boxes, FramePose, PoseBackend, PoseModel
 from posegen.choice import DEFAULT_OBJECT, DEVICES, EVERY
-from posegen.detect.coco import class_number
-from posegen.detect.detections import look_through
+from posegen.detect.sampling import look_through
 from posegen.detect.skater import find_skater, sure_things
 from posegen.detect.yolox import open_detector
 from posegen.draw import draw_skeletons

@@ -79,6 +79,18 @@ class NativeLog:
         self._file.close()
 
 
+@contextlib.contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    """Have `folder` be the current one, of the whole process, while the block runs."""
+    before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
 VERSION = "0.10.21"
 """The one release this works with: later wheels carry no weights, and the streams below are named by its graph."""
 
@@ -168,7 +180,8 @@ class MediaPipeBackend:
         """Load the library; raise MissingError where it is not installed or is another release."""
         self._log = NativeLog()
         try:
-            with self._log.quiet():
+            # matplotlib, which comes with it, reads a matplotlibrc of the current folder first
+            with self._log.quiet(), in_folder(Path(__file__).parent):
                 import mediapipe
                 from mediapipe.python import solution_base
         except ImportError as error:
@@ -182,6 +195,7 @@ class MediaPipeBackend:
                 "install posegen/requirements.lock, or use make extract."
             )
         self._solution_base = solution_base
+        self._packages = Path(mediapipe.__file__).parents[1]
         digest = sha256_file(Path(mediapipe.__file__).parent / _BODY_WEIGHTS)
         self._model = PoseModel("MediaPipe Holistic", VERSION, embedded=True, makes_masks=True, sha256=digest)
 
@@ -193,7 +207,9 @@ class MediaPipeBackend:
     def extract(self, frames: Iterable[Frame], boxes: Boxes | None = None) -> Iterator[FramePose]:
         """Yield one FramePose a frame; see SkaterPoseExtractor.extract."""
         with contextlib.ExitStack() as stack:
-            graph: Any = None
+            with self._log.quiet():
+                graph = self._open_graph()
+            stack.callback(graph.close)
             for index, frame in enumerate(frames):
                 if boxes is not None:
                     box = box_on(boxes, index)
@@ -203,9 +219,6 @@ class MediaPipeBackend:
                     frame = only(frame, box)
                 # one quiet block: the graph's threads go on talking after its constructor has returned
                 with self._log.quiet():
-                    if graph is None:
-                        graph = self._open_graph()
-                        stack.callback(graph.close)
                     results = graph.process({"image": frame})
                 pose = frame_pose(results, frame.shape[1], frame.shape[0])
                 # the results are a class made anew each frame, which only the cycle collector frees: without this
@@ -214,8 +227,16 @@ class MediaPipeBackend:
                 yield pose
 
     def _open_graph(self) -> Any:
-        return self._solution_base.SolutionBase(
-            binary_graph_path=_GRAPH,
-            side_inputs=_OPTIONS,
-            outputs=["pose_landmarks", "segmentation_mask", *_PRESENCE, *_PRESENCE.values()],
-        )
+        """Return the graph with its networks loaded, before any frame is asked for.
+
+        It looks for mediapipe/modules/... below the current folder first, where anybody may have put other networks:
+        the current one is the package's own until all of them are there.
+        """
+        with in_folder(self._packages):
+            graph = self._solution_base.SolutionBase(
+                binary_graph_path=_GRAPH,
+                side_inputs=_OPTIONS,
+                outputs=["pose_landmarks", "segmentation_mask", *_PRESENCE, *_PRESENCE.values()],
+            )
+            graph._graph.wait_until_idle()
+        return graph

@@ -17,6 +17,8 @@ from typing import Any
 import click
 
 from handoff.command import progress
+from handoff.detections.coco import PERSON, class_number
+from handoff.detections.samples import DETECTIONS, read_detections_header, read_samples
 from handoff.errors import InputError, MissingError
 from handoff.files import DigestError
 from handoff.ingest import ingest
@@ -26,9 +28,8 @@ from handoff.video import read_frames
 from handoff.weights import load_registry, models_dir
 from posegen.backend import Boxes, PoseBackend
 from posegen.choice import DEFAULT_OBJECT, EVERY, FOUND, PoseChoice, Where
-from posegen.detect.coco import PERSON, class_number
-from posegen.detect.detections import DETECTIONS, detect_clip, read_detections_header, read_samples
 from posegen.detect.object import Rated, choose_thing, not_found, thing_prompt
+from posegen.detect.sampling import detect_clip
 from posegen.detect.skater import NobodyThere, Skater, find_skater, sure_things
 from posegen.detect.yolox import YoloxDetector, open_detector
 from posegen.extractor import SkaterPoseExtractor, open_backend
@@ -159,8 +160,7 @@ def find(run: Run, path: Path, name: str, where: Where | None = None, by_hand: P
     nobody is at `where`.
     """
     info, label, header = run.info, class_number(name), read_detections_header(path)
-    clip = (header.width, header.height, Fraction(header.fps), header.frame_count)
-    if clip != (info.width, info.height, info.fps, info.frames):
+    if not header.is_of(info) or Fraction(header.fps) != info.fps:
         raise InputError(f"{path} is of another clip; run the pose stage again with --force.")
     if where is not None and not 0 <= where.frame < info.frames:
         raise NobodyThere(

@@ -6,10 +6,8 @@ Python since 2.7 can read this file and the root commands. So no other one takes
 would mean that the gate fails.
 """
 
-import importlib
 import os
 import sys
-import traceback
 
 NEEDED = (3, 11)
 MISSING, FAULT = 3, 70
@@ -18,14 +16,33 @@ MISSING, FAULT = 3, 70
 
 def run_named(module, function):  # type: (str, str) -> None
     """Run a function of a module, by runner/commands.py, once the Python is the right one: another can read neither."""
+    leave_out_the_current_folder()
     check_python()
+    if os.environ.pop("PYTHONINSPECT", None):  # with it Python asks for more at the end, and then ends with 1
+        os.execv(sys.executable, [sys.executable] + sys.orig_argv[1:])  # noqa: RUF005 (Python 2.7)
     try:
+        import importlib  # here, not above: now nothing else of that name can be found
+
         run = importlib.import_module("runner.commands").run
     except Exception as error:
+        import traceback
+
         traceback.print_exc()
         sys.stderr.write("error: %s, which nobody foresaw (above is where); report it.\n" % type(error).__name__)
         sys.exit(FAULT)
     run(lambda arguments: getattr(importlib.import_module(module), function)(arguments))
+
+
+def leave_out_the_current_folder():  # type: () -> None
+    """Import nothing from the current folder, which an empty entry of PYTHONPATH means, as in PYTHONPATH=:/opt/more.
+
+    The first place is the command's own: this checkout, wherever that is.
+    """
+    try:
+        here = os.getcwd()
+    except OSError:  # it is gone
+        here = ""
+    sys.path[1:] = [each for each in sys.path[1:] if each not in ("", ".", here)]
 
 
 def check_python():  # type: () -> None

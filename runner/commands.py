@@ -11,6 +11,7 @@ import argparse
 import difflib
 import errno
 import functools
+import io
 import json
 import sys
 import traceback
@@ -23,7 +24,8 @@ from runner import FAULT, NEEDED, refuse_python
 from runner.process import ROOT, RunnerError
 from runner.runs import check_path
 
-BAD_PATH = 2
+BAD_PATH, NO_ROOM = 2, 3
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PATH_REASONS = {
     errno.ENOENT: "there is nothing of that name",
     errno.ENAMETOOLONG: "its name is too long",
@@ -218,6 +220,8 @@ FORCE = Option(("--force",), "Do the work again even where nothing has changed."
 
 def run(command: Callable[[list[str]], int]) -> NoReturn:
     """Run a command with this process's arguments and exit with what it returns; with 3 in another Python than 3.11."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have letters that the output cannot have
     try:
         if sys.version_info[:2] != NEEDED:
             refuse_python()
@@ -234,6 +238,9 @@ def run(command: Callable[[list[str]], int]) -> NoReturn:
         if isinstance(met, OSError) and met.filename is not None and met.errno in _PATH_REASONS:
             print(f"error: {met.filename} cannot be used: {_PATH_REASONS[met.errno]}; check the path.", file=sys.stderr)
             sys.exit(BAD_PATH)
+        if isinstance(met, OSError) and met.errno in _NO_ROOM:
+            print(f"error: {met.strerror}: what is printed, or a file, cannot be written.", file=sys.stderr)
+            sys.exit(NO_ROOM)
         traceback.print_exc()
         print(f"error: {type(error).__name__}, which nobody foresaw (above is where); report it.", file=sys.stderr)
         sys.exit(FAULT)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Option, named, passed_on
-from runner.holds import fsync, held_folder
-from runner.process import RunnerError
+from runner.holds import held_folder
+from runner.process import RunnerError, say
 from runner.stages import start_stage
 
-GENERATED_POSE = "--generated-pose"
+GENERATED_POSE, GENERATED_DETECTIONS = "--generated-pose", "--generated-detections"
 MISSING, INTERRUPTED = 3, (130, 143)
-MASK, CLIP = "mask.mp4", "output.mp4"
+MASK, CLIP, DETECTIONS = "mask.mp4", "output.mp4", "detections.json"
 OWN = {"--original": MASK, "--generated": CLIP, "--device": "auto", "--output": None}
 """Options of the stage that are looked at here first, with what they are where they are not given."""
 NO_POSE = Option(("--no-pose",), "Do not look for the skater in the generated clip.")
@@ -74,11 +74,11 @@ def _unnamed(what: str, name: str, named_run: Path | None) -> Path:
     """Return the file that is taken where none was named, and say which: one here, else the run's or its reskin's."""
     if Path(name).exists():
         path = runs.real_file(Path(name))
-        print(f"{what}: {path}", flush=True)
+        say(f"{what}: {path}")
         return path
     run = named_run or runs.newest_run()
     path = runs.real_file(run / (runs.newest_reskin(run) if name == CLIP else "") / name)
-    print(f"{what}: {path} ({'run' if named_run else 'the newest run,'} {run.name})", flush=True)
+    say(f"{what}: {path} ({'run' if named_run else 'the newest run,'} {run.name})")
     return path
 
 
@@ -96,32 +96,39 @@ def second_pose(
     """Find the skeleton in a generated clip that lies in its run; return an exit code to stop with, and options.
 
     It is found as the run's own was (the pose stage's --again-as), in a run folder that is thrown away; pose.json stays
-    beside the clip. Not again where the last evaluation had this clip, this skeleton and the run's own as it is.
-    Without it the gate still has its verdict, so a failure, an environment or image that cannot be made too, is only
-    said. device: the option, where it was given. check: refuses what the evaluator would, with its exit code, before
-    anything is done.
+    beside the clip, and detections.json where a detector was asked. Not again where the last evaluation had this clip,
+    this skeleton and the run's own as it is. Without it the gate still has its verdict, so a failure, an environment or
+    image that cannot be made too, is only said. device: the option, where it was given. check: refuses what the
+    evaluator would, with its exit code, before anything is done.
     """
     run = runs.run_of(original)
     if run is None or run.resolve() not in generated.resolve().parents or not generated.is_file():
         return 0, []
-    runs.check_way(generated)
     folder, pose, own = generated.resolve().parent, generated.with_name("pose.json"), run / "pose.json"
-    options, known = [GENERATED_POSE, str(pose)], _known(folder)
-    names = {path: path.resolve().relative_to(run.resolve()).as_posix() for path in (generated, pose, own)}
-    same = (path.is_file() and known.get(name) == runs.sha256(path) for path, name in names.items())
-    if not force and all(same):
-        return 0, options
+    detections, known = generated.with_name(DETECTIONS), _known(folder)
+    below = folder.relative_to(run)
+    names = {generated: below / generated.name, pose: below / pose.name, own: Path(own.name)}
+    if os.path.lexists(detections):
+        names[detections] = below / DETECTIONS
+    for path in names:
+        runs.check_way(path)
+    there = all(path.is_file() for path in names)
+    if not force and there and all(known.get(name.as_posix()) == runs.sha256(path) for path, name in names.items()):
+        return 0, _found_again(pose, detections)
     code = check()
     if code:
         return code, []
     try:
-        with held_folder(folder, "pose") as scratch:
+        with held_folder(runs.data_dir(), "pose") as scratch:  # the user's own: the run may come from anybody
             arguments = ["--run", str(scratch), "-i", str(generated), "--again-as", str(run), *device]
-            code = start_stage("posegen", arguments, writes=[run])
+            code = start_stage("posegen", arguments, writes=[scratch])
             if code == 0:
-                os.replace(scratch / "pose.json", pose)
-                fsync(folder)
-                print(f"{pose.name}: {pose}", flush=True)
+                runs.put_file(scratch / "pose.json", folder / pose.name, run)
+                if (scratch / DETECTIONS).is_file():
+                    runs.put_file(scratch / DETECTIONS, folder / DETECTIONS, run)
+                else:
+                    runs.remove_file(folder / DETECTIONS, run)
+                say(f"{pose.name}: {pose}")
     except (RunnerError, OSError) as error:
         print(f"warning: {error}", file=sys.stderr)
         code = MISSING
@@ -130,7 +137,13 @@ def second_pose(
     if code:
         print("warning: the skater's figures will be missing: no skeleton of the generated clip", file=sys.stderr)
         return 0, []
-    return 0, options
+    return 0, _found_again(pose, detections)
+
+
+def _found_again(pose: Path, detections: Path) -> list[str]:
+    """Return the stage's options for what was found in the generated clip."""
+    seen = [GENERATED_DETECTIONS, str(detections)] if detections.is_file() else []
+    return [GENERATED_POSE, str(pose), *seen]
 
 
 def _known(folder: Path) -> dict[str, str]:

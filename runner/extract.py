@@ -16,7 +16,7 @@ from pathlib import Path
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Option, beside, named, options_of, passed_on, shared
 from runner.envs import ensure_env
-from runner.process import RunnerError
+from runner.process import RunnerError, say
 from runner.stages import chosen, start_stage
 
 SELECT, DEVICE = "--select", "--device"
@@ -99,7 +99,7 @@ def extract(arguments: list[str]) -> int:
             _remove_without_stages(folder, before, Path(clip))
     if code == 0:
         for name in ("mask.mp4", "pose.json"):
-            print(f"{name}: {folder / name}")
+            say(f"{name}: {folder / name}")
     return code
 
 
@@ -179,5 +179,5 @@ def track(arguments: list[str]) -> int:
     code = start_stage("tracker", stage, writes=[folder])
     if code == 0:
         for name in ("mask.mp4", MASKS):
-            print(f"{name}: {folder / name}")
+            say(f"{name}: {folder / name}")
     return code

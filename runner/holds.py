@@ -130,6 +130,8 @@ def _make_held(parent: Path, name: str) -> tuple[Path, int]:
 
 def _remove_left(parent: Path, name: str) -> None:
     for outer in parent.glob(f".{name}.*{_PARTIAL}"):
+        if outer.is_symlink():
+            continue  # nobody's: what is held is a folder
         descriptor = -1
         with contextlib.suppress(OSError):  # held by its process, somebody else's, or it cannot be locked
             descriptor = os.open(outer / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -147,16 +149,20 @@ def _is_open_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def fsync(path: Path) -> None:
-    """Have a file or a folder on the disk before anything else is done, where its file system can say so."""
-    descriptor = os.open(path, os.O_RDONLY)
+def fsync(path: Path | int) -> None:
+    """Have a file or a folder on the disk before anything else is done, where its file system can say so.
+
+    path: or the descriptor of one that is open, which stays so.
+    """
+    descriptor = path if isinstance(path, int) else os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _NO_FSYNC:
             raise
     finally:
-        os.close(descriptor)
+        if descriptor != path:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,10 +33,17 @@ class RunnerError(Exception):
 
     def __str__(self) -> str:
         """Return the sentence with nothing in it that steers a terminal, as handoff/errors.py: a name may hold that."""
-        said = super().__str__()
-        return "".join(
-            each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in said
-        )
+        return "\n".join(map(printable, super().__str__().split("\n")))
+
+
+def printable(line: str) -> str:
+    """Return a line with nothing in it that steers a terminal or begins another line: an escape stands in its place."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+
+
+def say(line: str) -> None:
+    """Print one line for people, whatever names are in it."""
+    print(printable(line), flush=True)
 
 
 def die_with_parent() -> None:
@@ -53,10 +61,34 @@ ALONE = ("-P", "-s")
 """Python's options for what is started by `-m`: nothing is imported from the current folder, nor from the user's."""
 
 
+_NOT_FOR_STAGES = ("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONEXECUTABLE", "PYTHONINSPECT")
+"""What would have a stage import other files than those of its environment, or end with another code than its own."""
+
+
 def check_root() -> None:
     """Raise RunnerError where the project's folder cannot stand on Python's path, nor have environments in it."""
     if os.pathsep in str(ROOT):
         raise RunnerError(f"the project lies in {ROOT}, and Python's path is parted at each '{os.pathsep}'; move it.")
+
+
+_LOADERS = ("glibc-hwcaps", "tls", "x86_64", "haswell", "avx512_1", "xeon_phi", "aarch64", "atomics")
+"""Folders that the system's loader looks into beside a folder of libraries."""
+
+
+def check_folder() -> None:
+    """Raise RunnerError (2) where the current folder has libraries, which are code that would be run.
+
+    Several packages of NVIDIA's that torch and ONNX Runtime load have an empty entry in their RUNPATH ("$ORIGIN:"). It
+    means the current folder, and there the loader looks for libcuda.so.1 before it looks in the system's folders.
+    """
+    files = [*Path().glob("lib*.so*"), *(each for name in _LOADERS for each in Path(name).rglob("lib*.so*"))]
+    found = [each for each in files if re.fullmatch(r"lib.+\.so[.0-9]*", each.name)]
+    if found:
+        raise RunnerError(
+            f"the current folder has {str(min(found))!r}, and NVIDIA's packages would have the system's loader take it "
+            "for a library of its own; start the command in another folder.",
+            2,
+        )
 
 
 def stage_environment() -> dict[str, str]:
@@ -65,7 +97,7 @@ def stage_environment() -> dict[str, str]:
     Raises RunnerError where the project's folder cannot stand on that path.
     """
     check_root()
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "PYTHONPATH")}
+    environment = {key: value for key, value in os.environ.items() if key not in _NOT_FOR_STAGES}
     no_gpu = {"CUDA_VISIBLE_DEVICES": ""} if without_gpu() else {}
     return environment | no_gpu | {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
 

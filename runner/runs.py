@@ -6,17 +6,20 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from runner.holds import flocked, open_lock, write_text
-from runner.process import ROOT, RunnerError
+from runner.holds import flocked, fsync, open_lock, write_text
+from runner.process import ROOT, RunnerError, say
 
 MANIFEST, RESKINS = "run.json", "reskins"
 _LATEST, _LOCK = ".latest", ".lock"
@@ -73,6 +76,46 @@ def _run_folders(whole: Path) -> list[Path]:
     return [place for place in places if os.path.lexists(place / MANIFEST)]
 
 
+@contextlib.contextmanager
+def _way_to(path: Path, run: Path | None = None) -> Iterator[tuple[int | None, Path | str]]:
+    """Yield the descriptor of the folder that a path in a run lies in, and its name there; None and all of it else.
+
+    Folder by folder from the run on, each opened in the one before, so no link is followed, whoever puts one there
+    meanwhile. run: the run; else that of `_run_folders`. Raises OSError.
+    """
+    whole = _placed(path)
+    root = run.absolute() if run else next(reversed(_run_folders(whole)), None)
+    if root is None:
+        yield None, path
+        return
+    *folders, name = whole.relative_to(root).parts
+    descriptor = os.open(root, _FOLDER)
+    try:
+        for each in folders:
+            deeper = os.open(each, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = deeper
+        yield descriptor, name
+    finally:
+        os.close(descriptor)
+
+
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+
+
+def _open_file(path: Path, run: Path | None = None) -> io.BufferedReader:
+    """Open a plain file for reading, in a run through no link (`_way_to`), else its name is no link's itself.
+
+    A pipe or a device, which might never end, is not waited for. OSError where that cannot be done.
+    """
+    with _way_to(path, run) as (folder, name):
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def data_dir() -> Path:
     """Return the data folder: $DATA_DIR, else data/ of the project."""
     return real(check_path(Path(os.environ.get("DATA_DIR") or ROOT / "data")))
@@ -100,6 +143,8 @@ _BELOW = 300
 def check_path(path: Path) -> Path:
     """Return a path that a file or a folder can have; RunnerError (2) for a longer one. Nothing need be there."""
     whole = path.absolute()
+    if any(unicodedata.category(letter) == "Cc" for letter in str(whole)):
+        raise RunnerError(f"the path {str(path)[:100]!r} has control characters; rename what has them.", 2)
     folder = next(each for each in (whole, *whole.parents) if os.path.isdir(each))
     name, most = max(whole.parts, key=lambda part: len(os.fsencode(part))), _limit(folder, "PC_NAME_MAX", 255)
     if len(os.fsencode(name)) > most:
@@ -166,12 +211,8 @@ def read_manifest(path: Path, largest: int = LARGEST) -> Any:
     bytes than `largest`.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > largest:
-                return None
-            return json.loads(file.read(largest))
+        with _open_file(path) as file:
+            return json.loads(file.read(largest)) if os.fstat(file.fileno()).st_size <= largest else None
     except (OSError, ValueError, RecursionError):  # RecursionError: nested too deeply
         return None
 
@@ -211,26 +252,18 @@ def remove_unused(folder: Path) -> bool:
     return not folder.exists()
 
 
-def newest(parent: Path) -> Path | None:
-    """Return the folder last given to `remember` below `parent`, if it is still there: a name in it, and no path."""
-    pointer = parent / _LATEST
-    name = _first_bytes(pointer, 300)
+def newest(parent: Path, run: Path | None = None) -> Path | None:
+    """Return the folder last given to `remember` below `parent`, if it is still there: a name in it, and no path.
+
+    run: that `parent` lies in, through no link.
+    """
+    name = b""
+    with contextlib.suppress(OSError), _open_file(parent / _LATEST, run) as file:
+        name = file.read(300)
     plain = name.removesuffix(b"\n").decode("utf-8", "replace")
-    if not plain or "/" in plain or "\0" in plain or plain.startswith(".") or len(plain.encode()) > 255:
+    if not plain.isprintable() or "/" in plain or plain.startswith(".") or not 0 < len(plain.encode()) <= 255:
         return None
     return parent / plain if (parent / plain).is_dir() else None
-
-
-def _first_bytes(path: Path, most: int) -> bytes:
-    """Return what a file begins with; nothing for what is none, or is a link."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return b""
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        found = file.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    os.close(descriptor)
-    return found
 
 
 def newest_run() -> Path:
@@ -266,10 +299,14 @@ def _holes(descriptor: int) -> int:
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex, as run.json has it; the file is read in pieces."""
     check_way(path)
-    with path.open("rb") as file:
-        if _holes(file.fileno()) > MOST_EMPTY:
-            raise RunnerError(f"{path} has more than {MOST_EMPTY} bytes that nobody ever wrote; copy it again.", 2)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        # outside of runs a link is the user's own
+        with _open_file(path if _run_folders(_placed(path)) else path.resolve()) as file:
+            if _holes(file.fileno()) > MOST_EMPTY:
+                raise RunnerError(f"{path} has more than {MOST_EMPTY} bytes that nobody ever wrote; copy it again.", 2)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunnerError(f"{path} cannot be read ({error.strerror}); check the path.", 2) from error
 
 
 def run_of(path: Path) -> Path | None:
@@ -299,10 +336,47 @@ def new_file(path: Path) -> BinaryIO:
     check_way(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb")
+        with _way_to(path) as (folder, name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+            return os.fdopen(os.open(name, _NEW, 0o666, dir_fd=folder), "wb")
     except OSError as error:
         raise RunnerError(f"cannot write {path} ({error.strerror}); choose a folder that can be written.") from error
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
+def put_file(source: Path, target: Path, run: Path) -> None:
+    """Copy a file into a run, where it takes the place of what has its name when it is whole, through no link.
+
+    Raises OSError.
+    """
+    partial = f".{target.name}.{secrets.token_hex(6)}.partial"
+    with _way_to(target, run) as (folder, name):
+        descriptor = os.open(partial, _NEW, 0o666, dir_fd=folder)
+        try:
+            with source.open("rb") as made, os.fdopen(descriptor, "wb") as file:
+                flocked(descriptor, fcntl.LOCK_EX)  # it is no leftover
+                shutil.copyfileobj(made, file)
+                file.flush()
+                fsync(descriptor)
+                os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(partial, dir_fd=folder)
+            raise
+        there = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        try:
+            fsync(there)
+        finally:
+            os.close(there)
+
+
+def remove_file(target: Path, run: Path) -> None:
+    """Remove a file of a run, reached through no link, where it is there. Raises OSError."""
+    with _way_to(target, run) as (folder, name), contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
 
 
 def find(name: str, run: Path | None, *below: str) -> Path:
@@ -317,7 +391,7 @@ def find(name: str, run: Path | None, *below: str) -> Path:
     for place in [*(folder / each for each in below), folder]:
         check_way(place / name)
         if (place / name).exists():
-            print(f"{name}: {place / name}", flush=True)
+            say(f"{name}: {place / name}")
             return real_file(place / name)
     return path
 
@@ -326,14 +400,16 @@ def newest_reskin(run: Path) -> str:
     """Return the newest reskin of a run as a path below the run; raise RunnerError when there is none.
 
     Where nothing says which it is (a run folder that was copied without its hidden files), it is the one whose
-    output.mp4 is the newest, and that is said.
+    output.mp4 is the newest, and that is said. A name that no reskin is given here (control characters) is passed over.
     """
-    folder = newest(run / "reskins")
+    check_plain(run / RESKINS)
+    folder = newest(run / RESKINS, run)
     if folder is None:
-        outputs = sorted((run / "reskins").glob("[!.]*/output.mp4"), key=lambda path: path.stat().st_mtime)
+        outputs = [path for path in (run / RESKINS).glob("[!.]*/output.mp4") if path.parent.name.isprintable()]
+        outputs.sort(key=lambda path: path.stat().st_mtime)
         if not outputs:
             raise RunnerError(f"the run {run} has no reskin yet; make one with generate_reskin.py --prompt '...'.", 2)
         folder = outputs[-1].parent
         why = "the only one" if len(outputs) == 1 else f"the newest of {len(outputs)} by the time of output.mp4"
-        print(f"reskin: {folder.name} ({why}; {_LATEST}, which says which one was made last, is not there)", flush=True)
-    return f"reskins/{folder.name}"
+        say(f"reskin: {folder.name} ({why}; {_LATEST}, which says which one was made last, is not there)")
+    return f"{RESKINS}/{folder.name}"

@@ -24,11 +24,13 @@ from runner.process import (
     FAILED_AS,
     ROOT,
     RunnerError,
+    check_folder,
     die_with_parent,
     passing_sigterm,
     stage_environment,
 )
 
+_WITH_NVIDIA = ("posegen", "tracker", "evaluator")
 RUNNERS = ("auto", "local", "docker")
 KILLED = 128 + signal.SIGKILL
 
@@ -104,6 +106,8 @@ def start_stage(
     not there and of whatever library ends a process by itself, is never taken for a verdict: RunnerError.
     """
     name = module or stage
+    if stage in _WITH_NVIDIA:
+        check_folder()
     if runner() == "local":
         python = ensure_env(stage)
         ended = run_module(python, name, arguments, **FAILED_AS)

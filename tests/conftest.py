@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -87,6 +88,21 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("there is no folder with shared clips beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def nano(shared: Path) -> Path:
+    """The real YOLOX-nano."""
+    path = shared / "weights" / "yolox_nano.onnx"
+    if not path.is_file():
+        pytest.skip("there is no yolox_nano.onnx beside the checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def nano_models(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with the real YOLOX-nano dropped straight into it; do not change it."""
+    return Path(shutil.copy(nano, tmp_path_factory.mktemp("models"))).parent
 
 
 @pytest.fixture(scope="session")

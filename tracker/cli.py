@@ -119,9 +119,15 @@ _OPTIONS: tuple[Option, ...] = (
         "Fill holes of at most so many pixels, e.g. --fill-holes 30",
     ),
     (
-        ("--verify", "verified"),
+        ("--verify",),
         {"is_flag": True},
-        "Track back from the last good mask and compare: a sign of drift, e.g. --run runs/demo --verify",
+        "Track back from the last good mask and compare, a witness of drift: as long again as tracking. The default of "
+        "the embedded tracker, e.g. --run runs/demo --verify",
+    ),
+    (
+        ("--no-verify",),
+        {"is_flag": True},
+        "Do not track back: the default of SAM 2.1, e.g. --run runs/demo --no-verify",
     ),
     FORCE,
     (
@@ -142,6 +148,8 @@ def command(
     compiled: bool,
     checkpoint: Path | None,
     config: str | None,
+    verify: bool,
+    no_verify: bool,
     **task: Any,
 ) -> None:
     """Find the object in every frame of the run's clip: mask.mp4, mask_skateboard/, and human_mask.mp4.
@@ -154,10 +162,12 @@ def command(
     """
     if task["select"] and task["box"] is not None:
         raise UsageError("--select draws the box that --bbox gives; use one of them.")
+    if verify and no_verify:
+        raise UsageError("--verify tracks back and --no-verify does not; use one of them.")
     tracker = TrackerChoice(backend, model, device, compiled, checkpoint=checkpoint, config=config)
     check_choice(tracker)
     if checkpoint is not None:
         identify(checkpoint, config)  # refused before the clip is touched
     from tracker.stage import Task, track_object
 
-    track_object(Task(tracker=tracker, **task))
+    track_object(Task(tracker=tracker, verified=verify or (False if no_verify else None), **task))

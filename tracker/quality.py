@@ -24,7 +24,7 @@ Memory does not grow with the clip, but for two numbers a frame.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -32,7 +32,7 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 
-from handoff.command import progress, span_text
+from handoff.command import progress, spans_text
 from handoff.errors import InputError
 from handoff.masks import Mask, bounds, mask_iou, read_masks
 
@@ -125,7 +125,7 @@ class StatusLog:
         total = sum(counts.values())
         ranges = self.ranges()
         doubts = [
-            f"{status} {counts[status]} ({_some(ranges[status], 5)})"
+            f"{status} {counts[status]} ({spans_text(ranges[status], 5)})"
             for status in sorted(counts)
             if status != "tracked"
         ]
@@ -157,12 +157,6 @@ def _is_patchy(mask: Mask) -> bool:
     return count - 1 > MOST_PARTS or bool(areas.max() < MAIN_SHARE * areas.sum())
 
 
-def _some(ranges: Sequence[tuple[int, int]], most: int) -> str:
-    """Ranges of frames as "3, 7-9"; more than `most` are counted."""
-    words = ", ".join(span_text(first, last) for first, last in ranges[:most])
-    return words + (f" and {len(ranges) - most} more" if len(ranges) > most else "")
-
-
 class Retrack(Protocol):
     """A way to track a second time: `TrackerBackend.retrack` on one clip."""
 
@@ -188,7 +182,9 @@ class CycleLog:
         lowest = min(self.ious, key=lambda index: self.ious[index])
         mean = float(np.mean(list(self.ious.values())))
         doubtful = self.doubtful()
-        look = f"look at frames {_some([(each, each) for each in doubtful], 6)}" if doubtful else "no sign of drift"
+        look = (
+            f"look at frames {spans_text([(each, each) for each in doubtful], 6)}" if doubtful else "no sign of drift"
+        )
         return (
             f"verify: tracked back over {len(self.ious)} frames, IoU of the two passes mean {mean:.2f}, "
             f"lowest {self.ious[lowest]:.2f} (frame {lowest}), under {DOUBTFUL:g} in {len(doubtful)}: {look}"

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -27,13 +26,13 @@ from tracker.cuts import parse_cuts, shots_of
 from tracker.grid.drawing import frame_of
 from tracker.grid.mouse import select_box, selector_python
 from tracker.interface import Keep, TrackerBackend
-from tracker.quality import verify
+from tracker.quality import CycleLog, verify
 from tracker.selection import TrackerChoice, make_backend
-from tracker.tracker import HUMAN_FOLDER, HUMAN_VIDEO, Request, SkateboardTracker
+from tracker.tracker import HUMAN_FOLDER, HUMAN_VIDEO, MASK_VIDEO, Request, SkateboardTracker
+from tracker.witness.body import N_BODY, PERSON_VIDEO, POSES, sureness, surest
+from tracker.witness.doubt import write_doubt
+from tracker.witness.ruling import Witnesses
 
-POSES = "pose.json"
-PERSON_VIDEO = "person_mask.mp4"
-_BODY = 17  # the first keypoints of COCO-WholeBody: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles
 _SURE = 0.5
 _MOST = 5  # points that go to the model
 _APART = 0.1  # of the box's longer side: closer points say nothing new
@@ -41,7 +40,10 @@ _APART = 0.1  # of the box's longer side: closer points say nothing new
 
 @dataclass(frozen=True)
 class Task:
-    """What the command was asked for: its options, see `cli`. clip: to make the run of, None for one that is there."""
+    """What the command was asked for: its options, see `cli`.
+
+    clip: to make the run of, None for one that is there. verified: whether to track back, None: as the tracker has it.
+    """
 
     run_dir: Path
     tracker: TrackerChoice
@@ -54,7 +56,7 @@ class Task:
     cuts: str = "auto"
     keep: Keep = "all"
     fill_px: int = 0
-    verified: bool = False
+    verified: bool | None = None
     force: bool = False
     check: bool = False
 
@@ -77,11 +79,16 @@ def track_object(task: Task) -> None:
         return
 
     params = backend.params | prompt.places_as_json() | {"cuts": task.cuts, "keep": task.keep}
-    params |= {"fill_holes": task.fill_px, "verify": task.verified}
+    verified = backend.name == "embedded" if task.verified is None else task.verified
+    params |= {
+        "fill_holes": task.fill_px,
+        "verify": verified,
+        "object": prompt.detected.name if prompt.detected else None,
+    }
     seen = read_prompts(run).get("skater") if backend.tracks_skater else None
     if seen is not None:
         params["skater"] = seen.places[0].as_json()
-    inputs = [run.source, *(path for path in [run.path(POSES if seen else PERSON_VIDEO)] if path.exists())]
+    inputs = [run.source, *Witnesses.files(run)]
     tools = {"tracker": backend.description}
     tools |= tool_versions("numpy", "opencv-python-headless", "av", *backend.versions)
     with run_stage(run, "tracker", params=params, inputs=inputs, tools=tools, force=task.force) as stage:
@@ -102,10 +109,16 @@ def track_object(task: Task) -> None:
 
         stage.note("cuts", [shot.start for shot in shots[1:]])
         stage.note("skater", [place.as_json() for place in skater])
+        remark = add_human_mask(run, tracker, stage)
+        cycles = verify_shots(run, backend, request) if verified else []
+        hear_witnesses(run, prompt, [log for _, log in cycles], stage)
         say_what_was_found(tracker, stage)
-        add_human_mask(run, tracker, stage)
-        if task.verified:
-            stage.note("verify", verify_shots(run, backend, request))
+        if remark:
+            click.echo(f"tracker: {remark}")
+        if verified:
+            for _, log in cycles:
+                click.echo(f"tracker: {log.summary()}")
+            stage.note("verify", [{"shot": [shot.start, shot.stop - 1], **log.to_json()} for shot, log in cycles])
 
 
 def draw_box(run: Run, task: Task) -> Task:
@@ -184,7 +197,7 @@ def skater_places(run: Run, shots: Sequence[range]) -> tuple[Place, ...]:
     best: dict[int, tuple[float, Place]] = {}
     for frame, people in enumerate(read_poses(run.path(POSES))):
         named = frame == prompt.frame
-        person = closest(people, prompt.box) if named else max(people, key=sureness, default=None)
+        person = closest(people, prompt.box) if named else surest(people)
         number = next((each for each, shot in enumerate(shots) if frame in shot), None)
         if number is None or (person is None and not named):
             continue
@@ -194,11 +207,6 @@ def skater_places(run: Run, shots: Sequence[range]) -> tuple[Place, ...]:
         if box is not None and (number not in best or score > best[number][0]):
             best[number] = (score, Place(frame, box, points))
     return tuple(best[number][1] for number in sorted(best))
-
-
-def sureness(person: Person) -> float:
-    """Mean score of the body's keypoints."""
-    return float(person.scores[:_BODY].mean())
 
 
 def closest(people: Sequence[Person], box: Box) -> Person | None:
@@ -216,7 +224,7 @@ def sure_points(person: Person, box: Box | None) -> tuple[Point, ...]:
         return ()
     apart = _APART * box.longer_side
     chosen: list[Point] = []
-    for index in sorted(range(_BODY), key=lambda each: -float(person.scores[each])):
+    for index in sorted(range(N_BODY), key=lambda each: -float(person.scores[each])):
         x, y = (round(float(value), 2) for value in person.keypoints[index])
         within = box.contains(x, y)
         near = any((x - point.x) ** 2 + (y - point.y) ** 2 < apart**2 for point in chosen)
@@ -225,8 +233,8 @@ def sure_points(person: Person, box: Box | None) -> tuple[Point, ...]:
     return tuple(chosen[:_MOST])
 
 
-def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> None:
-    """List the skater's mask that the tracker wrote, else make one of the pose stage's, else leave none."""
+def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> str | None:
+    """List the skater's mask that the tracker wrote, else make one of the pose stage's, else leave none and say so."""
     video, pngs = run.path(HUMAN_VIDEO), run.path(HUMAN_FOLDER)
     if tracker.makes_human_mask:
         stage.note("human_mask", f"tracked by {tracker.backend.name}")
@@ -236,10 +244,10 @@ def add_human_mask(run: Run, tracker: SkateboardTracker, stage: Stage) -> None:
         stage.note("human_mask", f"none: there is no {PERSON_VIDEO}")
         video.unlink(missing_ok=True)  # one of an earlier run would not fit this object mask
         shutil.rmtree(pngs, ignore_errors=True)
-        click.echo(f"tracker: no {PERSON_VIDEO} in the run, so no skater mask is written; run the pose stage for one.")
-        return
+        return f"no {PERSON_VIDEO} in the run, so no skater mask is written; run the pose stage for one."
     stage.add_output(video)
     stage.add_output(pngs)
+    return None
 
 
 def write_human_mask(run_dir: Path, object_video: Path, info: ClipInfo) -> tuple[Path, Path] | None:
@@ -261,18 +269,44 @@ def write_human_mask(run_dir: Path, object_video: Path, info: ClipInfo) -> tuple
     return video, pngs
 
 
-def verify_shots(run: Run, backend: TrackerBackend, request: Request) -> list[dict[str, Any]]:
-    """Track each shot that has a place a second time, toward that place; what came of it, a record a shot."""
+def verify_shots(run: Run, backend: TrackerBackend, request: Request) -> list[tuple[range, CycleLog]]:
+    """Track each shot that has a place a second time, toward that place; what came of it, shot by shot."""
 
     def retrack(start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
         for index, again in backend.retrack(run.source, run.info, start, mask, frames):
             yield index, clean(again, request.keep, request.fill_px)  # as the first track's masks were
 
-    records = []
+    logs = []
     for shot in request.shots:
         here = [place.frame for place in request.places if place.frame in shot]
         if here:
-            log = verify(run.path("mask.mp4"), here[0], shot, retrack)
-            click.echo(f"tracker: {log.summary()}")
-            records.append({"shot": [shot.start, shot.stop - 1], **log.to_json()})
-    return records
+            logs.append((shot, verify(run.path(MASK_VIDEO), here[0], shot, retrack)))
+    return logs
+
+
+def hear_witnesses(run: Run, prompt: Prompt, cycles: Sequence[CycleLog], stage: Stage) -> None:
+    """Hear the witnesses about the mask, say and note what comes of it, and draw what is in doubt.
+
+    Where it is contradicted, that is said with where to look and how to correct it.
+    """
+    cycle = {frame: iou for log in cycles for frame, iou in log.ious.items()}
+    witnesses = Witnesses(run, run.info, cycle, prompt)
+    masks = run.path(MASK_VIDEO)
+    for frame, mask in enumerate(read_masks(masks)):
+        witnesses.feed(frame, mask)
+    standing = witnesses.conclude()
+    picture = write_doubt(run, masks, standing, witnesses)
+    said = standing.sentence
+    if picture is not None:
+        stage.add_output(picture)
+        said += f"; look at {picture}"
+        if standing.correction is not None:
+            said += f", or correct it: {correct_options(prompt, standing.correction)}"
+    click.echo(f"tracker: {said}")
+    spans = [list(each) for each in spans_of(standing.contradicted)]
+    stage.note("standing", {"word": standing.word, "sentence": standing.sentence, "contradicted": spans})
+
+
+def correct_options(prompt: Prompt, place: Place) -> str:
+    """Return the --correct options that add a place to a prompt's corrections: those that are given replace all."""
+    return " ".join(f"--correct {each.frame}:{each.box}" for each in (*prompt.corrections, place) if each.box)

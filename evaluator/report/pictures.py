@@ -79,7 +79,7 @@ class OverlayWriter:
             draw_outline(small, original, ORIGINAL, scale=self._scale)
             draw_outline(small, generated, GENERATED, scale=self._scale)
             half[:] = small
-        verdict = f"IoU {score.iou:.4f} {'PASS' if score.passed else 'FAIL'}, F {score.boundary_f:.3f}"
+        verdict = f"IoU {score.iou:.4f} {score.state}, F {score.boundary_f:.3f}"
         if self._with_source:
             draw_text(canvas, f"source, frame {score.frame}: G green, P white", 8, 20, size=0.55)
             verdict = f"output: {verdict}"
@@ -101,7 +101,7 @@ class Thumbnail:
 
 
 class WorstFrames:
-    """Offer it every frame; `thumbnails` are the worst by IoU, in the clip's order."""
+    """Offer it every frame; `thumbnails` are the worst, frames that fail first, then by IoU, in the clip's order."""
 
     def __init__(self) -> None:
         self._kept: list[Thumbnail] = []
@@ -118,11 +118,15 @@ class WorstFrames:
         near = [each for each in self._kept if abs(each.score.frame - score.frame) < APART]
         rivals = near or (self._kept if len(self._kept) >= KEEP else [])
         if rivals:
-            best = max(rivals, key=lambda each: each.score.iou)
-            if score.iou >= (min(each.score.iou for each in near) if near else best.score.iou):
+            best = max(rivals, key=lambda each: _goodness(each.score))
+            if _goodness(score) >= (min(_goodness(each.score) for each in near) if near else _goodness(best.score)):
                 return
             self._kept = [each for each in self._kept if each not in (near or [best])]
         self._kept.append(Thumbnail(score, thumbnail_of(picture, original, generated)))
+
+
+def _goodness(score: FrameScore) -> tuple[bool, float]:
+    return score.passed, score.iou
 
 
 def thumbnail_of(picture: Frame, original: Mask, generated: Mask) -> Frame:

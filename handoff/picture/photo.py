@@ -15,7 +15,8 @@ import numpy as np
 
 from handoff.errors import InputError
 from handoff.links import open_plain
-from handoff.picture.png import SIGNATURE, check_regular, check_size, kind_of_file, read_rgb
+from handoff.picture.extent import check_size
+from handoff.picture.png import SIGNATURE, check_regular, kind_of_file, read_rgb
 from handoff.video import Frame
 
 _JPEG = b"\xff\xd8\xff"

@@ -22,12 +22,9 @@ from numpy.typing import NDArray
 
 from handoff.errors import InputError, MissingFileError
 from handoff.links import check_way, open_plain
+from handoff.picture.extent import check_size
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-LONGEST_SIDE = 8192
-MOST_PIXELS = 8192 * 4608
-"""8K, of the cinema or upright too, has fewer."""
-MOST_ASPECT = 100
 
 _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _CHANNELS = {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGB_ALPHA: 4}
@@ -121,18 +118,6 @@ def check_regular(path: Path) -> None:
         raise MissingFileError(f"there is no file {path}; check the path.") from error
     if not stat.S_ISREG(mode):
         raise InputError(f"{path} is not a file with a picture (a folder, a pipe or a device); take it away.")
-
-
-def check_size(path: Path, width: int, height: int) -> None:
-    """Raise InputError for a picture that has no pixels, or more of them, or is longer, than any clip's."""
-    if not (width and height):
-        raise InputError(f"{path} says that it is {width}x{height} px; make it again.")
-    long, short = max(width, height), min(width, height)
-    if long > LONGEST_SIDE or width * height > MOST_PIXELS or long > MOST_ASPECT * short:
-        raise InputError(
-            f"{path} says that it is {width}x{height} px; pictures of up to {LONGEST_SIDE} px a side, "
-            f"{MOST_PIXELS} px in all, and {MOST_ASPECT} times as long as wide are read: make it smaller."
-        )
 
 
 def read_samples(path: Path) -> Samples:

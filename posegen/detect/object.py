@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import Sample
 from handoff.errors import InputError
 from handoff.places import Box, Candidate, Detected, Prompt
 from handoff.video import ClipInfo
-from posegen.detect.coco import CLASSES
-from posegen.detect.detections import Sample
 from posegen.detect.skater import SURE
 
 MARGIN = 0.03

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from handoff.detections.samples import Sample
 from handoff.errors import InputError
 from handoff.places import Box
 from handoff.video import ClipInfo
 from posegen.choice import Where
 from posegen.detect.appearance import alike
-from posegen.detect.detections import Sample
 from posegen.detect.tracklets import Tracklet, follow
 
 BRIDGE_S = 0.5

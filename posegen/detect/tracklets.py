@@ -15,11 +15,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from handoff.detections.coco import PERSON
+from handoff.detections.samples import Detection, Sample
 from handoff.places import Box
 from posegen.detect.appearance import alike, as_shares
-from posegen.detect.coco import PERSON
-from posegen.detect.detections import Sample
-from posegen.detect.yolox import Detection
 
 Costs = NDArray[np.float64]
 

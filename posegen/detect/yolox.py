@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import Detection
 from handoff.errors import InputError
 from handoff.places import Box
 from handoff.video import Frame
 from handoff.weights import find_with_digest
-from posegen.detect.coco import CLASSES
 from posegen.models import DETECTORS
 from posegen.onnx_session import open_session
 
@@ -33,19 +33,6 @@ NMS_IOU = 0.45
 
 _STRIDES = (8, 16, 32)
 _PAD = 114
-
-
-class Detection(NamedTuple):
-    """One thing in one frame.
-
-    label: its number in CLASSES. score: 0..1. box: px of the frame, cut at its edges. look: a person's colours, see
-    posegen.detect.appearance; empty where they were not looked at.
-    """
-
-    label: int
-    score: float
-    box: Box
-    look: bytes = b""
 
 
 def letterbox(frame: Frame, height: int, width: int) -> tuple[Floats, float]:

@@ -38,6 +38,7 @@ from reskin.comfy.errors import (
     WorkflowRefused,
     describe_refusal,
 )
+from reskin.comfy.wire import SteadyAdapter, at_most
 from reskin.workflow import Graph
 
 __all__ = ["ComfyServer", "JobState", "ServerFile", "parse_address"]
@@ -141,6 +142,7 @@ class Http:
         self.address = parse_address(server)
         self._session = _Session()
         self._session.trust_env = False
+        self._session.mount("http://", SteadyAdapter())
         self._session.headers["Accept-Encoding"] = "identity"
 
     def close(self) -> None:
@@ -149,18 +151,19 @@ class Http:
 
     @contextlib.contextmanager
     def answer(
-        self, method: str, path: str, timeout_s: float | None = None, **content: Any
+        self, method: str, path: str, timeout_s: float | None = None, most_bytes: int = _MOST_BYTES, **content: Any
     ) -> Iterator[requests.Response]:
         """Send one request; yield the answer with its body still to come, in `pieces`.
 
-        timeout_s: instead of CONNECT_S and READ_S. content: as for requests. Status codes below 500 are the caller's to
-        judge. Raises ServerAbsent where nobody listens, ServerFails for a 5xx, ServerUnreachable for no answer,
-        BadResult for one that is packed.
+        timeout_s: instead of CONNECT_S and READ_S. most_bytes: of the answer. content: as for requests. Status codes
+        below 500 are the caller's to judge. Raises ServerAbsent where nobody listens, ServerFails for a 5xx,
+        ServerUnreachable for no answer, BadResult for one that is packed.
         """
         timeout = (CONNECT_S, READ_S) if timeout_s is None else (timeout_s, timeout_s)
         how: dict[str, Any] = {"timeout": timeout, "stream": True, "allow_redirects": False, **content}
         try:
-            response = self._session.request(method, f"http://{self.address}{path}", **how)
+            with at_most(most_bytes):
+                response = self._session.request(method, f"http://{self.address}{path}", **how)
         except _NETWORK as error:
             raise self.unreachable(error) from error
         with response:
@@ -445,7 +448,10 @@ class ComfyServer:
 
     def _fetch_once(self, file: ServerFile, target: Path, max_bytes: int) -> None:
         params, what = vars(file), f"the result {file.shown}"
-        with atomic_file(target) as partial, self._http.answer("GET", "/view", params=params) as response:
+        with (
+            atomic_file(target) as partial,
+            self._http.answer("GET", "/view", params=params, most_bytes=max_bytes) as response,
+        ):
             if response.status_code != requests.codes.ok:
                 raise BadResult(
                     f"the server withholds its result {file.shown}: HTTP {response.status_code} "

@@ -106,6 +106,7 @@ def _read_pins(pins: Path) -> dict[str, Any]:
 def _git(*arguments: str, timeout_s: float) -> str | None:
     """Run git without a prompt; return its output, or None when it fails or takes too long."""
     environment = set_up_environment() | {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+    environment["GIT_CEILING_DIRECTORIES"] = str(ROOT.parent)  # nor those of one in a folder above
     try:
         done = subprocess.run(
             [*_GIT, *arguments],

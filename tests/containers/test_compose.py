@@ -56,8 +56,11 @@ def planted(again: World, undisturbed: Path) -> Path:
 
 
 def test_a_stage_imports_nothing_from_the_folder_that_it_is_called_in(again: World, planted: Path) -> None:
+    nothing_new = ("--min-replaced", "0")  # nothing was painted
     for threshold, code, said in (("0.9", 0, "Gate: PASS"), ("1", 1, "Gate: FAIL")):
-        command = again.command("evaluate_iou.py", "-generated", "reskins/same/output.mp4", "--threshold", threshold)
+        command = again.command(
+            "evaluate_iou.py", "-generated", "reskins/same/output.mp4", *nothing_new, "--threshold", threshold
+        )
         done = subprocess.run(command, cwd=planted, env=again.environment, capture_output=True, text=True, check=False)
         assert done.returncode == code and said in done.stdout, done.stderr
     assert not (planted / "ran").exists(), (planted / "ran").read_text()

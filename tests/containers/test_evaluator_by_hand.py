@@ -51,6 +51,8 @@ def sentence(done: Done) -> str:
 
 def test_it_is_0_where_the_tracked_object_fills_the_old_outline(by_hand: World) -> None:
     done = evaluator(by_hand, "-generated", "runs/clip/reskins/same/output.mp4")
+    assert done.returncode == 1 and "[UNCHANGED]" in done.stdout, done.stdout + done.stderr
+    done = evaluator(by_hand, "-generated", "runs/clip/reskins/same/output.mp4", "--min-replaced", "0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Gate: PASS" in done.stdout
     report = json.loads((by_hand.run("clip") / "reskins/same/report/iou.json").read_text())

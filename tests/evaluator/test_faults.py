@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from bench.faults import FAULTS, LITTLE_LOSS, UNHARMED, Painted, evaluate_frames, load, touched
+from bench.faults import BLACK, FAULTS, LITTLE_LOSS, UNHARMED, UNPAINTED_CRFS, Painted, evaluate_frames, load, touched
+from handoff.ingest import ingest
 from handoff.run import Run
-from tests.evaluator.helpers import FRAMES, stick_figure, write_poses
+from tests.evaluator.helpers import FRAMES, stick_figure, write_output, write_poses
+from tests.helpers import textured
+from tests.tracker.helpers import HEIGHT, WIDTH, Scene, bouncing_board, invoke, make_scene, text
 
 
 @pytest.fixture
@@ -82,3 +89,64 @@ def test_an_object_painted_over_the_skaters_leg_clips(run: Run, clip: Painted) -
     before, _ = figures(run, clip, UNHARMED)
     found, failed = figures(run, clip, "painted over the skater's leg")
     assert failed and found["clip"] > before["clip"] + 0.05 and found["leak"] > 0.05
+
+
+def states(run: Run, frames: list[NDArray[np.uint8]], crf: int = LITTLE_LOSS) -> tuple[list[str], dict[str, Any]]:
+    """What the real command calls each frame, and its report."""
+    data = evaluate_frames(run, "faulty", frames, crf)
+    names = [each["state"] for each in data["frames"]]
+    assert [each["passed"] for each in data["frames"]] == [each == "PASS" for each in names]
+    return names, data
+
+
+@pytest.mark.parametrize("crf", UNPAINTED_CRFS)
+def test_a_clip_in_which_nothing_was_painted_is_unchanged_in_every_frame(run: Run, clip: Painted, crf: int) -> None:
+    found, data = states(run, clip.sources, crf)
+    assert found == ["UNCHANGED"] * FRAMES and max(each["replaced"] for each in data["frames"]) < 0.1
+    summary = data["summary"]
+    assert (summary["passed"], summary["unchanged"], summary["failed"]) == (False, FRAMES, FRAMES)
+    if crf == 12:
+        assert summary["minimum"] > 0.95 and summary["below"] == 0, "every outline is right: that alone would pass"
+
+
+def test_five_frames_that_were_not_painted_are_the_five_that_fail(run: Run, clip: Painted) -> None:
+    found, data = states(run, FAULTS["five frames unpainted"](clip))
+    bare = range(clip.middle, clip.middle + 5)
+    assert [index for index, state in enumerate(found) if state != "PASS"] == list(bare)
+    assert {found[index] for index in bare} == {"UNCHANGED"}
+    assert data["summary"]["figures"]["replaced"]["worst"] == 0 and data["summary"]["first_failure"] == clip.middle
+
+
+def test_half_an_object_is_not_enough(run: Run, clip: Painted) -> None:
+    found, data = states(run, FAULTS["half of G unpainted"](clip))
+    assert set(found) == {"UNCHANGED"}
+    assert all(0.4 < each["replaced"] < 0.7 for each in data["frames"])
+
+
+def test_the_gray_that_a_model_leaves_is_called_unpainted_with_its_share(run: Run, clip: Painted) -> None:
+    found, data = states(run, FAULTS["gray 127 left"](clip))
+    assert set(found) == {"UNPAINTED"} and data["summary"]["unpainted"] == FRAMES
+    assert all(each["unpainted"] > 0.9 and each["replaced"] < 0.1 for each in data["frames"])
+
+
+def test_the_source_with_another_hue_is_the_source(run: Run, clip: Painted) -> None:
+    found, data = states(run, FAULTS["the source's hue shifted"](clip))
+    assert set(found) == {"UNCHANGED"} and max(each["replaced"] for each in data["frames"]) < 0.5
+
+
+def test_a_black_object_is_new_also_on_a_black_board(tmp_path: Path) -> None:
+    """Tracked and painted as any other; the textures have nothing in common, the colours everything."""
+    light = make_scene(FRAMES, bouncing_board)
+    paint = textured(HEIGHT, WIDTH, 2)
+    black = [
+        np.where(m[..., None], paint // 10 + 10, f).astype(np.uint8)
+        for f, m in zip(light.frames, light.truth, strict=True)
+    ]
+    run = ingest(Scene(black, light.truth).write(tmp_path / "clip.mp4"), tmp_path / "run")
+    invoke(run, "--bbox", text(light, 2), "--frame", "2", "--backend", "embedded")
+    write_output(run, black)
+    clip = load(Run.open(run.dir), run.path("reskins/drone/output.mp4"))
+    painted, data = states(run, FAULTS[BLACK](clip), 12)
+    assert set(painted) == {"PASS"} and min(each["replaced"] for each in data["frames"]) > 0.85
+    unpainted, data = states(run, clip.sources, 12)
+    assert set(unpainted) == {"UNCHANGED"} and max(each["replaced"] for each in data["frames"]) < 0.1

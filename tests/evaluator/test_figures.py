@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from evaluator.figures import (
     SIGMAS,
     Shape,
-    body_mask,
     boundary,
     boundary_f,
     compare_skeletons,
@@ -37,8 +36,6 @@ from evaluator.figures import (
 )
 from handoff.errors import InputError
 from handoff.masks import Mask, overlap, read_masks
-from handoff.places import Box
-from handoff.poses import FARTHEST, N_KEYPOINTS, Person
 from tests.evaluator import helpers as naive
 from tests.evaluator.helpers import stick_figure
 from tests.helpers import textured
@@ -302,34 +299,3 @@ def test_where_the_source_shows_nobody_nothing_is_said_and_where_the_new_clip_do
 
 def test_a_passer_by_in_the_new_clip_is_not_taken_for_the_skater() -> None:
     assert compare_skeletons([stick_figure()], [stick_figure(80.0), stick_figure(1.0)])[1] == 1.0
-
-
-def test_the_body_covers_trunk_and_limbs_and_nothing_far_from_them() -> None:
-    person = stick_figure()
-    body = body_mask([person], 120, 240)
-    for x, y in person.keypoints[5:17].round().astype(int):
-        assert body[y, x]
-    assert body[50, 120], "the trunk"
-    assert body[104:111, 128:133].any(), "a foot"
-    assert not body[:, :95].any() and not body[:, 145:].any()
-    assert 0.03 < body.mean() < 0.15
-    assert not body_mask([], 120, 240).any()
-
-
-def test_a_skeleton_far_outside_the_picture_is_drawn_as_far_as_it_goes() -> None:
-    """What was guessed lies at most handoff.poses.FARTHEST px away."""
-    keypoints = np.full((N_KEYPOINTS, 2), FARTHEST, np.float32)
-    keypoints[::2] = -FARTHEST
-    person = Person(Box(0, 0, 10, 10), keypoints, np.ones(N_KEYPOINTS, np.float32))
-    assert body_mask([person], 120, 240).shape == (120, 240)
-
-
-def test_a_limb_that_points_at_the_camera_is_as_thick_as_the_other() -> None:
-    person = stick_figure()
-    keypoints = person.keypoints.copy()
-    keypoints[15], keypoints[17], keypoints[19] = keypoints[13] + (0, 1), keypoints[13], keypoints[13]
-    body = body_mask([replace(person, keypoints=keypoints)], 120, 240)
-    left, right = (int(x) for x in keypoints[[13, 14], 0])
-    below = int(keypoints[13, 1]) + 2
-    assert body[below, left - 2 : left + 3].all() and body[below, right - 2 : right + 3].all()
-    assert np.count_nonzero(body[below]) >= 10

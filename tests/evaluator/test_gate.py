@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from evaluator import calculate_iou
 from evaluator.gate import FrameScore, Gate, judge
+from evaluator.replaced import Replaced
 from evaluator.report.result import Result
 from evaluator.report.texts import summary_md
 from handoff.errors import InputError
@@ -152,6 +155,81 @@ def test_other_sizes_an_empty_original_and_no_frames_are_refused() -> None:
     gate.feed_frame(strip(0), strip(0))
     with pytest.raises(InputError, match="empty in every frame"):
         gate.conclude()
+
+
+NEW = {
+    "new": (Replaced(1.0, 0.0), "PASS"),
+    "just enough": (Replaced(0.75, 0.25), "PASS"),
+    "too little, the rest as it was": (Replaced(0.74, 0.0), "UNCHANGED"),
+    "too little, the rest gray": (Replaced(0.5, 0.4), "UNPAINTED"),
+    "more of the rest as it was": (Replaced(0.3, 0.3), "UNCHANGED"),
+    "nothing": (Replaced(0.0, 0.0), "UNCHANGED"),
+    "gray": (Replaced(0.0, 1.0), "UNPAINTED"),
+    "not measured": (None, "PASS"),
+}
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_frame_passes_where_enough_of_the_object_is_new_and_is_named_by_what_the_rest_is(name: str) -> None:
+    new, state = NEW[name]
+    gate = Gate()
+    score = gate.feed_frame(strip(100), strip(95), new=new)
+    assert (score.state, score.passed) == (state, state == "PASS")
+    share = f" {score.unpainted:.2f} of it flat gray" if state == "UNPAINTED" else ""
+    assert score.line() == f"Frame 0000: IoU = 0.9500 [{state}]{share}"
+    assert (score.replaced, score.unpainted) == (new or Replaced())
+    assert gate.conclude().passed == score.passed
+
+
+def test_a_share_of_0_asks_for_nothing_new_and_another_one_for_that_much() -> None:
+    for min_replaced, passes in ((0.0, True), (0.2, True), (0.21, False), (1.0, False)):
+        gate = Gate(min_replaced=min_replaced)
+        score = gate.feed_frame(strip(100), strip(100), new=Replaced(0.2, 0.0))
+        assert score.passed == passes and score.renewed == (passes if min_replaced else None)
+        assert gate.conclude().min_replaced == min_replaced
+
+
+def test_the_verdict_counts_what_fails_by_its_outline_and_what_by_its_pictures() -> None:
+    gate = Gate()
+    for found, new in ((95, 1.0), (95, 0.1), (40, 1.0), (40, 0.1), (95, 0.0)):
+        gate.feed_frame(strip(100), strip(found), new=Replaced(new, 1.0 if new == 0 else 0.0))
+    verdict = gate.conclude()
+    assert [score.state for score in gate.scores] == ["PASS", "UNCHANGED", "FAIL", "UNCHANGED", "UNPAINTED"]
+    assert (verdict.failed, verdict.below, verdict.unchanged, verdict.unpainted, verdict.first_failure) == (
+        4,
+        2,
+        2,
+        1,
+        1,
+    )
+    assert verdict.recall == 3 / 5, "of the frames' outlines"
+    assert verdict.benchmark == "FAILED: 2 frames dropped below 0.90 IoU."
+    text = "\n".join(verdict.lines())
+    assert "Failures: 4 of 5 frames, the first is frame 1" in text
+    assert "Not new: 2 frames unchanged, 1 unpainted; at least 0.75 of the object must differ" in text
+
+
+def test_where_every_outline_is_right_the_last_line_does_not_speak_of_iou() -> None:
+    gate = Gate()
+    gate.feed_frame(strip(100), strip(100), new=Replaced(0.0, 0.0))
+    gate.feed_frame(strip(0), strip(0), new=Replaced())
+    verdict = gate.conclude()
+    assert not verdict.passed and verdict.below == 0 and gate.scores[1].state == "PASS"
+    assert verdict.benchmark == "FAILED: 1 frames show no new object."
+    assert verdict.lines()[-1] == "Gate: FAIL (IoU > 0.9 is needed in every frame, and a new object)"
+
+
+def test_a_stored_score_is_judged_by_its_figures_whatever_it_says_itself() -> None:
+    """As a report that anybody may have written is."""
+    lying = FrameScore(0, 1.0, 1.0, True, 100, 100, replaced=0.0, unpainted=0.0, renewed=True)
+    result = Result([lying], 0.9, 1, {"original": "a", "generated": "b"})
+    again = result.judged_again(0.9, 1, 0.75)
+    assert not again.passed and again.scores[0].state == "UNCHANGED"
+    assert result.judged_again(0.9, 1, 0.0).passed
+    for share in (1.5, -0.1, float("nan")):
+        forged = dataclasses.replace(lying, replaced=share)
+        with pytest.raises(InputError, match="new share of frame 0"):
+            dataclasses.replace(result, scores=[forged]).judged_again(0.9, 1, 0.75)
 
 
 def scored(ious: list[float], outlines: list[float]) -> list[FrameScore]:

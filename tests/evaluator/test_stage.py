@@ -72,12 +72,14 @@ def test_the_background_is_measured_against_the_source(gate: Command, report: Pa
 
 
 def test_a_verification_since_the_last_evaluation_is_not_left_out(gate: Command, report: Path, run: Run) -> None:
+    def note(verified: list[dict[str, Any]]) -> None:
+        current = Run.open(run.dir)
+        current.manifest["stages"]["tracker"]["notes"]["verify"] = verified  # the mask's bytes are the same
+        current.save()
+
+    note([])
     assert "not tracked back" in gate("--format", "summary").output
-    notes = run.manifest["stages"]["tracker"]["notes"]  # the mask's bytes are the same
-    notes["verify"] = [{"shot": [0, 13], "threshold": 0.7, "frames": 10, "mean": 0.41, "doubtful": [4, 6], "ious": []}]
-    current = Run.open(run.dir)
-    current.manifest["stages"]["tracker"]["notes"] = notes
-    current.save()
+    note([{"shot": [0, 13], "threshold": 0.7, "frames": 10, "mean": 0.41, "doubtful": [4, 6], "ious": []}])
     said = gate("--format", "summary").output
     assert "nothing has changed" not in said and "mean IoU 0.41, doubtful: 4, 6" in said
     assert "doubtful: 4, 6" in (report / "summary.md").read_text()
@@ -226,7 +228,7 @@ def test_where_not_one_frame_was_scored_the_report_says_so_and_the_next_evaluati
     assert {path.name for path in report.iterdir()} == {"iou.csv", "iou.json", "junit.xml", "summary.md"}
     assert f"not decided, cut short after 0 of {FRAMES} frames" in (report / "summary.md").read_text()
     suite = ET.parse(report / "junit.xml").getroot().find("testsuite")
-    assert suite is not None and (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    assert suite is not None and (suite.get("tests"), suite.get("errors"), suite.get("skipped")) == ("4", "1", "3")
     assert end_of(run) == 0 and len(read_report(report)["frames"]) == FRAMES
 
 
@@ -247,3 +249,45 @@ def test_a_reader_that_goes_away_is_no_failing_gate(run: Run) -> None:
     assert child.stdout is not None
     child.stdout.close()
     assert child.wait(HANG_S) == FAULT
+
+
+def test_the_share_that_has_to_be_new_is_a_parameter_and_0_lets_an_unpainted_clip_pass(
+    gate: Command, report: Path, run: Run
+) -> None:
+    shutil.copy(run.source, run.path("reskins/drone/output.mp4"))
+    done = gate("--format", "summary", "--format", "junit", "--format", "csv")
+    assert done.return_value == 1 and done.output.count("IoU = 1.0000 [UNCHANGED]") == FRAMES
+    assert done.output.splitlines()[-1] == f"FAILED: {FRAMES} frames show no new object."
+    head = (report / "summary.md").read_text().splitlines()[0]
+    least = "(least 0.000 at frame 0, 0.75 is needed)"
+    assert head == f"## Gate: FAIL, too little of the object is new in {FRAMES} of {FRAMES} frames: 0-13 {least}"
+    case = ET.parse(report / "junit.xml").getroot().find("testsuite[@name='frames']/testcase/failure")
+    assert case is not None and case.get("type") == "replaced"
+    assert case.text == "UNCHANGED, 0.000 of the object is new and 0.000 flat gray; 0.75 has to be new"
+    assert (report / "iou.csv").read_text().splitlines()[1].endswith(",UNCHANGED")
+    again = gate("--format", "summary", "--format", "junit", "--format", "csv")
+    assert again.return_value == 1 and "nothing has changed" in again.output
+    assert again.output.count("[UNCHANGED]") == FRAMES
+    off = gate("--min-replaced", "0")
+    assert off.return_value == 0 and "nothing has changed" not in off.output
+    assert "New object: 0.000 of its outline on average, 0.000 at frame 0; not judged (--min-replaced 0)" in off.output
+    assert run.manifest is not None and Run.open(run.dir).reskin("drone").manifest["stages"]["evaluator"]["params"][
+        "min_replaced"
+    ] == pytest.approx(0.0)
+
+
+def test_of_two_masks_and_of_a_clip_outside_a_run_it_is_said_that_nothing_new_was_measured(
+    run: Run, tmp_path: Path
+) -> None:
+    mask, clip = tmp_path / "mask.mp4", tmp_path / "clip.mp4"
+    shutil.copy(run.path("mask.mp4"), mask)
+    shutil.copy(run.source, clip)
+    for files in (("--generated-mask", mask), ("-generated", clip)):
+        arguments = ["-original", str(mask), *map(str, files), "--output", str(tmp_path / "report")]
+        done = CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
+        why = "two masks have no pictures" if mask in files else "the source clip is not known"
+        for text in (done.output, (tmp_path / "report" / "summary.md").read_text()):
+            assert f"; whether the object is new was not measured: {why}; " in text
+        frames = read_report(tmp_path / "report")["frames"]
+        assert {each["replaced"] for each in frames} == {None} and {each["renewed"] for each in frames} == {None}
+        assert done.return_value == 0

@@ -73,3 +73,19 @@ def test_a_file_name_that_steers_a_terminal_and_is_no_text_is_refused_with_2(tmp
     assert done.returncode == 2
     assert b"\x1b" not in done.stderr and b"\xff" not in done.stderr
     assert rb"w\x1b[2J\udcff.json is a list of 0, not an object of nodes" in done.stderr
+
+
+@pytest.mark.parametrize(("module", "code"), [("cv2", 3), ("handoff.nothing", 70)])
+def test_a_package_that_cannot_be_loaded_when_it_is_wanted_is_missing(
+    module: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OpenCV and PyAV are loaded by the work itself; under a limit of memory they are there and cannot be."""
+
+    @click.command()
+    def fails() -> None:
+        raise ImportError(f"{module}.so: failed to map segment from shared object", name=module)
+
+    with pytest.raises(SystemExit) as caught:
+        main(fails, [])
+    said = capsys.readouterr().err
+    assert caught.value.code == code and "failed to map segment" in said and ("Traceback" in said) == (code == 70)

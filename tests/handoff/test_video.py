@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -15,8 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
-from handoff.errors import InputError, StorageError, UsageError
-from handoff.video import VideoWriter, probe, read_frames
+from handoff import video
+from handoff.errors import InputError, MissingError, StorageError, UsageError
+from handoff.video import VideoWriter, open_video, probe, read_frames
 from runner.process import ROOT
 from tests.helpers import moving_square, read_gray, textured, write_clip
 
@@ -200,3 +202,25 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=what):
             probe(tmp_path / name)
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.ENOMEM])
+def test_memory_that_is_missing_is_no_damage_of_the_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Under a limit (ulimit -v) FFmpeg gets no thread, or no frame."""
+    path = write_clip(tmp_path / "clip.mp4", moving_square(3))
+
+    class Short:
+        def decode(self) -> None:
+            raise av.FFmpegError(code, os.strerror(code))
+
+    with (
+        open_video(path) as (_container, stream),
+        pytest.raises(MissingError, match="no memory, or no process") as told,
+    ):
+        list(video._decode(path, stream, [Short()], 0))  # type: ignore[list-item]
+    assert told.value.exit_code == 3
+    monkeypatch.setattr(av, "open", lambda *_, **__: Short().decode())
+    with pytest.raises(MissingError, match="no memory, or no process"):
+        probe(path)

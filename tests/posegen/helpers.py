@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from handoff.detections.coco import CLASSES
 from handoff.files import sha256_file
 from handoff.places import Box
 from handoff.poses import N_KEYPOINTS, Person
 from handoff.video import Frame
-from posegen.detect.coco import CLASSES
 from posegen.keypoints import COCO_OF_BODY
 from posegen.rtmw_backend import MEAN, STD
 from tests.helpers import textured, write_clip

@@ -196,3 +196,24 @@ def test_what_native_code_writes_in_a_block_that_fails_is_not_lost(capfd: pytest
         raise RuntimeError
     log.close()
     assert capfd.readouterr().err == "E0000 broken graph\n"
+
+
+def test_nothing_in_the_current_folder_is_taken_for_a_network_or_for_settings(
+    posegen_python: str, skater_clip: Path, skater: Run, tmp_path: Path
+) -> None:
+    """MediaPipe looks for its networks below the current folder first, and matplotlib for its settings."""
+    code = "import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec('mediapipe').origin).parent)"
+    found = subprocess.run([posegen_python, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    package, here = Path(found.stdout.strip()), tmp_path / "here"
+    planted = [path.relative_to(package.parent) for path in (package / "modules").rglob("*.*") if path.is_file()]
+    assert len(planted) > 10
+    for each in planted:
+        (here / each).parent.mkdir(parents=True, exist_ok=True)
+        (here / each).write_text("no network")
+    os.mkfifo(here / "matplotlibrc")
+    done = subprocess.run(
+        [posegen_python, "-P", "-m", "posegen", "--run", "run", "-i", os.path.relpath(skater_clip, here)],
+        cwd=here, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sha256_path(here / "run" / "pose.json") == sha256_path(skater.path("pose.json"))

@@ -213,3 +213,33 @@ def oddities(draw: st.DrawFn, places: list[str], documents: dict[str, Any]) -> l
         value = draw(changed(documents[place]) if kind == "json" else values.get(kind, st.none()))
         found.append(Oddity(place, kind, value))
     return found
+
+
+def make_outside(folder: Path) -> None:
+    """Make what nobody may touch, last read before it was last written: so the next reading is noted, even relatime."""
+    (folder / "folder").mkdir(parents=True)
+    names = (
+        "thesis.tex",
+        "folder/output.mp4",
+        "folder/run.json",
+        "folder/iou.json",
+        "folder/frame_00000.png",
+        "hard.txt",
+    )
+    for name in names:
+        (folder / name).write_text(f"precious {name}")
+    for each in (*folder.rglob("*"), folder):
+        os.utime(each, (1_000_000_000, 1_100_000_000))
+
+
+def seen(folder: Path) -> dict[str, tuple[object, ...]]:
+    """What tells whether anything in a folder was read, written, made or removed; hard.txt may be read."""
+    found: dict[str, tuple[object, ...]] = {}
+    for each in (folder, folder / "folder", *(each for each in folder.glob("*/*")), folder / "thesis.tex"):
+        state = each.lstat()
+        # a folder is listed here too
+        read = state.st_atime_ns if each.is_file() else 0
+        found[str(each)] = (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_mode, read)
+    linked = (folder / "hard.txt").stat()
+    found["hard.txt"] = (linked.st_ino, linked.st_size, linked.st_mtime_ns, linked.st_mode)
+    return found

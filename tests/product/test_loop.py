@@ -14,8 +14,8 @@ from demo.score import score
 from handoff.masks import read_masks
 from handoff.poses import read_poses
 from handoff.run import Run
-from handoff.video import probe, read_frames
-from tests.helpers import DemoRun, outputs, records
+from handoff.video import VideoWriter, probe, read_frames
+from tests.helpers import DemoRun, Product, outputs, records
 
 pytestmark = [pytest.mark.stage, pytest.mark.server]
 
@@ -115,3 +115,31 @@ def test_a_run_can_be_moved_and_its_files_found_by_bare_name(demo_run: DemoRun) 
     done = demo_run.product("evaluate_iou.py", "-original", "mask.mp4", "-generated", "output.mp4")
     assert done.returncode == demo_run.result.returncode
     assert "nothing to do" in done.stdout
+
+
+@pytest.mark.parametrize("fault", ["nothing painted", "gray left"])
+def test_the_demo_fails_where_its_board_was_not_painted(
+    demo_run: DemoRun, product: Product, tmp_path: Path, fault: str
+) -> None:
+    """Every outline but the tracker's own slips is right: the pictures tell."""
+    run, clip = Run.open(demo_run.folder), tmp_path / "output.mp4"
+    info = run.info
+    with VideoWriter(clip, info.fps, info.width, info.height, crf=12) as writer:
+        for frame, mask in zip(read_frames(run.source), read_masks(run.path("mask.mp4")), strict=True):
+            writer.write(np.where(mask[..., None], np.uint8(127), frame) if fault == "gray left" else frame)
+    mask = run.path("mask.mp4")
+    done = product("evaluate_iou.py", "-original", mask, "-generated", clip, "--output", tmp_path / "report")
+    assert done.returncode == 1, done.stderr
+    report = json.loads((tmp_path / "report" / "iou.json").read_text())
+    shown = {each["frame"] for each in report["frames"] if each["original_px"]}
+    state = "UNPAINTED" if fault == "gray left" else "UNCHANGED"
+    assert {each["frame"] for each in report["frames"] if each["state"] == state} == shown and len(shown) > 60
+    assert done.stdout.count(f"[{state}]") == len(shown)
+    assert max(each["replaced"] for each in report["frames"] if each["original_px"]) < 0.1
+
+
+def test_the_demos_own_reskin_is_new_in_every_frame(demo_run: DemoRun) -> None:
+    report = json.loads((demo_run.reskin / "report" / "iou.json").read_text())
+    assert min(each["replaced"] for each in report["frames"] if each["original_px"]) > 0.95
+    assert report["summary"]["told"]["detector"] is None, "the demo's detector is not asked: no weights"
+    assert [each["frame"] for each in report["summary"]["told"]["colour"]["borders"]]

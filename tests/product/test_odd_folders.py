@@ -30,7 +30,7 @@ from handoff.video import read_frames
 from reskin.cli import command as reskin_command
 from tests.evaluator.helpers import BLUE, stick_figure, write_output
 from tests.helpers import HANG_S, many, vouch_for
-from tests.product.oddities import Oddity, oddities
+from tests.product.oddities import Oddity, make_outside, oddities, seen
 from tests.tracker.helpers import bouncing_board, invoke, make_scene, repaint, text
 
 FRAMES = 3
@@ -56,14 +56,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with PoseWriter(run.path("pose.json"), run.info, {"model": {"name": "test"}}) as poses:
         for index in range(FRAMES):
             poses.write([stick_figure(index)])
+    vouch_for(run.path("pose.json"))
     invoke(run, "--bbox", text(scene, 1), "--frame", "1", "--backend", "embedded")
     masks = list(read_masks(run.path("mask.mp4")))
     for name in ("human_mask.mp4", "person_mask.mp4", "pose.mp4"):
         shutil.copy(run.path("mask.mp4"), run.path(name))
     shutil.copytree(run.path("mask_skateboard"), run.path("pose_skater"))
-    vouch_for(
-        *(run.path(name) for name in ("pose.json", "human_mask.mp4", "person_mask.mp4", "pose.mp4", "pose_skater"))
-    )
+    vouch_for(*(run.path(name) for name in ("human_mask.mp4", "person_mask.mp4", "pose.mp4", "pose_skater")))
     output = write_output(run, repaint(list(read_frames(run.source)), masks, BLUE))
     shutil.copytree(run.path("mask_skateboard"), output.parent / ".windows" / "0000-0123456789abcdef")
     shutil.copy(run.path("pose.json"), output.with_name("pose.json"))
@@ -101,36 +100,6 @@ def work(stage: str, line: list[str], said: Path, state: str) -> None:
     finally:
         sys.stdout.flush()
         os.write(1, f"\npeak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n".encode())
-
-
-def make_outside(folder: Path) -> None:
-    """Make what nobody may touch, last read before it was last written: so the next reading is noted, even relatime."""
-    (folder / "folder").mkdir(parents=True)
-    names = (
-        "thesis.tex",
-        "folder/output.mp4",
-        "folder/run.json",
-        "folder/iou.json",
-        "folder/frame_00000.png",
-        "hard.txt",
-    )
-    for name in names:
-        (folder / name).write_text(f"precious {name}")
-    for each in (*folder.rglob("*"), folder):
-        os.utime(each, (1_000_000_000, 1_100_000_000))
-
-
-def seen(folder: Path) -> dict[str, tuple[object, ...]]:
-    """What tells whether anything in a folder was read, written, made or removed; hard.txt may be read."""
-    found: dict[str, tuple[object, ...]] = {}
-    for each in (folder, folder / "folder", *(each for each in folder.glob("*/*")), folder / "thesis.tex"):
-        state = each.lstat()
-        # a folder is listed here too
-        read = state.st_atime_ns if each.is_file() else 0
-        found[str(each)] = (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_mode, read)
-    linked = (folder / "hard.txt").stat()
-    found["hard.txt"] = (linked.st_ino, linked.st_size, linked.st_mtime_ns, linked.st_mode)
-    return found
 
 
 def judge(whole: Path, folder: Path, changes: list[Oddity]) -> None:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 
 from evaluator.cli import command as evaluator_command
-from evaluator.figures import body_mask, compare_skeletons
+from evaluator.figures import compare_skeletons
 from evaluator.gate import FrameScore
 from evaluator.inputs import check_run
 from evaluator.report.result import Result
@@ -28,6 +28,7 @@ from evaluator.retrack import choose_setup, output_crf
 from evaluator.trust import Trust, trust_of
 from handoff import ingest as clips
 from handoff.command import FAULT, main
+from handoff.detections.samples import Detection, DetectionWriter, Header, Sample
 from handoff.errors import PreserverError
 from handoff.files import sha256_path
 from handoff.places import Box, Detected, Place, Prompt, check_places, read_prompts, write_prompt
@@ -35,8 +36,6 @@ from handoff.poses import N_KEYPOINTS, Person, PoseWriter, check_poses, read_pos
 from handoff.run import Run, StageFolder, describe_output, run_stage
 from handoff.video import VideoWriter
 from posegen.choice import as_another
-from posegen.detect.detections import DetectionWriter, Header, Sample
-from posegen.detect.yolox import Detection
 from posegen.draw import draw_skeletons
 from posegen.stage import find
 from reskin.cli import command as reskin_command
@@ -46,6 +45,7 @@ from tests.helpers import many, moving_square, write_clip
 from tests.product.oddities import ODD, changed
 from tracker.cli import command as tracker_command
 from tracker.stage import skater_places
+from tracker.witness.body import body_mask
 
 FRAMES, WIDTH, HEIGHT = 6, 160, 120
 FILES = (

@@ -67,7 +67,7 @@ def judge(own: Reskin) -> None:
     """Leave what an evaluation of the clip leaves, in report/ and in another folder; all of it names the clip."""
     clip = own.dir / "output.mp4"
     with run_stage(own, "evaluator", params={}, inputs=[clip], tools={}) as judged:
-        for name in ("report/iou.json", "report/junit.xml", "again/iou.json", "pose.json"):
+        for name in ("report/iou.json", "report/junit.xml", "again/iou.json", "pose.json", "detections.json"):
             write_text(own.dir / name, sha256_file(clip))
             judged.add_output(own.dir / name)
         judged.note("passed", True)
@@ -76,7 +76,7 @@ def judge(own: Reskin) -> None:
 def check(own: Reskin) -> str:
     """Hold that nothing there is of another clip than the one that is there, and return that one's digest."""
     clip = sha256_file(own.dir / "output.mp4")
-    for name in ("report/iou.json", "report/junit.xml", "again/iou.json", "pose.json"):
+    for name in ("report/iou.json", "report/junit.xml", "again/iou.json", "pose.json", "detections.json"):
         path = own.dir / name
         assert not path.exists() or path.read_text() == clip, f"{name} is of another clip"
     recorded = json.loads((own.dir / "run.json").read_text())["stages"]

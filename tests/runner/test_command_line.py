@@ -15,6 +15,7 @@ from handoff.helptext import help_of
 from runner import evaluate, extract, reskin
 from runner.commands import INTERNAL, RUN_AND_CLIP, CommandLine, Given, Option, beside, options_of
 from runner.process import ROOT, RunnerError
+from tests.helpers import HANG_S
 from tests.runner.helpers import other_pythons
 
 BARE = (sys.executable, "-S")
@@ -227,3 +228,48 @@ def test_a_command_finds_its_own_code_and_nobody_elses(tmp_path: Path, program: 
     done = subprocess.run([sys.executable, *options, link, "--help"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0 and "usage: " in done.stdout, done.stderr
     assert not (folder / "ran").exists()
+
+
+def test_an_empty_entry_of_pythonpath_is_not_the_current_folder(tmp_path: Path) -> None:
+    """Left by PYTHONPATH=$PYTHONPATH:/opt/more where that was not set; Python's own start cannot be helped."""
+    for name in STRANGERS:
+        if name != "sitecustomize":
+            (tmp_path / f"{name}.py").write_text("import pathlib; pathlib.Path('ran').touch(); raise SystemExit(1)")
+    environment = os.environ | {"PYTHONPATH": f":{tmp_path / 'more'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    for command in ("evaluate_iou.py", "generate_reskin.py", "extract_physics.py", "runner"):
+        line = [sys.executable, str(ROOT / command), *(["frame"] if command == "runner" else []), "--help"]
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 and not (tmp_path / "ran").exists(), done.stderr
+
+
+@pytest.mark.parametrize("variable", ["PYTHONINSPECT=1", "PYTHONIOENCODING=ascii", "PYTHONIOENCODING=utf-8:strict"])
+def test_no_variable_of_python_changes_what_a_command_ends_with(tmp_path: Path, variable: str) -> None:
+    """PYTHONINSPECT has Python ask for more at the end, and end with 1 then: as if the gate had failed."""
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "mask.mp4").write_text("no mask")
+    here = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xc3\xbc"))
+    here.mkdir()
+    (here / "mask.mp4").write_text("no mask")
+    name, value = variable.split("=")
+    done = subprocess.run(
+        [sys.executable, "-s", str(ROOT / "evaluate_iou.py"), "-generated", "none.mp4"],
+        cwd=here, env=os.environ | {name: value, "RUNNER": "local"}, stdin=subprocess.DEVNULL, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and b"Traceback" not in done.stderr, done.stderr
+    assert done.stdout.startswith(b"original: ") and done.stderr.count(b"error: ") == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", ["evaluate_iou.py", "evaluator"])
+def test_what_cannot_be_printed_on_a_full_disk_is_room_that_is_missing(tmp_path: Path, command: str) -> None:
+    """As in `evaluate_iou.py > log`: by a root command, and by a stage."""
+    for name in ("mask.mp4", "output.mp4"):
+        (tmp_path / name).write_text("no clip")
+    line = [str(ROOT / command)] if command.endswith(".py") else ["-m", command, "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *line], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_S, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
+    assert re.search("(no|No) space left on", done.stderr)

@@ -175,6 +175,7 @@ def test_make_alone_lists_the_targets_and_a_missing_variable_is_named() -> None:
         "up",
         "down",
         "bench-tracker",
+        "bench-witness",
     ):
         assert f"make {target}" in listing
     for target, variable in (("extract", "VIDEO=clip.mp4"), ("frame", "VIDEO=clip.mp4"), ("reskin", "PROMPT=")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from runner import envs
+from runner.comfy import comfysource
 from runner.holds import locked
 from runner.process import ROOT, RunnerError
 from tests.helpers import HANG_S, until
@@ -298,6 +300,27 @@ def test_packages_that_a_configuration_file_sends_elsewhere_are_missed(
     assert not list((project / ".envs").glob("tracker-*/.complete"))
 
 
+def test_no_settings_are_looked_for_in_the_folders_above_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/tmp/uv.toml, of anybody, above a checkout in /tmp, could name another index and more packages to build with."""
+    uv = envs.ensure_env("runner").parent / "uv"
+    project = tmp_path / "project"
+    project.mkdir()
+    (tmp_path / "uv.toml").write_text("this is no TOML")
+    monkeypatch.setattr(envs, "ROOT", project)
+    with pytest.raises(RunnerError, match=r"uv\.toml"):
+        envs.call([uv, "venv", "--python", sys.executable, tmp_path / "venv"], "uv venv")
+    shutil.copy(ROOT / "pyproject.toml", project)
+    envs.call([uv, "venv", "--python", sys.executable, tmp_path / "venv"], "uv venv")
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    subprocess.run(["git", "-C", str(tmp_path), "config", "core.sshCommand", "theirs"], check=True)
+    monkeypatch.setattr(comfysource, "ROOT", project)
+    assert comfysource._git("config", "--get", "core.sshCommand", timeout_s=HANG_S) is None
+    subprocess.run(["git", "init", "--quiet", str(project)], check=True)
+    assert comfysource._git("rev-parse", "--git-dir", timeout_s=HANG_S) == ".git\n"
+
+
 def test_everything_is_on_the_disk_before_the_stamp(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     target = project / "env"
@@ -326,6 +349,7 @@ def test_one_whose_python_is_gone_is_made_again(project: Path) -> None:
 AS_NOBODY = """
 import os, pathlib, sys
 from runner import envs
+from runner.comfy import comfysource
 envs.ROOT = pathlib.Path(sys.argv[1])
 envs.ENVS = envs.ROOT / ".envs"
 os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)

@@ -170,6 +170,44 @@ def test_the_skater_is_looked_for_again_where_the_runs_own_skeleton_is_another_o
     assert evaluated() == ["evaluator", "posegen", "evaluator"]
 
 
+def test_what_a_detector_saw_in_the_clip_stays_beside_it_and_goes_to_the_gate(
+    run: Path, stages: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is cleared away where no detector was asked the next time."""
+    record, seen = evaluating.start_stage, run / "reskins" / "drone" / "detections.json"
+
+    def looking(stage: str, arguments: list[str], **shown: Any) -> int:
+        if stage == "posegen":
+            (Path(arguments[arguments.index("--run") + 1]) / "detections.json").write_text("a skateboard")
+        return record(stage, arguments, **shown)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluating, "start_stage", looking)
+        assert evaluating.evaluate(["--run", "x"]) == 0
+    assert values(stages[-1], "--generated-detections") == str(seen) and seen.read_text() == "a skateboard"
+    names = ("pose.json", "reskins/drone/output.mp4", "reskins/drone/pose.json", "reskins/drone/detections.json")
+    manifest(run, tracker="embedded", pose="embedded", inputs={name: runs.sha256(run / name) for name in names})
+    stages.clear()
+    assert evaluating.evaluate(["--run", "x"]) == 0
+    assert [stage[0] for stage in stages] == ["evaluator"]
+    assert values(stages[-1], "--generated-detections") == str(seen)
+    seen.write_text("of another clip")
+    assert evaluating.evaluate(["--run", "x"]) == 0
+    assert not seen.exists() and "--generated-detections" not in stages[-1] and "--generated-pose" in stages[-1]
+
+
+@pytest.mark.parametrize("name", ["pose.json", "detections.json"])
+def test_what_was_found_in_the_clip_is_no_link_out_of_the_run(
+    run: Path, stages: list[list[str]], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "private").write_text("of somebody")
+    (run / "reskins" / "drone" / name).symlink_to(tmp_path / "private")
+    with pytest.raises(RunnerError, match=rf"reskins/drone/{name} is a link") as refused:
+        evaluating.evaluate(["--run", "x"])
+    assert refused.value.exit_code == 2 and stages == []
+    assert (tmp_path / "private").read_text() == "of somebody"
+
+
 def test_without_a_skeleton_of_the_source_nobody_is_looked_for(run: Path, stages: list[list[str]]) -> None:
     (run / "pose.json").unlink()
     assert evaluating.evaluate(["--run", "x"]) == 0
@@ -228,7 +266,7 @@ def test_a_run_json_that_never_ends_is_not_read(tmp_path: Path) -> None:
     assert runs.read_manifest(tmp_path / "large.json") is None
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/", "x\0y", "x" * 300, "\udcff"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/", "x\0y", "x" * 300, "\udcff", "x\n\n", "\x1b[2Jx"])
 def test_a_pointer_that_names_no_folder_beside_it_is_none(tmp_path: Path, name: str) -> None:
     (tmp_path / "runs" / "own").mkdir(parents=True)
     (tmp_path / "x").mkdir()

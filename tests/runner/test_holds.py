@@ -238,3 +238,13 @@ def test_a_held_folder_goes_whatever_happens(tmp_path: Path) -> None:
         (work / "output").mkdir()
         raise ZeroDivisionError
     assert not list((tmp_path / "data").iterdir())
+
+
+def test_a_link_that_is_called_like_a_left_folder_is_left_alone(tmp_path: Path) -> None:
+    """Its lock would be made, and held, wherever it leads."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "theirs" / "work").mkdir(parents=True)
+    (tmp_path / "data" / ".work.0a.partial").symlink_to(tmp_path / "theirs")
+    with held_folder(tmp_path / "data", "work"):
+        pass
+    assert [each.name for each in (tmp_path / "theirs").iterdir()] == ["work"]

@@ -135,6 +135,17 @@ def test_a_list_is_parted_into_words_and_nothing_in_it_is_expanded(make: Make, g
     assert not mark.exists(), "something in a value was run"
 
 
+def test_a_name_of_the_makefiles_own_cannot_be_given(make: Make) -> None:
+    """A recipe is made of them, so what stood in one would be run: python=... for PYTHON=..., say."""
+    names = [line.split()[1] for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("override ")]
+    assert {"python", "extract", "args", "workers"} <= set(names)
+    marked = [f"{name}=touch {make.folder / name};" for name in names]
+    for target in ("extract", "reskin", "evaluate", "pipeline", "test"):
+        done = make(target, "VIDEO=v", "PROMPT=p", *marked)
+        assert done.returncode == 0, done.stderr
+    assert not [name for name in names if (make.folder / name).exists()] and len(make.calls) == 7
+
+
 def test_what_stands_on_the_command_line_does_not_go_on_to_another_make(make: Make) -> None:
     """Who calls make below this one would have it expanded there."""
     assert make("reskin", f"PROMPT=$(shell touch {make.folder / 'mark'})a").returncode == 0

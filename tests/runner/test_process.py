@@ -197,3 +197,25 @@ def test_a_checkout_that_python_cannot_have_on_its_path_is_said_to_be_so(tmp_pat
     )
     assert done.returncode == 3
     assert done.stderr == f"error: the project lies in {checkout}, and Python's path is parted at each ':'; move it.\n"
+
+
+@pytest.mark.parametrize("name", ["libcuda.so.1", "libx.so", "glibc-hwcaps/x86-64-v4/libcuda.so.1", "tls/libcuda.so.1"])
+def test_a_library_in_the_current_folder_is_not_loaded_by_a_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """NVIDIA's packages have the system's loader look there: `import torch` ran what was called libcuda.so.1."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stages, "runner", lambda: "local")
+    monkeypatch.setattr(stages, "ensure_env", lambda stage: Path(sys.executable))
+    monkeypatch.setattr(stages, "run_module", lambda *arguments, **variables: 0)
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "libcuda.so.1").touch()
+    (tmp_path / "library.so.txt").touch()
+    assert stages.start_stage("tracker", []) == 0
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    for stage in ("posegen", "tracker", "evaluator"):
+        with pytest.raises(RunnerError, match=re.escape(repr(name))) as refused:
+            stages.start_stage(stage, [])
+        assert refused.value.exit_code == 2
+    assert stages.start_stage("reskin", []) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from handoff.detections.samples import read_detections_header
 from handoff.poses import read_header, read_poses
 from tests.helpers import Product
 from tests.posegen.helpers import install_networks, two_people
@@ -40,8 +41,17 @@ def test_the_same_network_and_person_are_looked_at_in_the_new_clip(extracted: Pa
     assert headers[0]["smoothing"] == headers[1]["smoothing"] == {"method": "none"}
     for first, other in zip(middles(extracted / "pose.json"), middles(second), strict=True):
         assert first == other if first is None or other is None else abs(first - other) < 8 and other < 80
-    summary = json.loads((generated.parent / "report" / "iou.json").read_text())["summary"]["figures"]
-    assert summary["pck"]["mean"] > 0.5
+    summary = json.loads((generated.parent / "report" / "iou.json").read_text())["summary"]
+    assert summary["figures"]["pck"]["mean"] > 0.5
+    told = summary["told"]["detector"]
+    assert told["class"] == "skateboard" and told["before"]["seen"] > 0.5 * told["before"]["frames"] > 0
+    assert told["before"]["score"] > 0.2 and told["after"]["seen"] == 0 and told["after"]["score"] is None
+    header = read_detections_header(generated.with_name("detections.json"))
+    assert (header.every, header.model) == (1, read_detections_header(extracted / "detections.json").model)
+    assert "Old object in the new one: the detector sees a skateboard in" in done.stdout
+    again = product("evaluate_iou.py", "--run", "two", "-generated", generated, "--format", "json", "--device", "cpu")
+    assert "posegen" not in again.stdout and "nothing has changed" in again.stdout, again.stdout
+    assert "the detector sees a skateboard in" in again.stdout
 
 
 @pytest.mark.stage

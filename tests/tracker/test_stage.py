@@ -201,7 +201,7 @@ def test_verify_tracks_back_and_notes_the_agreement_of_the_two_passes(run: Run, 
     record = notes(run)["verify"][0]
     assert record["shot"] == [0, 23] and record["frames"] > 15 and record["mean"] > 0.8
     before = masks_of(run)
-    invoke(run, "--bbox", text(scene, 4), "--frame", "4")
+    invoke(run, "--bbox", text(scene, 4), "--frame", "4", "--no-verify")
     assert "verify" not in notes(run)
     assert all(np.array_equal(a, b) for a, b in zip(before, masks_of(run), strict=True))
 
@@ -265,6 +265,8 @@ def test_every_pass_has_its_bar_and_the_bar_gets_to_its_end(
 ) -> None:
     bars = shown(run, "--bbox", text(scene, 12), "--frame", "12", "--cuts", cuts)
     assert bars.pop("back from the prompt")[1] == backward  # and is gone before its end is drawn
+    done, total = bars.pop("verify")
+    assert done == total
     assert bars == dict.fromkeys(names, (24, 24))
 
 

@@ -62,6 +62,14 @@ def test_the_worst_frames_are_the_lowest_of_their_surroundings_four_at_most_in_t
     ]
 
 
+def test_a_frame_that_fails_by_something_else_is_worse_than_one_with_a_lower_iou(square: Mask) -> None:
+    worst, picture = WorstFrames(), np.zeros((*square.shape, 3), np.uint8)
+    for frame in range(60):
+        iou = 0.91 if frame % 10 == 0 else 0.95
+        worst.offer(picture, square, square, FrameScore(frame, iou, 1.0, frame not in (33, 34), 200, 200))
+    assert 33 in [each.score.frame for each in worst.thumbnails]
+
+
 def test_a_thumbnail_is_the_surroundings_of_both_outlines(square: Mask) -> None:
     picture = np.full((90, 160, 3), 50, np.uint8)
     picture[:, :20] = picture[:, 140:] = (255, 0, 0)

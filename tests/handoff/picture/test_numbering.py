@@ -85,3 +85,14 @@ def test_litter_changes_neither_the_files_nor_the_digest_of_a_folder(tmp_path: P
 def test_a_name_that_is_no_utf_8_has_a_digest(tmp_path: Path) -> None:
     (tmp_path / "m\udcff0.png").write_bytes(b"")
     assert len(sha256_tree(tmp_path)) == 64
+
+
+@pytest.mark.parametrize("name", ["a\n::error::Gate: PASS 1.png", "\x1b[2J1.png", "1\t.txt"])
+def test_a_name_that_could_not_be_said_in_a_line_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    with pytest.raises(InputError, match="a name with control characters") as told:
+        numbered_pngs(tmp_path)
+    assert str(told.value).isprintable()
+    (tmp_path / name).rename(tmp_path / f".{name}")
+    with pytest.raises(InputError, match="has no PNG files"):
+        numbered_pngs(tmp_path)

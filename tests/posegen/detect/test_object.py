@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
+from handoff.detections.coco import CLASSES
+from handoff.detections.samples import Detection, DetectionWriter, Header, Sample, read_detections_header, read_samples
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.files import DigestError
 from handoff.places import Box, Prompt, read_prompts, write_prompt
@@ -17,10 +19,7 @@ from handoff.run import Run
 from handoff.video import ClipInfo
 from posegen.choice import Where
 from posegen.cli import command
-from posegen.detect.coco import CLASSES
-from posegen.detect.detections import DetectionWriter, Header, Sample, read_detections_header, read_samples
 from posegen.detect.object import choose_thing, outward
-from posegen.detect.yolox import Detection
 from posegen.stage import find
 from tests.helpers import write_clip
 from tests.posegen.helpers import scene, write_models

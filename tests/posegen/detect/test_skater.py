@@ -8,15 +8,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from handoff.detections.coco import PERSON
+from handoff.detections.samples import Detection, Sample
 from handoff.errors import InputError, UsageError
 from handoff.places import Box
 from posegen.choice import Where
 from posegen.detect.appearance import SIZE, alike, as_shares, look_of
-from posegen.detect.coco import PERSON
-from posegen.detect.detections import Sample
 from posegen.detect.skater import choose_skater, nearness, skater_boxes
 from posegen.detect.tracklets import IMPOSSIBLE, Tracklet, assign, follow
-from posegen.detect.yolox import Detection
 from tests.posegen.helpers import scene
 
 FPS = Fraction(24)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handoff.detections.coco import CLASSES, PERSON, class_number
 from handoff.errors import InputError, MissingError, UsageError
 from handoff.video import read_frames
-from posegen.detect.coco import CLASSES, PERSON, class_number
 from posegen.detect.yolox import YoloxDetector, grid, letterbox, suppress
 from tests.posegen.helpers import SIDE, scene, write_detector
 
@@ -17,14 +17,6 @@ from tests.posegen.helpers import SIDE, scene, write_detector
 @pytest.fixture
 def colours(tmp_path: Path) -> YoloxDetector:
     return YoloxDetector(write_detector(tmp_path / "net.onnx"), "0" * 64, "cpu")
-
-
-@pytest.fixture(scope="module")
-def nano(shared: Path) -> Path:
-    path = shared / "weights" / "yolox_nano.onnx"
-    if not path.is_file():
-        pytest.skip("there is no yolox_nano.onnx beside the checkout")
-    return path
 
 
 @pytest.mark.parametrize("clip", ["skateboarder.mp4", "juggle.mp4"])

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
@@ -36,7 +37,10 @@ def test_extract_tracks_with_sam_2_and_the_gate_tracks_again_with_the_same(
     output = run.path("reskins/same/output.mp4")
     output.parent.mkdir(parents=True)
     shutil.copy(run.source, output)  # nothing was painted over, so the same tracker finds the same masks
-    done = product("evaluate_iou.py", "--run", "a", "-original", "mask.mp4", "-generated", output)
+    named = ("--run", "a", "-original", "mask.mp4", "-generated", output)
+    done = product("evaluate_iou.py", *named)
+    assert done.returncode == 1 and done.stdout.count("IoU = 1.0000 [UNCHANGED]") == np.count_nonzero(seen), done.stderr
+    done = product("evaluate_iou.py", *named, "--min-replaced", "0")  # what was painted is not the question here
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("IoU = 1.0000 [PASS]") == CLIP_FRAMES
     how = json.loads((output.parent / "report" / "iou.json").read_text())["how"]
