@@ -181,6 +181,7 @@ WORKERS = ["-n", "auto", "--maxprocesses=4", "--dist", "loadgroup", "--no-loadsc
     [
         (["test"], ["tests", "--ignore=tests/containers", "-m", "not slow", *WORKERS, "-q"]),
         (["test", "TESTS=tests/demo"], ["tests/demo", "-q"]),
+        (["test-slow"], ["tests", "--ignore=tests/containers", "-m", "slow", *WORKERS, "-q"]),
         (["test-all"], ["tests", "-q"]),
     ],
 )
