@@ -49,6 +49,7 @@ from reskin.comfy.progress import Listener
 from reskin.draft_painter import DraftPainter, decide_looks
 from reskin.nouns import parse_prompt
 from reskin.painting import Clip, Joining, paint_clip, to_gray
+from reskin.sharing import OneServer
 from reskin.windows import KeptWindows, plan_windows
 from reskin.workflow import Graph, load_workflow
 from runner.comfy.comfyserver import serve
@@ -128,7 +129,8 @@ def one_round(run: Run, address: str, output: Path) -> dict[str, float]:
     before = history(address)
     with tempfile.TemporaryDirectory() as scratch, Timed(address) as comfy:
         kept, folder = KeptWindows(Path(scratch) / "kept"), Path(scratch)
-        painter = DraftPainter(comfy, load_workflow("draft"), looks, run.info, kept, folder, lambda progress: None)
+        draft = DraftPainter(load_workflow("draft"), looks, run.info)
+        painter = OneServer(draft, comfy, kept, folder, lambda progress: None)
         started = time.perf_counter()
         paint_clip(clip, painter, windows, output, Joining(), lambda window: None)
         total = time.perf_counter() - started

@@ -14,10 +14,9 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import math
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from reskin.comfy.progress import Listener
 from reskin.comfy.results import keep_pictures
 from reskin.nouns import Nouns
 from reskin.painting import Clip, Layers, WindowFrames, input_path, to_gray, write_pictures
-from reskin.windows import KeptWindows, is_whole
+from reskin.sharing import WindowOrder
 from reskin.workflow import Graph, Slot, Workflow, fill, graph_sha256
 
 _LOADERS = {
@@ -77,38 +76,21 @@ def fill_look(workflow: Workflow, look: DraftLook, info: ClipInfo) -> Graph:
 
 @dataclass
 class DraftPainter:
-    """Paints with the draft's graph: a `Painter`. looks: one a window. scratch: an empty folder.
+    """Paints with the draft's graph, object and skater in one picture: a `WindowPainter`. looks: one a window."""
 
-    `resumed` counts the windows that were found finished.
-    """
-
-    comfy: ComfyOrchestrator
     workflow: Workflow
     looks: Sequence[DraftLook]
     info: ClipInfo
-    kept: KeptWindows
-    scratch: Path
-    listener: Listener
-    job: str = field(default_factory=lambda: uuid.uuid4().hex)
-    resumed: int = 0
 
-    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
-        """Paint one window in one job, object and skater in one picture, or take it as it was left."""
-        look = self.looks[cut.window.index]
-        inputs, graph = self._write_inputs(cut, look), fill_look(self.workflow, look, self.info)
-        key = self._key(inputs, graph, len(cut.window))
-        folder = self.kept.place(cut.window.index, key)
-        if is_whole(folder, len(cut.window)):
-            self.resumed += 1
-            pictures = (read_png(folder / frame_name(index)) for index in range(len(cut.window)))
-            yield from (Layers(picture, picture) for picture in pictures)
-            return
-        with self.kept.make(cut.window.index, key) as partial:
-            for picture in self._run(inputs, graph, len(cut.window), partial):
-                yield Layers(picture, picture)
+    def prepare(self, cut: WindowFrames, folder: Path) -> WindowOrder:
+        """Write the window's four inputs into `folder` as lossless videos."""
+        count, look = len(cut.window), self.looks[cut.window.index]
+        inputs, graph = self._write_inputs(cut, look, folder), fill_look(self.workflow, look, self.info)
+        files = {_LOADERS[title]: sha256_file(path) for title, path in inputs.items()}
+        key = graph_sha256(fill(graph, {**files, _FRAMES: count, _OUTPUT: ""}))
+        return WindowOrder(cut.window, count, key, inputs, graph)
 
-    def _write_inputs(self, cut: WindowFrames, look: DraftLook) -> dict[Slot, Path]:
-        """Write the window's four inputs as lossless videos."""
+    def _write_inputs(self, cut: WindowFrames, look: DraftLook, folder: Path) -> dict[str, Path]:
         info, poses = self.info, look.poses[cut.window.start : cut.window.stop]
         inputs: dict[str, Iterable[Frame]] = {
             "source": cut.frames,
@@ -116,30 +98,32 @@ class DraftPainter:
             "skater mask": map(to_gray, cut.skaters),
             "texture": (lay_texture(look.tile, pose, info.width, info.height) for pose in poses),
         }
-        written = {_LOADERS[title]: input_path(self.scratch, title) for title in inputs}
+        written = {title: input_path(folder, title) for title in inputs}
 
         def write(title: str) -> None:
-            write_pictures(written[_LOADERS[title]], inputs[title], info.fps, info.width, info.height)
+            write_pictures(written[title], inputs[title], info.fps, info.width, info.height)
 
         with ThreadPoolExecutor(len(inputs)) as pool:
             list(pool.map(write, inputs))  # raises what one of them raised
         return written
 
-    def _key(self, inputs: dict[Slot, Path], graph: Graph, count: int) -> str:
-        """Return the SHA-256 of all that the server is given for a window, and that only."""
-        files = {slot: sha256_file(path) for slot, path in inputs.items()}
-        return graph_sha256(fill(graph, {**files, _FRAMES: count, _OUTPUT: ""}))
-
-    def _run(self, inputs: dict[Slot, Path], graph: Graph, count: int, folder: Path) -> Iterator[Frame]:
-        """Run one window of `count` frames on the server; put its pictures, (H, W, 3) uint8 RGB, into `folder` too."""
-        # the job id makes every run's results new files; a cached rerun would write none
-        values: dict[Slot, Any] = {_FRAMES: count, _OUTPUT: f"preserver/{self.job}"}
-        for slot, path in inputs.items():
+    def paint(self, order: WindowOrder, comfy: ComfyOrchestrator, folder: Path, listener: Listener) -> None:
+        """Run one window on the server in one job; put its pictures into `folder`."""
+        count = order.pictures
+        # the client's id makes every run's results new files; a cached rerun would write none
+        values: dict[Slot, Any] = {_FRAMES: count, _OUTPUT: f"preserver/{comfy.client_id}"}
+        for title, path in order.inputs.items():
             # one set of names for all windows: the server's input folder does not grow with the clip
-            values[slot] = self.comfy.upload(path, f"preserver_{self.job}_{path.name}")
+            values[_LOADERS[title]] = comfy.upload(path, f"preserver_{comfy.client_id}_{path.name}")
         output, size = (_OUTPUT.title, "SaveImage"), (self.info.width, self.info.height)
-        files = self.comfy.run(fill(graph, values), output, self.listener)
-        yield from keep_pictures(self.comfy.fetch, output, files, count, range(count), size, folder)
+        files = comfy.run(fill(order.graph, values), output, listener)
+        for _ in keep_pictures(comfy.fetch, output, files, count, range(count), size, folder):
+            pass  # read again when all of them are there
+
+    def layers(self, folder: Path, frames: int) -> Iterator[Layers]:
+        """Yield the window's layers: one picture is both."""
+        pictures = (read_png(folder / frame_name(index)) for index in range(frames))
+        return (Layers(picture, picture) for picture in pictures)
 
 
 CANDIDATES = 6

@@ -1,6 +1,7 @@
 """Several jobs on one or more ComfyUI servers: each job done once, a dead server's job given to another.
 
-First which jobs there are (`plan_jobs`: prompts times seeds), then how they are shared out (`run_queue`).
+First which jobs there are (`plan_jobs`: prompts times seeds), then how they are shared out: several reskins
+(`run_queue`), or the windows of one (`run_windows`).
 """
 
 from __future__ import annotations
@@ -8,15 +9,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from handoff.errors import BusyError, InputError, PreserverError, UsageError
 from handoff.jsonfile import read_bytes
 from reskin.comfy.client import ComfyServer
-from reskin.comfy.errors import BadResult, JobError, JobsFailed, ServerAbsent, ServerError, WorkflowRefused
+from reskin.comfy.errors import (
+    BadResult,
+    JobError,
+    JobInterrupted,
+    JobsFailed,
+    ServerAbsent,
+    ServerError,
+    WorkflowRefused,
+)
 from reskin.nouns import Nouns, check_name, parse_prompt, slug, told_apart
 from reskin.settings import check_seed
 
@@ -38,7 +48,8 @@ class Job:
     chosen: bool = field(default=False, compare=False)
 
 
-Work = Callable[[Job, str, threading.Event], None]
+T = TypeVar("T")
+Work = Callable[[T, str, threading.Event], None]
 """Do a job on the server at an address; stop soon, with any PreserverError, when the event is set."""
 
 
@@ -88,7 +99,7 @@ def plan_jobs(prompts: Sequence[Nouns], name: str | None, seed: int, seeds: int 
     return jobs
 
 
-def run_queue(jobs: Sequence[Job], servers: Sequence[str], work: Work, say: Callable[[str], None]) -> None:
+def run_queue(jobs: Sequence[Job], servers: Sequence[str], work: Work[Job], say: Callable[[str], None]) -> None:
     """Do every job on the least loaded server, one at a time each; return when all are done.
 
     A job whose server dies (a ServerError) goes back to the head of the queue, and that server is not asked again. A
@@ -98,47 +109,99 @@ def run_queue(jobs: Sequence[Job], servers: Sequence[str], work: Work, say: Call
     if not jobs:
         return  # a second call, which needs no server
     stop = threading.Event()
-    state = _State(deque(jobs), list(servers), {}, {})
+    state = _State(iter(jobs), lambda job: f"reskin/{job.name}", list(servers), say)
     if len(servers) == 1:
         # in this thread, so that Ctrl-C arrives where the work is
-        while state.waiting and state.alive:
+        while state.has_more() and state.alive:
             future: Future[None] = Future()
             state.running[future] = (servers[0], state.waiting.popleft())
             _call(future, work, state.running[future][1], servers[0], stop)
-            _collect(state, future, say)
+            _collect(state, future)
     else:
-        _run_threads(state, work, stop, say)
+        _run_threads(state, work, stop, lambda job, server: say(f"reskin/{job.name}: on {server}"))
     _raise_failures(state, jobs)
 
 
+def run_windows(
+    windows: Iterable[T],
+    servers: Sequence[str],
+    work: Work[T],
+    name: Callable[[T], str],
+    stop: threading.Event,
+    say: Callable[[str], None],
+) -> None:
+    """Do the windows of one reskin on all servers at once, one at a time each; return when all are done.
+
+    windows: asked for the next one only when a server may have it. name: what a window is called, each otherwise. A
+    window whose server dies goes to another one; so does one that fails on a server, unless somebody stopped it there.
+    One that fails on all of them ends the work: no other is begun, and its error is raised when those at work have
+    ended. Any other error, and `stop`, ends those at work too. Raises the last ServerError when no server is left.
+    """
+    state = _State(iter(windows), name, list(servers), say, elsewhere=True)
+    _run_threads(state, work, stop, lambda window, server: None)
+    if state.failed:
+        raise next(iter(state.failed.values()))
+    if state.waiting and state.last is not None and not stop.is_set():
+        raise state.last
+
+
 @dataclass
-class _State:
-    waiting: deque[Job]
+class _State(Generic[T]):
+    """What waits, what runs, and which servers are left. elsewhere: a job that fails is tried on every server."""
+
+    source: Iterator[T]
+    name: Callable[[T], str]
     alive: list[str]
-    running: dict[Future[None], tuple[str, Job]]
-    failed: dict[str, PreserverError]
+    say: Callable[[str], None]
+    elsewhere: bool = False
+    waiting: deque[T] = field(default_factory=deque)
+    running: dict[Future[None], tuple[str, T]] = field(default_factory=dict)
+    failed: dict[str, PreserverError] = field(default_factory=dict)
+    tried: dict[str, dict[str, PreserverError]] = field(default_factory=dict)
     last: ServerError | None = None
     silent_since: dict[str, float] = field(default_factory=dict)
 
+    def has_more(self) -> bool:
+        """Say whether a job waits; it may take the source a while to know."""
+        if not self.waiting:
+            self.pull()
+        return bool(self.waiting)
 
-def _run_threads(state: _State, work: Work, stop: threading.Event, say: Callable[[str], None]) -> None:
+    def pull(self) -> None:
+        """Have the source's next job wait too, where it has one."""
+        for job in self.source:
+            self.waiting.append(job)
+            break
+
+    def tried_by(self, job: T) -> Collection[str]:
+        """Return the servers on which a job has failed."""
+        return self.tried.get(self.name(job), {}).keys()
+
+    def begin_no_more(self) -> None:
+        """Leave what waits."""
+        self.waiting.clear()
+        self.source = iter(())
+
+
+def _run_threads(state: _State[T], work: Work[T], stop: threading.Event, begun: Callable[[T, str], None]) -> None:
     with ThreadPoolExecutor(len(state.alive), "reskin") as pool:
         try:
-            while state.running or (state.waiting and state.alive):
-                while state.waiting and (server := _choose(state, say)):
-                    job = state.waiting.popleft()
-                    say(f"reskin/{job.name}: on {server}")
+            while not stop.is_set() and (state.running or (state.has_more() and state.alive)):
+                while (found := _place(state)) and not stop.is_set():
+                    server, job = found
+                    begun(job, server)
                     state.running[pool.submit(work, job, server, stop)] = (server, job)
-                if not state.running and state.alive:
+                if not state.running and state.alive and state.waiting:
                     time.sleep(_LOOK_S)  # a silent server may answer the next time
                 for future in wait(state.running, _LOOK_S, FIRST_COMPLETED).done:
-                    _collect(state, future, say)
+                    _collect(state, future)
+                _give_up(state)
         except BaseException:
             stop.set()
             raise
 
 
-def _call(future: Future[None], work: Work, job: Job, server: str, stop: threading.Event) -> None:
+def _call(future: Future[None], work: Work[T], job: T, server: str, stop: threading.Event) -> None:
     try:
         work(job, server, stop)
     except PreserverError as error:
@@ -147,14 +210,30 @@ def _call(future: Future[None], work: Work, job: Job, server: str, stop: threadi
         future.set_result(None)
 
 
-def _choose(state: _State, say: Callable[[str], None]) -> str | None:
+def _place(state: _State[T]) -> tuple[str, T] | None:
+    """Return a server and the job that it is to have now, which waits no longer; None where it is worth waiting.
+
+    Jobs wait in order; one that has failed somewhere lets others go before it on the servers where it has failed.
+    """
+    if not state.alive or not state.has_more():
+        return None
+    if all(map(state.tried_by, state.waiting)):
+        state.pull()
+    for index, job in enumerate(state.waiting):
+        if server := _choose(state, state.tried_by(job)):
+            del state.waiting[index]
+            return server, job
+    return None
+
+
+def _choose(state: _State[T], without: Collection[str]) -> str | None:
     """Return the least loaded server when it has no job of ours, else None: it is worth waiting for.
 
     One that is silent is passed over, and left out when it has been silent for `_SILENT_S`: the others need not wait.
     """
     busy = {server for server, _ in state.running.values()}
     loads = []
-    for server in list(state.alive):
+    for server in [each for each in state.alive if each not in without]:
         asked = time.monotonic()
         try:
             loads.append((load(server), server in busy, state.alive.index(server), server))
@@ -163,7 +242,7 @@ def _choose(state: _State, say: Callable[[str], None]) -> str | None:
             gone = isinstance(error, ServerAbsent)
             silent_s = time.monotonic() - state.silent_since.setdefault(server, asked)
             if server not in busy and (gone or silent_s >= _SILENT_S):  # a busy one's own job says it better
-                _bury(state, server, error, say)
+                _bury(state, server, error)
     if not loads or min(loads)[1]:
         return None
     return min(loads)[3]
@@ -178,33 +257,52 @@ def load(address: str) -> int:
         server.close()
 
 
-def _bury(state: _State, server: str, error: ServerError, say: Callable[[str], None]) -> None:
+def _bury(state: _State[T], server: str, error: ServerError) -> None:
     if server in state.alive:
         state.alive.remove(server)
     state.last = error
     if state.alive:
-        say(f"reskin: {server} is left out from now on: {error}")
+        state.say(f"reskin: {server} is left out from now on: {error}")
 
 
-def _collect(state: _State, future: Future[None], say: Callable[[str], None]) -> None:
+def _collect(state: _State[T], future: Future[None]) -> None:
     server, job = state.running.pop(future)
+    name = state.name(job)
     try:
         future.result()
     except ServerError as error:
         state.waiting.appendleft(job)
-        _bury(state, server, error, say)
+        _bury(state, server, error)
     except _OF_THE_JOB as error:
-        state.failed[job.name] = error
+        if state.elsewhere and not isinstance(error, JobInterrupted):
+            state.tried.setdefault(name, {})[server] = error
+            state.waiting.appendleft(job)
+            if set(state.alive) - state.tried[name].keys():
+                state.say(f"reskin: {error} Another server gets it.")
+            return
+        state.failed[name] = error
         if state.waiting or state.running:
-            say(f"reskin/{job.name}: {error}")
+            state.say(f"{name}: {error}")
 
 
-def _raise_failures(state: _State, jobs: Sequence[Job]) -> None:
+def _give_up(state: _State[T]) -> None:
+    """Begin no more windows when one has failed, or fails on every server that is left."""
+    for job in state.waiting:
+        tried = state.tried.get(state.name(job), {})
+        if tried and state.alive and not set(state.alive) - tried.keys():
+            state.failed[state.name(job)] = list(tried.values())[-1]
+    if state.elsewhere and state.failed:
+        state.begin_no_more()
+
+
+def _raise_failures(state: _State[Job], jobs: Sequence[Job]) -> None:
     failed: dict[str, PreserverError] = {}
+    left = {*map(state.name, state.waiting), *map(state.name, state.source)}
     for job in jobs:
-        if job.name in state.failed:
-            failed[job.name] = state.failed[job.name]
-        elif job in state.waiting and state.last is not None:
+        name = state.name(job)
+        if name in state.failed:
+            failed[job.name] = state.failed[name]
+        elif name in left and state.last is not None:
             failed[job.name] = state.last
     if failed:
         raise next(iter(failed.values())) if len(jobs) == 1 else JobsFailed(failed, len(jobs))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,8 @@ from reskin.comfy.progress import Listener
 from reskin.comfy.results import find_output, keep_pictures
 from reskin.painting import Layers, WindowFrames, input_path, to_gray, write_pictures
 from reskin.regions import BLACK, WHITE, Fit, fit_into, object_regions, skater_regions
-from reskin.windows import KeptWindows, is_whole, padded_length
+from reskin.sharing import WindowOrder
+from reskin.windows import padded_length
 from reskin.workflow import REFERENCE, SEED, Graph, fill, graph_sha256, has_two_passes, nodes_of, window_slots
 
 _ANY, _HALF = 0.0, 0.5
@@ -27,43 +27,28 @@ _ANY, _HALF = 0.0, 0.5
 
 @dataclass
 class VacePainter:
-    """A `Painter` for templates with a model: a window is uploaded, painted in one job, kept, and read.
+    """A `WindowPainter` for templates with a model.
 
-    graph: filled but for `window_slots`. seeds: of each window. grow_px: px of the source. scratch: an empty folder.
-    `resumed` counts the windows that were found finished.
+    graph: filled but for `window_slots`. seeds: of each window. grow_px: px of the source.
     """
 
-    comfy: ComfyOrchestrator
     graph: Graph
     seeds: Sequence[int]
     info: ClipInfo
     fit: Fit
     grow_px: int
     reference: Path | None
-    kept: KeptWindows
-    scratch: Path
-    listener: Listener
-    job: str = field(default_factory=lambda: uuid.uuid4().hex)
-    resumed: int = 0
 
-    def generate(self, cut: WindowFrames) -> Iterator[Layers]:
-        """Paint one window in one job, or take it as it was left; yield its layers at the clip's size."""
-        count = len(cut.window)
-        inputs = self._write_inputs(cut)
+    def prepare(self, cut: WindowFrames, folder: Path) -> WindowOrder:
+        """Write the window's inputs into `folder`, at the model's size and 4n+1 frames long."""
+        inputs, count = self._write_inputs(cut, folder), len(cut.window)
         graph = fill(self.graph, {SEED: self.seeds[cut.window.index]})
-        key = self._key(graph, inputs, count)
-        folder = self.kept.place(cut.window.index, key)
-        if is_whole(folder, count * (2 if self._two_passes else 1)):
-            self.resumed += 1
-        else:
-            with self.kept.make(cut.window.index, key) as partial:
-                self._run(graph, inputs, count, partial)
-        for index in range(count):
-            first = self._read(folder, index)
-            yield Layers(self._read(folder, count + index), first) if self._two_passes else Layers(first, first)
+        files = {title: sha256_file(path) for title, path in inputs.items()}
+        key = graph_sha256(fill(graph, window_slots(files, padded_length(count), "")))
+        return WindowOrder(cut.window, count * self._passes, key, inputs, graph)
 
-    def _write_inputs(self, cut: WindowFrames) -> dict[str, Path]:
-        """Write what the template has a slot for, at the model's size and 4n+1 frames long; return title -> file."""
+    def _write_inputs(self, cut: WindowFrames, folder: Path) -> dict[str, Path]:
+        """Write what the template has a slot for; return title -> file."""
         known = len(cut.known)
         things = object_regions(cut.objects, self.grow_px)
         people = skater_regions(cut.skaters, cut.objects, self.grow_px)
@@ -84,41 +69,43 @@ class VacePainter:
         written: dict[str, Path] = {}
         for title, frames in pictures.items():
             if nodes_of(self.graph, title):
-                written[title] = input_path(self.scratch, title)
+                written[title] = input_path(folder, title)
                 write_pictures(written[title], _pad(frames, len(cut.window)), self.info.fps, *self.fit.model)
         if self.reference is not None:
-            written[REFERENCE] = self.scratch / "reference.png"
+            written[REFERENCE] = folder / "reference.png"
             write_png(written[REFERENCE], on_white(read_photo(self.reference), *self.fit.model))
         return written
 
-    def _key(self, graph: Graph, inputs: dict[str, Path], count: int) -> str:
-        """Return the SHA-256 of all that the server is given for a window, and that only."""
-        files = {title: sha256_file(path) for title, path in inputs.items()}
-        return graph_sha256(fill(graph, window_slots(files, padded_length(count), "")))
-
-    def _run(self, graph: Graph, inputs: dict[str, Path], count: int, folder: Path) -> None:
+    def paint(self, order: WindowOrder, comfy: ComfyOrchestrator, folder: Path, listener: Listener) -> None:
         """Run one window on the server and put its pictures into `folder`: first the one pass, then the other."""
-        length, passes = padded_length(count), 2 if self._two_passes else 1
+        count = len(order.window)
+        length = padded_length(count)
         files = {
             # one set of names for all windows: the server's input folder does not grow with the clip
-            title: self.comfy.upload(path, f"preserver_{self.job}_{path.name}")
-            for title, path in inputs.items()
+            title: comfy.upload(path, f"preserver_{comfy.client_id}_{path.name}")
+            for title, path in order.inputs.items()
         }
-        # the job id makes every run's results new files; a cached rerun would write none
-        graph = fill(graph, window_slots(files, length, f"preserver/{self.job}"))
+        # the client's id makes every run's results new files; a cached rerun would write none
+        graph = fill(order.graph, window_slots(files, length, f"preserver/{comfy.client_id}"))
         output = find_output(graph)
-        results = self.comfy.run(graph, output, self.listener)
-        wanted = [one * length + index for one in range(passes) for index in range(count)]
-        fetch, size = self.comfy.fetch, self.fit.model
-        for _ in keep_pictures(fetch, output, results, passes * length, wanted, size, folder):
+        results = comfy.run(graph, output, listener)
+        wanted = [one * length + index for one in range(self._passes) for index in range(count)]
+        size = self.fit.model
+        for _ in keep_pictures(comfy.fetch, output, results, self._passes * length, wanted, size, folder):
             pass  # read again when all of them are there
+
+    def layers(self, folder: Path, frames: int) -> Iterator[Layers]:
+        """Yield the window's layers at the clip's size."""
+        for index in range(frames):
+            first = self._read(folder, index)
+            yield Layers(self._read(folder, frames + index), first) if self._passes == 2 else Layers(first, first)
 
     def _read(self, folder: Path, index: int) -> Frame:
         return self.fit.to_source(read_png(folder / frame_name(index)))
 
     @property
-    def _two_passes(self) -> bool:
-        return has_two_passes(self.graph)
+    def _passes(self) -> int:
+        return 2 if has_two_passes(self.graph) else 1
 
 
 def _pad(pictures: Iterable[Frame], count: int) -> Iterator[Frame]:

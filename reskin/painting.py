@@ -75,12 +75,7 @@ class Layers:
 
 
 class Painter(Protocol):
-    """Makes the pictures of one window. It knows nothing of output files, of other windows, or of the composite.
-
-    resumed: how many windows it found finished.
-    """
-
-    resumed: int
+    """Makes the pictures of one window. It knows nothing of output files, of other windows, or of the composite."""
 
     def generate(self, cut: WindowFrames) -> Iterator[Layers]:
         """Yield one `Layers` for each of the window's frames, in order, of the frames' own size.

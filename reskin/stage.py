@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,17 @@ from handoff.links import check_way, open_plain
 from handoff.masks import check_mask_sequence
 from handoff.poses import check_poses
 from handoff.run import OUTPUT, RESKINS, Reskin, Run, Stage, run_stage, tool_versions
-from reskin.comfy.errors import JobFailed
+from reskin.comfy.errors import JobFailed, ServerError
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
-from reskin.comfy.progress import Listener, Progress
+from reskin.comfy.progress import Progress
 from reskin.draft_painter import DraftPainter, decide_looks, fill_look
 from reskin.jobs import Job, run_queue
 from reskin.model_painter import VacePainter
 from reskin.nouns import Nouns, check_name, old_object, told_apart, write_texts
-from reskin.painting import OUTPUT_CRF, Clip, Joining, Painter, paint_clip
+from reskin.painting import OUTPUT_CRF, Clip, Joining, paint_clip
 from reskin.regions import fit_into, fit_to_area
 from reskin.settings import Settings
+from reskin.sharing import OneServer, SeveralServers, WindowPainter
 from reskin.windows import KeptWindows, Window, plan_overlapping, plan_windows
 from reskin.workflow import (
     DRAFT,
@@ -133,7 +134,7 @@ def reskin_run(order: ReskinOrder) -> bool:
             "name it; --replaces NOUN does"
         )
 
-    def paint_job(job: Job, server: str, stop: threading.Event) -> None:
+    def paint_job(job: Job, servers: Sequence[str], stop: threading.Event) -> None:
         own = Run.open(order.run_dir).reskin(job.name)
         with own.lock(), error_log(own.dir):
             own.reload()
@@ -143,12 +144,24 @@ def reskin_run(order: ReskinOrder) -> bool:
                 raise BusyError(f"reskins/{job.name} was made of another prompt meanwhile; run the same command again.")
             with _stage_of(own, requests[job]) as stage:
                 if not stage.unchanged:  # as another process may have left it meanwhile
-                    with ComfyOrchestrator(server, limits=order.limits, stop=stop, say=say) as comfy:
-                        comfy.server.version()  # nobody there is said before the clip is looked through
-                        paint_run(own, stage, comfy, requests[job])
+                    with contextlib.ExitStack() as stack:
+                        comfys = [
+                            stack.enter_context(ComfyOrchestrator(server, limits=order.limits, stop=stop, say=say))
+                            for server in servers
+                        ]
+                        # nobody there is said before the clip is looked through
+                        comfys = _useful(comfys, lambda comfy: comfy.server.version())
+                        paint_run(own, stage, comfys, requests[job], stop)
             _kept(own, requests[job]).done()  # only now does run.json have the reskin
 
-    run_queue(left, order.servers, paint_job, say)
+    shared = len(left) == 1 and len(order.servers) > 1
+    if shared and order.settings.anchored:
+        say(f"reskin/{left[0].name}: each window is painted on from the one before, so one server has them all")
+        shared = False
+    if shared:
+        paint_job(left[0], order.servers, threading.Event())
+    else:
+        run_queue(left, order.servers, lambda job, server, stop: paint_job(job, [server], stop), say)
     _mark_newest(run, jobs[-1].name)
     return True
 
@@ -278,7 +291,7 @@ def error_log(folder: Path) -> Iterator[None]:
 class _Plan:
     """Who paints which windows, and what output.json says of it."""
 
-    painter: Painter
+    painter: WindowPainter
     graph: Graph
     windows: list[Window]
     joining: Joining
@@ -286,9 +299,28 @@ class _Plan:
     record: dict[str, Any]
 
 
-def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: PaintRequest) -> None:
-    """Paint the clip on the server and write output.mp4 and output.json; finished windows are left where they lie.
+def _useful(comfys: Sequence[ComfyOrchestrator], ask: Callable[[ComfyOrchestrator], object]) -> list[ComfyOrchestrator]:
+    """Return the servers that answer what they are asked; say which are left out. ServerError when none is left."""
+    useful, errors = [], list[ServerError]()
+    for comfy in comfys:
+        try:
+            ask(comfy)
+        except ServerError as error:
+            errors.append(error)
+            if len(errors) == len(comfys):
+                raise
+            say(f"reskin: {comfy.server.address} is left out from now on: {error}")
+        else:
+            useful.append(comfy)
+    return useful
 
+
+def paint_run(
+    own: Reskin, stage: Stage, comfys: Sequence[ComfyOrchestrator], request: PaintRequest, stop: threading.Event
+) -> None:
+    """Paint the clip on the servers and write output.mp4 and output.json; finished windows are left where they lie.
+
+    Several servers have a window each at once, so no window may hang on another. `stop` ends their work.
     What is said of an older clip in this folder, its verdict above all, is taken away before the new one stands there.
     """
     folder = own.dir
@@ -298,22 +330,40 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (
+            contextlib.closing(kept),
             scratch_dir(folder / "scratch") as scratch,
             tqdm(total=info.frames, desc="reskin", unit="frame", disable=None, dynamic_ncols=True) as bar,
         ):
 
-            def show(progress: Progress) -> None:
+            def show(progress: Progress | str) -> None:
                 bar.set_postfix_str(str(progress))
 
             def window_done(window: Window) -> None:
-                bar.update(window.stop - bar.n)
+                before = plan.windows[window.index - 1].stop if window.index else 0
+                bar.update(window.stop - before)
 
-            make = _plan_draft if request.workflow.name == DRAFT else _plan_model
-            plan = make(request, comfy, scratch, kept, show)
-            version = comfy.check(plan.graph, where_from, unfilled(plan.graph))
+            def check(comfy: ComfyOrchestrator) -> None:
+                versions.append(comfy.check(plan.graph, where_from, unfilled(plan.graph)))
+
+            plan = (_plan_draft if request.workflow.name == DRAFT else _plan_model)(request)
+            versions: list[str] = []
+            comfys = _useful(comfys, check)
+            version = ", ".join(dict.fromkeys(versions))
             say(f"reskin/{request.job.name}: workflow {plan.backend}, ComfyUI {version}")
             painted = scratch / OUTPUT
-            changes = paint_clip(request.clip, plan.painter, plan.windows, painted, plan.joining, window_done)
+            servers: OneServer | SeveralServers
+            if len(comfys) == 1:
+                servers = OneServer(plan.painter, comfys[0], kept, scratch, show)
+            else:
+                say(f"reskin/{request.job.name}: on {' and '.join(comfy.server.address for comfy in comfys)}")
+                clip, windows = request.clip, plan.windows
+                servers = SeveralServers(
+                    plan.painter, comfys, clip, windows, kept, scratch, window_done, show, say, stop
+                )
+            with servers:
+                # the bar follows what the servers have painted
+                joined = window_done if len(comfys) == 1 else lambda window: None
+                changes = paint_clip(request.clip, servers, plan.windows, painted, plan.joining, joined)
             own.take_back()
             settle(painted, output)
     figures = changes.as_dict()
@@ -328,7 +378,7 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
         "server": {"comfyui": version},
         "windows": [[window.start, window.stop - 1] for window in plan.windows],
         "window_seeds": seeds_of(request, len(plan.windows)),
-        "windows_resumed": plan.painter.resumed,
+        "windows_resumed": servers.resumed,
         "pixels": figures,
         "encoder": {"codec": "h264", "pix_fmt": "yuv420p", "crf": OUTPUT_CRF},
     }
@@ -337,6 +387,11 @@ def paint_run(own: Reskin, stage: Stage, comfy: ComfyOrchestrator, request: Pain
         stage.add_output(path)
     stage.note("comfyui", version)
     stage.note("pixels", figures)
+    # here and not in output.json, which is the same whoever paints, and however long it takes
+    stage.note(
+        "windows",
+        [servers.painted[window.index].as_dict() for window in plan.windows if window.index in servers.painted],
+    )
     say(
         f"{output} ({figures['frames']} frames; {figures['changed_outside_px']} px changed outside the regions "
         f"before encoding, CRF {OUTPUT_CRF})"
@@ -353,15 +408,13 @@ def seeds_of(request: PaintRequest, windows: int) -> list[int]:
     return list(given)
 
 
-def _plan_draft(
-    request: PaintRequest, comfy: ComfyOrchestrator, scratch: Path, kept: KeptWindows, show: Listener
-) -> _Plan:
+def _plan_draft(request: PaintRequest) -> _Plan:
     info = request.clip.info
     windows = plan_windows(info.frames, info.width, info.height)
     seeds = seeds_of(request, len(windows))
     looks = decide_looks(request.clip, request.job.prompt, {request.job.seed, *seeds})
     return _Plan(
-        DraftPainter(comfy, request.workflow, [looks[seed] for seed in seeds], info, kept, scratch, show),
+        DraftPainter(request.workflow, [looks[seed] for seed in seeds], info),
         fill_look(request.workflow, looks[request.job.seed], info),
         windows,
         Joining(),
@@ -370,9 +423,7 @@ def _plan_draft(
     )
 
 
-def _plan_model(
-    request: PaintRequest, comfy: ComfyOrchestrator, scratch: Path, kept: KeptWindows, show: Listener
-) -> _Plan:
+def _plan_model(request: PaintRequest) -> _Plan:
     info, settings, workflow = request.clip.info, request.settings, request.workflow
     if workflow.name == LOCKED and request.clip.skater_mask is None:
         workflow = load_workflow(ONE_PASS)  # the object's pass alone, on the source
@@ -391,7 +442,7 @@ def _plan_model(
     seeds = seeds_of(request, len(windows))
     model = value_of(graph, Slot("model", ("unet_name",))) or "the workflow's own model"
     return _Plan(
-        VacePainter(comfy, graph, seeds, info, fit, settings.grow_px, settings.reference, kept, scratch, show),
+        VacePainter(graph, seeds, info, fit, settings.grow_px, settings.reference),
         graph,
         windows,
         Joining(settings.anchored, settings.lock),

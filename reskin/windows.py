@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from handoff.errors import InputError, UsageError
+from handoff.errors import UsageError
 from handoff.files import atomic_dir
 from handoff.links import check_way
-from handoff.masks import frame_name, read_png
 
 
 @dataclass(frozen=True)
@@ -99,18 +98,6 @@ def later_weight(offset: int, overlap: int) -> float:
 FOLDER = ".windows"
 
 
-def is_whole(folder: Path, pictures: int) -> bool:
-    """Say whether a window was left finished, with so many pictures that can still be read."""
-    if not folder.is_dir():
-        return False
-    try:
-        for index in range(pictures):
-            read_png(folder / frame_name(index))
-    except InputError:
-        return False
-    return True
-
-
 class KeptWindows:
     """The finished windows below `folder`, a reskin's own. all_seeds: keep one of each seed, and at the end too."""
 
@@ -130,6 +117,11 @@ class KeptWindows:
             shutil.rmtree(old, ignore_errors=True)
         with atomic_dir(self.place(index, key)) as folder:
             yield folder
+
+    def close(self) -> None:
+        """Remove their folder where it holds none."""
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def done(self) -> None:
         """The reskin is there: remove what is not to be kept."""

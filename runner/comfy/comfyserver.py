@@ -24,7 +24,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from runner.comfy.comfyargs import server_arguments
+from runner.comfy.comfyargs import nodes_arguments, server_arguments
 from runner.comfy.comfysource import ensure_source, source_origin
 from runner.process import ALONE, RunnerError, without_gpu
 from runner.runs import LARGEST, new_file, within
@@ -68,6 +68,7 @@ def serve(
     log: Path,
     *,
     models: Path | None = None,
+    nodes: Path | None = None,
     timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[str]:
     """Start a server and yield its address, "127.0.0.1:PORT", once it answers; stop it at the end.
@@ -75,6 +76,7 @@ def serve(
     env_python: the interpreter of ComfyUI's environment. source: the tree from `ensure_source`.
     work_dir: everything the server writes, removed at the end. log: its output, replaced at each start.
     models: a folder shaped like ComfyUI/models, which is only read; without one the server has no model.
+    nodes: a folder of node packages with its paths.yaml; without one the server has ComfyUI's own nodes alone.
     Raises RunnerError, with the last lines of the log, when it does not start within `timeout_s` seconds.
     """
     folders = {name: work_dir.resolve() / name for name in _FOLDERS}
@@ -85,7 +87,10 @@ def serve(
     print(f"comfyui: starting the server on the {'GPU' if on_gpu else 'CPU'} (log: {log})", file=sys.stderr, flush=True)
     if models is not None and models.is_dir():
         folders["models"] = models.resolve()
-    server, port = _start(env_python, source, folders, log, on_gpu, timeout_s)
+    packages = [] if nodes is None else nodes_arguments(nodes)
+    if packages:
+        (folders["base"] / "custom_nodes").mkdir()  # the server looks here too, and ends where it is missing
+    server, port = _start(env_python, source, folders, packages, log, on_gpu, timeout_s)
     try:
         yield f"127.0.0.1:{port}"
     finally:
@@ -122,7 +127,13 @@ def has_gpu() -> bool:
 
 
 def _start(
-    env_python: Path, source: Path, folders: dict[str, Path], log: Path, on_gpu: bool, timeout_s: float
+    env_python: Path,
+    source: Path,
+    folders: dict[str, Path],
+    packages: list[str],
+    log: Path,
+    on_gpu: bool,
+    timeout_s: float,
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(_PORT_TRIES):
         port = _free_port()
@@ -130,7 +141,7 @@ def _start(
         with new_file(log) as output:
             try:
                 server = subprocess.Popen(
-                    [*command, *server_arguments(port, folders, on_gpu)],
+                    [*command, *server_arguments(port, folders, on_gpu), *packages],
                     cwd=source,
                     env=clean_environment(folders["base"]),
                     stdin=subprocess.DEVNULL,

@@ -34,9 +34,9 @@ def comfy_source() -> Path:
 class BackstageServer:
     """A server that starts while the test goes on. Its thread lives as long as it does: its death would end it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, nodes: Path | None = None) -> None:
         self.log = folder / "comfyui.log"
-        self._folder = folder
+        self._folder, self._nodes = folder, nodes
         self._ready, self._end = threading.Event(), threading.Event()
         self._address = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -44,7 +44,8 @@ class BackstageServer:
 
     def _run(self) -> None:
         try:
-            with serve(comfy_python(), comfy_source(), self._folder / "work", self.log) as self._address:
+            work = self._folder / "work"
+            with serve(comfy_python(), comfy_source(), work, self.log, nodes=self._nodes) as self._address:
                 self._ready.set()
                 self._end.wait()
         finally:
@@ -73,8 +74,8 @@ class BackstageServer:
 
 
 @contextlib.contextmanager
-def backstage(folder: Path) -> Iterator[BackstageServer]:
-    server = BackstageServer(folder)
+def backstage(folder: Path, nodes: Path | None = None) -> Iterator[BackstageServer]:
+    server = BackstageServer(folder, nodes)
     try:
         yield server
     finally:

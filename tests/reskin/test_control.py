@@ -17,7 +17,7 @@ from reskin.comfy.results import find_output, keep_pictures
 from reskin.model_painter import VacePainter
 from reskin.painting import Clip, read_windows
 from reskin.regions import fit_into
-from reskin.windows import KeptWindows, plan_overlapping
+from reskin.windows import plan_overlapping
 from reskin.workflow import Graph, fill, find_node, load_workflow, size_slots, window_slots
 from tests.helpers import read_gray
 from tests.reskin.helpers import HEIGHT, WIDTH
@@ -35,10 +35,9 @@ class Window:
         self.comfy, self.folder = comfy, folder
         clip = Clip(run.info, run.source, run.path("mask.mp4"), run.path("human_mask.mp4"), run.path("pose_skater"))
         graph, fit = fill(load_workflow(workflow).graph, size_slots(*MODEL)), fit_into(WIDTH, HEIGHT, *MODEL)
-        kept = KeptWindows(folder)
-        painter = VacePainter(comfy, graph, [0], run.info, fit, 8, None, kept, folder, lambda progress: None)
+        painter = VacePainter(graph, [0], run.info, fit, 8, None)
         (cut,) = read_windows(clip, plan_overlapping(FRAMES, 17, 5))
-        self.inputs = painter._write_inputs(cut)
+        self.inputs = painter.prepare(cut, folder).inputs
         files = {title: comfy.upload(path, f"control_{path.name}") for title, path in self.inputs.items()}
         self.graph = fill(graph, window_slots(files, FRAMES, "preserver/control"))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from handoff.masks import write_png
 from handoff.run import Run
 from handoff.video import Frame, read_frames
-from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.model_painter import VacePainter, on_white
 from reskin.painting import Clip, WindowFrames, read_windows
 from reskin.regions import fit_into
@@ -26,19 +25,11 @@ MakeRun = Callable[..., Run]
 MODEL = (128, 96)
 
 
-class Offline:
-    """A server that no test here may need."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"the server was asked: {name}")
-
-
 @pytest.fixture
-def painter(make_run: MakeRun, tmp_path: Path) -> VacePainter:
+def painter(make_run: MakeRun) -> VacePainter:
     info, fit = make_run(7, "clip").info, fit_into(WIDTH, HEIGHT, *MODEL)
     graph = fill(load_workflow("wan_vace_locked").graph, size_slots(*MODEL))
-    comfy = cast(ComfyOrchestrator, Offline())
-    return VacePainter(comfy, graph, [0], info, fit, 8, None, KeptWindows(tmp_path), tmp_path, lambda progress: None)
+    return VacePainter(graph, [0], info, fit, 8, None)
 
 
 def window(run: Run, known: int = 0) -> WindowFrames:
@@ -49,11 +40,12 @@ def window(run: Run, known: int = 0) -> WindowFrames:
 
 
 def given(painter: VacePainter, cut: WindowFrames) -> dict[str, list[NDArray[np.uint8]]]:
-    files = painter._write_inputs(cut)
-    return {
-        title: list(read_gray(path) if "mask" in title or "exact" in title else read_frames(path))
-        for title, path in files.items()
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        files = painter.prepare(cut, Path(folder)).inputs
+        return {
+            title: list(read_gray(path) if "mask" in title or "exact" in title else read_frames(path))
+            for title, path in files.items()
+        }
 
 
 def white(picture: Frame) -> NDArray[np.bool_]:
@@ -109,15 +101,13 @@ def test_a_windows_key_is_of_its_content_and_of_nothing_else(
     run = make_run(7)
 
     def key(cut: WindowFrames) -> str:
-        return painter._key(painter.graph, painter._write_inputs(cut), len(cut.window))
+        return painter.prepare(cut, tmp_path).key
 
     first = key(window(run))
-    painter.job = "another job"
-    assert key(window(run)) == first
     assert key(window(run, known=5)) != first
     painter.graph = fill(load_workflow("wan_vace_locked").graph, size_slots(*MODEL))
     assert key(window(run)) == first
-    painter.graph["63"]["inputs"]["seed"] = 1
+    painter.seeds = [1]
     assert key(window(run)) != first
 
 
@@ -129,7 +119,7 @@ def test_a_reference_is_shown_whole_on_white(painter: VacePainter, make_run: Mak
     assert (shown[:, :48] == 255).all() and (shown[:, 80:] == 255).all()
     painter.reference = tmp_path / "drone.png"
     write_png(painter.reference, picture)
-    assert "reference image" in painter._write_inputs(window(make_run(7)))
+    assert "reference image" in painter.prepare(window(make_run(7)), tmp_path).inputs
 
 
 def test_an_older_window_goes_when_a_newer_one_of_its_number_comes(tmp_path: Path) -> None:

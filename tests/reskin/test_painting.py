@@ -19,6 +19,7 @@ from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.draft_painter import DraftPainter, decide_looks
 from reskin.nouns import parse_prompt
 from reskin.painting import Clip, read_windows
+from reskin.sharing import OneServer
 from reskin.windows import KeptWindows, plan_windows
 from reskin.workflow import load_workflow
 from tests.helpers import records
@@ -75,7 +76,7 @@ def test_the_graph_paints_each_region_to_its_edge_and_not_across_it(
     clip = Clip(run.info, run.source, run.path("mask.mp4"), run.path("human_mask.mp4"))
     look = decide_looks(clip, parse_prompt("drone, samurai"), [0])[0]
     kept, draft = KeptWindows(tmp_path), load_workflow("draft")
-    painter = DraftPainter(comfy, draft, [look], run.info, kept, tmp_path, lambda progress: None)
+    painter = OneServer(DraftPainter(draft, [look], run.info), comfy, kept, tmp_path, lambda progress: None)
     cuts = read_windows(clip, plan_windows(8, WIDTH, HEIGHT))
     painted = [layers.object for cut in cuts for layers in painter.generate(cut)]
     tint = np.array(list(look.palette.skater.to_bytes(3, "big")), float)

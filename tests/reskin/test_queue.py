@@ -6,7 +6,7 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from handoff.errors import InputError, StorageError, UsageError
 from reskin.comfy.errors import (
     JobFailed,
+    JobInterrupted,
     JobsFailed,
     JobTimeout,
     ServerError,
@@ -23,7 +24,7 @@ from reskin.comfy.errors import (
     ServerUnreachable,
     UploadTooLarge,
 )
-from reskin.jobs import Job, plan_jobs, read_prompts_file, run_queue
+from reskin.jobs import Job, plan_jobs, read_prompts_file, run_queue, run_windows
 from reskin.nouns import parse_prompt
 from tests.helpers import HANG_S
 
@@ -290,3 +291,114 @@ def test_a_second_call_with_nothing_left_needs_no_server(servers: list[str]) -> 
         raise AssertionError(f"{job} has been done")
 
     run_queue([], servers, never, print)
+
+
+def windows_of(floor: Floor, count: int, asked: list[str] | None = None) -> list[str]:
+    """Have `count` windows, which are jobs to the floor, done on both servers; return what was said."""
+    said, given = list[str](), asked if asked is not None else []
+
+    def source() -> Iterator[Job]:
+        for index in range(count):
+            given.append(f"window{index}")
+            yield Job(f"window{index}", DRONE, 0)
+
+    run_windows(source(), ["a:1", "b:1"], floor.work, lambda job: job.name, threading.Event(), said.append)
+    return said
+
+
+def test_the_windows_of_one_reskin_are_shared_and_the_slower_server_gets_fewer(loads: dict[str, int]) -> None:
+    floor, asked, ahead = Floor(loads), list[str](), list[int]()
+
+    def at_work(server: str) -> None:
+        ahead.append(len(asked) - len(floor.done))
+        threading.Event().wait(0.6 if server == "b:1" else 0.0)
+
+    floor.ends = {f"window{index}": at_work for index in range(12)}
+    assert windows_of(floor, 12, asked) == []
+    assert sorted(name for name, _ in floor.done) == sorted(asked) and len(asked) == 12
+    shares = [sum(server == each for _, server in floor.done) for each in ("a:1", "b:1")]
+    assert shares[0] > 2 * shares[1] > 0, "what is free gets the next one: nothing is shared out beforehand"
+    assert floor.most == {"a:1": 1, "b:1": 1}
+    assert max(ahead) <= 3, "none is asked for before a server may have it"
+
+
+def test_a_dead_servers_window_goes_to_the_other_one(loads: dict[str, int]) -> None:
+    floor = Floor(loads)
+
+    def die(server: str) -> None:
+        if server == "b:1":
+            raise ServerUnreachable("b is gone")
+
+    floor.ends = {f"window{index}": die for index in range(5)}
+    said = windows_of(floor, 5)
+    assert sorted(floor.done) == [(f"window{index}", "a:1") for index in range(5)]
+    assert said == ["reskin: b:1 is left out from now on: b is gone"]
+
+
+def test_a_window_that_fails_on_one_server_is_tried_on_the_other_which_goes_on_too(loads: dict[str, int]) -> None:
+    floor = Floor(loads)
+
+    def fail(server: str) -> None:
+        if server == "b:1":
+            raise JobFailed("b found no memory.")
+
+    floor.ends = {"window1": fail, "window0": fail}
+    said = windows_of(floor, 8)
+    assert sorted(name for name, _ in floor.done) == [f"window{index}" for index in range(8)]
+    assert {"a:1", "b:1"} == {server for _, server in floor.done}
+    assert set(said) == {"reskin: b found no memory. Another server gets it."}
+
+
+def test_a_window_that_fails_on_all_servers_ends_it_when_those_at_work_have_ended(loads: dict[str, int]) -> None:
+    floor, tried = Floor(loads), list[str]()
+
+    def fail(server: str) -> None:
+        tried.append(server)
+        raise JobTimeout(f"too slow on {server}")
+
+    floor.ends = {"window0": fail, "window1": lambda server: threading.Event().wait(0.5)}
+    with pytest.raises(JobTimeout, match="too slow on ") as caught:
+        windows_of(floor, 50)
+    assert sorted(tried) == ["a:1", "b:1"] and str(caught.value).endswith(tried[-1]), "each once"
+    assert "window1" in dict(floor.done) and len(floor.done) < 30, "what was begun is kept, and no more is begun"
+
+
+def test_a_window_that_somebody_stopped_is_not_begun_elsewhere(loads: dict[str, int]) -> None:
+    floor, tried = Floor(loads), list[str]()
+
+    def stop(server: str) -> None:
+        tried.append(server)
+        raise JobInterrupted("the job was stopped on the server")
+
+    floor.ends = {"window2": stop}
+    with pytest.raises(JobInterrupted):
+        windows_of(floor, 50)
+    assert len(tried) == 1
+
+
+def test_windows_left_when_every_server_is_gone_are_its_error(loads: dict[str, int]) -> None:
+    floor = Floor(loads)
+
+    def die(server: str) -> None:
+        raise ServerUnreachable(f"{server} is gone")
+
+    floor.ends = {f"window{index}": die for index in range(2, 6)}
+    with pytest.raises(ServerUnreachable, match="is gone"):
+        windows_of(floor, 6)
+    assert sorted(name for name, _ in floor.done) == ["window0", "window1"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StorageError])
+def test_a_full_disk_stops_the_windows_at_work(loads: dict[str, int], error: type[BaseException]) -> None:
+    stopped, begun = list[str](), threading.Barrier(2)
+
+    def work(job: Job, server: str, stop: threading.Event) -> None:
+        begun.wait(HANG_S)
+        if server == "a:1":
+            raise error("now")
+        stopped.append(job.name) if stop.wait(HANG_S) else None
+
+    source = (Job(f"window{index}", DRONE, 0) for index in range(9))
+    with pytest.raises(error):
+        run_windows(source, ["a:1", "b:1"], work, lambda job: job.name, threading.Event(), print)
+    assert len(stopped) == 1

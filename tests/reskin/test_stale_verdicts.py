@@ -42,6 +42,19 @@ class Server:
         return "0.3"
 
 
+class Itself:
+    """In the place of `OneServer`: the painter is asked itself."""
+
+    def __init__(self, painter: OneGray, *how: object) -> None:
+        self.generate, self.resumed, self.painted = painter.generate, 0, dict[int, object]()
+
+    def __enter__(self) -> Itself:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
 @pytest.fixture
 def paint(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Paints a run of four frames with the real command, each time in another gray, with no server."""
@@ -54,6 +67,7 @@ def paint(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
 
     monkeypatch.setattr(stage, "ComfyOrchestrator", Server)
     monkeypatch.setattr(stage, "_plan_draft", plan)
+    monkeypatch.setattr(stage, "OneServer", Itself)
 
     def call(*options: str, prompt: str = "drone, samurai") -> Run:
         given = ["--run", str(run.dir), "--prompt", prompt, "--workflow", "draft", "--server", "127.0.0.1:1", *options]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -37,6 +39,7 @@ class StandIn:
     def __init__(self, folder: Path) -> None:
         self.folder, self.uploads = folder, dict[str, ClipInfo | None]()
         self.graph: Graph = {}
+        self.client_id, self.server = "stand-in", SimpleNamespace(address="127.0.0.1:1")
 
     def check(self, graph: Graph, where_from: Any, later: Any) -> str:
         assert find_problems(graph, lambda name: object_info(name, NODES), where_from, later) == GraphFindings()
@@ -74,7 +77,7 @@ def paint(tmp_path: Path, make_run: Callable[..., Run]) -> Paint:
         request = PaintRequest(Job("new", nouns, SEED), workflow, find_inputs(run, nouns, None, None, workflow), chosen)
         own = run.reskin("new")
         with run_stage(own, "reskin", params={}, inputs=[run.source], tools={}) as stage:
-            paint_run(own, stage, cast(ComfyOrchestrator, comfy), request)
+            paint_run(own, stage, [cast(ComfyOrchestrator, comfy)], request, threading.Event())
         assert probe(run.path("reskins") / "new" / "output.mp4").frames == FRAMES
         return comfy
 
