@@ -12,7 +12,7 @@ from pathlib import Path
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Given, Option, named, passed_on
 from runner.evaluate import evaluate
-from runner.loop.rounds import Work, until_pass
+from runner.loop.rounds import Work, again, until_pass
 from runner.process import RunnerError
 from runner.stages import chosen, comfyui, start_stage
 
@@ -24,6 +24,14 @@ UNTIL_PASS = Option(
     "Judge, and paint again, with another seed, the windows in which a frame failed: at most N takes of each.",
     "N",
 )
+TAKE = Option(
+    ("--take",),
+    "Make output.mp4 of an earlier round's takes again, as takes.json numbers them, and judge it; nothing is painted.",
+    "K",
+)
+SECOND_JUDGE = "--second-judge"
+ACCEPT_MASK = "--accept-mask"
+"""Options of the evaluator that the loop hands on to it."""
 MOST_TAKES = 100
 ONE_RESKIN = ("--prompts-file", "--seeds", "--window-seeds")
 """Options that ask for more than one reskin, or for what the loop itself decides."""
@@ -43,10 +51,11 @@ def command_line() -> CommandLine:
         help="A running ComfyUI; may be repeated, then jobs are shared out. Else one is started and stopped.",
     )
     rest = [own.get(each.name, each) for each in stage if each not in first]
+    gate = [replace(named(passed_on("evaluator"), name), goes={}) for name in (SECOND_JUDGE, ACCEPT_MASK)]
     return CommandLine(
         "generate_reskin.py",
         "Paint a new object and a new skater into the clip.",
-        [*first, RUN, UNTIL_PASS, *rest, FORCE],
+        [*first, RUN, UNTIL_PASS, TAKE, *gate, *rest, FORCE],
     )
 
 
@@ -66,9 +75,14 @@ def reskin(arguments: list[str]) -> int:
     stage = ["--run", str(folder), "--mask", str(mask), "--pose", str(pose), *given.of("reskin")]
     if servers and chosen() == "docker":
         _leave_the_container(servers[0])
-    tries = _tries(given)
-    if tries is not None:
-        return _until_pass(folder, mask, tries, given, stage, servers)
+    tries, take = _count(given, UNTIL_PASS), _count(given, TAKE)
+    if tries is not None and take is not None:
+        raise RunnerError("--until-pass paints and --take does not; leave one of them out.", 2)
+    if tries is not None or take is not None:
+        return _loop(folder, mask, tries, take, given, stage, servers)
+    for name in (SECOND_JUDGE, ACCEPT_MASK):
+        if given.has(name):
+            raise RunnerError(f"{name} is for the gate, which is asked with --until-pass; leave it out.", 2)
     code = 0 if forced else start_stage("reskin", [*stage, "--check"], writes=[folder])
     if code != WORK_TO_DO and not forced:
         return code
@@ -88,23 +102,27 @@ def _server(folder: Path, given: Given, servers: list[str]) -> Iterator[tuple[li
         yield [*_servers([address]), *([] if given.has(PATIENCE) else [PATIENCE, "5"])], project
 
 
-def _tries(given: Given) -> int | None:
-    """Return how often a window may be painted, None where nothing is judged."""
-    text = given.value(UNTIL_PASS.name)
+def _count(given: Given, option: Option) -> int | None:
+    """Return how often a window may be painted, or which round is wanted; None where it was not given."""
+    text = given.value(option.name)
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_TAKES):
-        raise RunnerError(f"--until-pass {text} is not a number of takes from 1 to {MOST_TAKES}.", 2)
+        raise RunnerError(f"{option.name} {text} is not a number of takes from 1 to {MOST_TAKES}.", 2)
     for name in ONE_RESKIN:
         if given.has(name):
-            raise RunnerError(f"--until-pass paints one reskin and chooses its seeds; leave out {name}.", 2)
+            raise RunnerError(f"{option.name} is for one reskin and chooses its seeds; leave out {name}.", 2)
     return int(text)
 
 
-def _until_pass(folder: Path, mask: Path, tries: int, given: Given, stage: list[str], servers: list[str]) -> int:
-    """Paint, judge, and paint again what failed."""
+def _loop(
+    folder: Path, mask: Path, tries: int | None, take: int | None, given: Given, stage: list[str], servers: list[str]
+) -> int:
+    """Paint, judge, and paint again what failed; or make an earlier take again."""
     text, forced = given.value("--seed") or "0", given.has("--force")
     seed = int(text) if text.isascii() and text.isdigit() else 0  # the stage refuses what is none
+    accepted = [ACCEPT_MASK] if given.has(ACCEPT_MASK) else []
+    second = [SECOND_JUDGE, str(given.value(SECOND_JUDGE))] if given.has(SECOND_JUDGE) else []
     with _server(folder, given, servers) as (options, project):
 
         def paint(seeds: Sequence[int] | None) -> int:
@@ -119,10 +137,13 @@ def _until_pass(folder: Path, mask: Path, tries: int, given: Given, stage: list[
 
         def judge(last: bool) -> int:
             clip = folder / runs.newest_reskin(folder) / "output.mp4"
-            more = [] if last else ["--no-pose"]
-            return evaluate(["--original", str(mask), "--generated", str(clip), *more])
+            more = second if last else ["--no-pose"]
+            return evaluate(["--original", str(mask), "--generated", str(clip), *accepted, *more])
 
-        return until_pass(folder, tries, seed, Work(unchanged, paint, judge), anew=forced)
+        work = Work(unchanged, paint, judge)
+        return (
+            again(folder, take, work) if take is not None else until_pass(folder, tries or 1, seed, work, anew=forced)
+        )
 
 
 def _leave_the_container(address: str) -> None:

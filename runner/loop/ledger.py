@@ -3,17 +3,22 @@
     schema      1
     of          what the verdicts hold for: SHA-256 of the first take's inputs and parameters, and of how it is judged
     windows     [first, last] frame of each
-    rounds      number; paintings (window, take, seed, seconds of the round's painting in all); chosen, the take of each
-                window; failing, worst_frame, worst_iou; results, [passed, iou, boundary_f] of each frame
+    takes       window, take, seed, setting; server and seconds, of the painting, where the stage noted them;
+                failing and worst_iou, of the window's frames when the take was first judged
+    rounds      number; paintings (window, take, seed); chosen, the take of each window; seconds of the painting in all;
+                failing, worst_frame, worst_iou; kinds, of failing frames, with how many there are; results,
+                [passed, iou, boundary_f] of each frame
 
-It is written anew after each verdict, beside and renamed. One that is of other inputs is begun anew.
+It is written anew after each painting and after each verdict, beside and renamed. One that is of other inputs is begun
+anew.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,7 @@ class Ledger:
     of: str
     windows: list[Span]
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    takes: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: Path, of: str, windows: list[Span]) -> Ledger:
@@ -45,7 +51,13 @@ class Ledger:
         rounds = runs.within(found, "rounds") if same else None
         if isinstance(rounds, list) and all(map(ledger._is_round, rounds)):
             ledger.rounds = rounds
+            known = runs.within(found, "takes")
+            ledger.takes = known if isinstance(known, list) and all(map(ledger._is_take, known)) else []
         return ledger
+
+    def _is_take(self, found: Any) -> bool:
+        window, take = runs.within(found, "window"), runs.within(found, "take")
+        return type(window) is int and 0 <= window < len(self.windows) and type(take) is int and take > 0
 
     def _is_round(self, found: Any) -> bool:
         chosen, results = runs.within(found, "chosen"), runs.within(found, "results")
@@ -63,9 +75,36 @@ class Ledger:
         found = next((each for each in self.rounds if tuple(each["chosen"]) == chosen), None)
         return [FrameResult(*each) for each in found["results"]] if found else None
 
-    def add(self, done: Round, results: list[FrameResult], seconds: float) -> None:
-        """Note a round with its verdict, and write the file. seconds: that the round's painting took."""
+    def forget(self) -> None:
+        """Begin anew: nothing is known."""
+        self.rounds.clear()
+        self.takes.clear()
+
+    def painted(self, done: Round, notes: Sequence[Mapping[str, Any]]) -> None:
+        """Note the takes that a round painted, before anything is known of them, and write the file.
+
+        notes: of each window, the server and the seconds where they are known.
+        """
+        known = {(each["window"], each["take"]) for each in self.takes}
+        for each in done.paintings:
+            if (each.window, each.take) not in known:
+                note = notes[each.window] if each.window < len(notes) else {}
+                by = {name: note.get(name) for name in ("server", "seconds")}
+                self.takes.append(asdict(each) | by)
+        self._write()
+
+    def add(self, done: Round, results: list[FrameResult], seconds: float, kinds: Mapping[str, int]) -> None:
+        """Note a round with its verdict, and write the file.
+
+        seconds: that the round's painting took. kinds: of failing frames, with how many there are.
+        """
         worst = min(range(len(results)), key=lambda index: results[index].iou)
+        for each in self.takes:
+            first, behind = self.windows[each["window"]]
+            if "failing" not in each and done.chosen[each["window"]] == each["take"]:
+                part = results[first:behind]
+                each["failing"] = [first + at for at, result in enumerate(part) if not result.passed]
+                each["worst_iou"] = min(result.iou for result in part)
         self.rounds.append(
             {
                 "number": done.number,
@@ -75,11 +114,26 @@ class Ledger:
                 "failing": sum(not each.passed for each in results),
                 "worst_frame": worst,
                 "worst_iou": results[worst].iou,
+                "kinds": dict(kinds),
                 "results": [[each.passed, each.iou, each.boundary_f] for each in results],
             }
         )
+        self._write()
+
+    def same_frames(self) -> dict[int, list[int]]:
+        """Return, of each window that no take of passed, the frames in which every one of them (at least two) fails."""
+        found = {}
+        for window in range(len(self.windows)):
+            judged = [each["failing"] for each in self.takes if each["window"] == window and "failing" in each]
+            same = set(judged[0]).intersection(*judged[1:]) if len(judged) > 1 else set()
+            if same:
+                found[window] = sorted(same)
+        return found
+
+    def _write(self) -> None:
         spans = [[first, behind - 1] for first, behind in self.windows]
-        document = {"schema": SCHEMA, "of": self.of, "windows": spans, "rounds": self.rounds}
+        document: dict[str, Any] = {"schema": SCHEMA, "of": self.of, "windows": spans}
+        document |= {"takes": self.takes, "rounds": self.rounds}
         partial = self.path.with_name(f".{NAME}.{os.getpid()}.partial")
         with runs.new_file(partial) as file:
             file.write(json.dumps(document).encode() + b"\n")

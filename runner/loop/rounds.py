@@ -2,7 +2,7 @@
 
 `until_pass` is given how to paint and how to judge, both as exit codes; what to do next is `Takes`'s to say, and what
 was done `Ledger`'s to know. A killed loop is gone on with by the same command: the reskin stage keeps every window of
-every seed, and takes.json every verdict.
+every seed, and takes.json every verdict. `again` makes output.mp4 of an earlier round once more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from runner.process import RunnerError
 
 PASS, FAIL = 0, 1
 """The gate's exit codes for a verdict."""
+INTERRUPTED = 130
+"""A stage's exit code after Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     takes = Takes(windows, most, seed, chained=chained)
     ledger = Ledger.open(reskin / NAME, _key(reskin, work.judged_by), windows)
     if anew:
-        ledger.rounds.clear()
+        ledger.forget()
     there = _takes_of(found, seed, most) if found else (1,) * len(windows)  # what output.mp4 is of
     while (wanted := takes.proposed()) is not None:
         results = ledger.results_of(wanted.chosen)
@@ -63,18 +66,54 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
             begun = time.monotonic()
             code = PASS if wanted.chosen == there else work.paint(_seeds(takes, wanted.chosen))
             seconds = time.monotonic() - begun
-            there = wanted.chosen
-            code = code or work.judge(False)
+            if code == PASS:
+                there = wanted.chosen
+                ledger.painted(wanted, _notes_of(reskin, len(windows)))
+                code = work.judge(False)
+            if code == INTERRUPTED and takes.best is not None:
+                return _keep_best(takes, takes.best, there, work)
             if code not in (PASS, FAIL):
                 return code
-            results = _results_of(reskin, windows[-1][1])
-            ledger.add(wanted, results, seconds)
+            results, kinds, contradicted = _results_of(reskin, windows[-1][1])
+            if contradicted:
+                print(f"painting cannot mend it, so nothing is painted again: {contradicted}", flush=True)
+                return work.judge(True)
+            ledger.add(wanted, results, seconds, kinds)
         takes.feed(results)
     best = takes.best
     assert best is not None  # a first round there always is
-    print(_outcome(takes, best), flush=True)
+    for line in _outcome(takes, best, ledger):
+        print(line, flush=True)
     code = PASS if best.chosen == there else work.paint(_seeds(takes, best.chosen))
     return code or work.judge(True)
+
+
+def again(run: Path, number: int, work: Work) -> int:
+    """Make output.mp4 of an earlier round's takes again, and judge it; nothing is painted that was painted before.
+
+    Raises RunnerError (2) where takes.json knows no such round of the newest reskin.
+    """
+    reskin = run / runs.newest_reskin(run)
+    document = runs.read_manifest(reskin / NAME, LARGEST)
+    rounds, seeds = runs.within(document, "rounds"), dict[tuple[int, int], int]()
+    try:
+        for each in runs.within(document, "takes"):
+            seeds[int(each["window"]), int(each["take"])] = int(each["seed"])
+        wanted = next((each["chosen"] for each in rounds if each["number"] == number), None)
+        chosen = None if wanted is None else [seeds[pair] for pair in enumerate(wanted)]
+    except (TypeError, KeyError, ValueError) as error:
+        raise RunnerError(f"{reskin / NAME} does not say which takes there are; paint with --until-pass.", 2) from error
+    if chosen is None:
+        raise RunnerError(f"{reskin / NAME} has {len(rounds)} rounds, and none with the number {number}.", 2)
+    return work.paint(chosen) or work.judge(True)
+
+
+def _keep_best(takes: Takes, best: Joint, there: tuple[int, ...] | None, work: Work) -> int:
+    """Have the best takes so far in output.mp4, with their verdict, after Ctrl-C; a second one ends this too."""
+    print(f"interrupted; the best so far is kept: {_state(best)}", flush=True)
+    code = PASS if best.chosen == there else work.paint(_seeds(takes, best.chosen))
+    code = code or work.judge(False)
+    return INTERRUPTED if code in (PASS, FAIL) else code
 
 
 def _left_there(run: Path, work: Work) -> list[int] | None:
@@ -125,17 +164,39 @@ def _key(reskin: Path, judged_by: str) -> str:
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
 
 
-def _results_of(reskin: Path, frames: int) -> list[FrameResult]:
-    """Return the frames' verdicts that the gate has just written."""
+def _notes_of(reskin: Path, windows: int) -> list[dict[str, Any]]:
+    """Return what the reskin stage noted of each window's painting: server, seconds.
+
+    Nothing where it did not note all of them: a window with nothing in it is painted by nobody.
+    """
+    found = runs.within(runs.read_manifest(reskin / runs.MANIFEST), "stages", "reskin", "notes", "windows")
+    whole = isinstance(found, list) and len(found) == windows and all(isinstance(each, dict) for each in found)
+    return found if whole else []
+
+
+def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], dict[str, int], str | None]:
+    """Return what the gate has just written: the frames' verdicts, the kinds of failure, what contradicts the mask."""
     path = reskin / "report" / "iou.json"
-    found: Any = runs.within(runs.read_manifest(path, LARGEST), "frames")
+    report = runs.read_manifest(path, LARGEST)
+    found: Any = runs.within(report, "frames")
+    reasons: Any = runs.within(report, "verdict", "reasons") or []
     try:
         results = [FrameResult(bool(each["passed"]), float(each["iou"]), float(each["boundary_f"])) for each in found]
+        kinds = Counter(_kind(each) for each in found if not each["passed"])
+        contradicted = next((str(each["text"]) for each in reasons if each["kind"] == "original mask"), None)
     except (TypeError, KeyError, ValueError) as error:
         raise RunnerError(f"{path} cannot be read, and the next round hangs on it; evaluate with --force.") from error
     if len(results) != frames:
         raise RunnerError(f"{path} is of {len(results)} frames, the clip has {frames}; evaluate with --force.")
-    return results
+    return results, dict(kinds), contradicted
+
+
+def _kind(frame: dict[str, Any]) -> str:
+    """Return how a frame fails: as the gate names it where the object is not new, else by what its outline lacks."""
+    state = str(frame.get("state"))
+    if state in ("UNCHANGED", "UNPAINTED"):
+        return state
+    return "gap" if float(frame.get("gap") or 0) >= float(frame.get("leak") or 0) else "leak"
 
 
 def _say_round(takes: Takes, wanted: Round, windows: int) -> None:
@@ -161,8 +222,32 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _outcome(takes: Takes, best: Joint) -> str:
+def _outcome(takes: Takes, best: Joint, ledger: Ledger) -> list[str]:
+    """Return what came of it, as lines: how many takes were judged, all rounds, and what no take mended."""
     rounds = f"{len(takes.judged)} round{'s' if len(takes.judged) > 1 else ''}, {takes.paintings} paintings"
+    lines = [] if len(takes.judged) == 1 else _rounds_said(ledger)
+    if len(takes.judged) > 1:
+        lines.append(
+            f"{takes.paintings} takes of {len(takes.windows)} windows were judged and the best were chosen by that, so "
+            "their figures are on the bright side; --second-judge asks a tracker that took no part"
+        )
     if best.passed:
-        return f"every frame passes after {rounds}"
-    return f"not every frame passes after {rounds}; the best is kept: {_state(best)}"
+        return [*lines, f"every frame passes after {rounds}"]
+    for window, frames in ledger.same_frames().items():
+        lines.append(
+            f"window {window}: all takes fail in the same {len(frames)} frames ({frames[0]} to {frames[-1]}). It may "
+            "not be the painter's fault: evaluate_iou.py --calibrate says whether the tracker finds the source itself "
+            "there"
+        )
+    return [*lines, f"not every frame passes after {rounds}; the best is kept: {_state(best)}"]
+
+
+def _rounds_said(ledger: Ledger) -> list[str]:
+    lines = []
+    for each in ledger.rounds:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(each.get("kinds", {}).items()))
+        worst = f"worst IoU {each['worst_iou']:.2f} at {each['worst_frame']}"
+        lines.append(
+            f"  round {each['number']}: {each['failing']} frames fail{f' ({kinds})' if kinds else ''}, {worst}"
+        )
+    return lines

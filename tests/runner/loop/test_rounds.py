@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runner.loop.ledger import NAME
-from runner.loop.rounds import Work, until_pass
+from runner.loop.rounds import INTERRUPTED, Work, again, until_pass
 from runner.loop.takes import seed_of
 from runner.process import RunnerError
 
@@ -27,12 +27,15 @@ class Studio:
     """A reskin folder and its two stages.
 
     good: which seeds pass in which window. dies_at: the call that does not end. inputs: what the reskin is made from.
+    contradicted: what the gate says against the original mask. how: a frame fails.
     """
 
     run: Path
     good: Callable[[int, int], bool]
     dies_at: int | None = None
     inputs: str = "a"
+    contradicted: str = ""
+    how: dict[str, Any] = field(default_factory=lambda: {"state": "FAIL", "gap": 0.4, "leak": 0.0})
     calls: list[str] = field(default_factory=list)
     painted: set[tuple[int, int]] = field(default_factory=set)
     paintings: int = 0
@@ -50,6 +53,7 @@ class Studio:
     def unchanged(self, seeds: Sequence[int]) -> int:
         """As the stage's --check."""
         found = json.loads((self.reskin / "run.json").read_text())["stages"]["reskin"]
+        found.pop("notes")
         return 0 if found == {"params": self.params(seeds), "inputs": self.inputs} else 4
 
     def params(self, seeds: Sequence[int]) -> dict[str, Any]:
@@ -64,7 +68,8 @@ class Studio:
         self.call(f"paint {self.seeds}")
         self.reskin.mkdir(parents=True, exist_ok=True)
         (self.run / "reskins" / ".latest").write_text("drone\n")
-        record = {"params": self.params(self.seeds), "inputs": self.inputs}
+        notes = {"windows": [{"server": "127.0.0.1:8188", "seconds": 1.5, "resumed": False}] * len(WINDOWS)}
+        record = {"params": self.params(self.seeds), "inputs": self.inputs, "notes": notes}
         self.write("output.json", {"windows": WINDOWS, "window_seeds": self.seeds})
         self.write("run.json", {"kind": "reskin", "stages": {"reskin": record}})
         return 0
@@ -72,10 +77,11 @@ class Studio:
     def judge(self, last: bool) -> int:
         self.call(f"judge {self.seeds}{' whole' if last else ''}")
         passed = [self.good(window, seed) for window, seed in enumerate(self.seeds) for _ in range(4)]
-        frames = [{"passed": each, "iou": 0.95 if each else 0.5, "boundary_f": 0.9} for each in passed]
+        frames = [{"passed": each, "iou": 0.95 if each else 0.5, "boundary_f": 0.9} | self.how for each in passed]
+        reasons = [{"kind": "original mask", "text": self.contradicted}] if self.contradicted else []
         (self.reskin / "report").mkdir(exist_ok=True)
-        self.write("report/iou.json", {"frames": frames})
-        return 0 if all(passed) else 1
+        self.write("report/iou.json", {"verdict": {"reasons": reasons}, "frames": frames})
+        return 0 if all(passed) and not reasons else 1
 
     def write(self, name: str, document: object) -> None:
         (self.reskin / name).write_text(json.dumps(document))
@@ -129,6 +135,7 @@ def test_killed_at_any_call_the_same_command_paints_nothing_twice_and_ends_the_s
         studio.dies_at = None
         assert studio.loop() == 0
         assert studio.paintings == whole.paintings and studio.seeds == whole.seeds
+        assert studio.ledger()["takes"] == whole.ledger()["takes"]
         rounds = [{**each, "seconds": 0} for each in studio.ledger()["rounds"]]
         assert rounds == [{**each, "seconds": 0} for each in whole.ledger()["rounds"]]
         known = sum(call.startswith("judge") for call in studio.calls)
@@ -177,3 +184,78 @@ def test_files_of_the_stages_that_cannot_be_read_are_named(tmp_path: Path) -> No
 
     with pytest.raises(RunnerError, match="does not say its windows"):
         until_pass(tmp_path, 4, 0, Work(lambda seeds: 4, no_windows, studio.judge))
+
+
+def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_painting_on(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, third_time, dies_at=1)
+    with pytest.raises(Killed):
+        studio.loop()
+    take = {"window": 0, "take": 1, "seed": 0, "setting": 0, "server": "127.0.0.1:8188", "seconds": 1.5}
+    assert studio.ledger()["takes"] == [{**take, "window": window} for window in range(3)]
+    studio.dies_at = None
+    studio.loop()
+    verdicts = [(each["window"], each["take"], each["failing"], each["worst_iou"]) for each in studio.ledger()["takes"]]
+    good, bad = ([], 0.95), ([4, 5, 6, 7], 0.5)
+    assert verdicts == [(0, 1, *good), (1, 1, *bad), (2, 1, *good), (1, 2, *bad), (1, 3, *good)]
+
+
+def test_the_kinds_of_failure_are_told_apart_and_frames_that_no_take_mends_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, (how, kind) in enumerate(
+        (
+            ({"state": "FAIL", "gap": 0.4, "leak": 0.1}, "gap"),
+            ({"state": "FAIL", "gap": 0.1, "leak": 0.4}, "leak"),
+            ({"state": "UNCHANGED", "gap": 0.0, "leak": 0.4}, "UNCHANGED"),
+            ({"state": "UNPAINTED", "gap": 0.0, "leak": 0.4}, "UNPAINTED"),
+        )
+    ):
+        studio = Studio(tmp_path / str(number), lambda window, seed: window != 1, how=how)
+        assert studio.loop(2) == 1
+        said = capsys.readouterr().out
+        assert f"  round 2: 4 frames fail (4 {kind}), worst IoU 0.50 at 4\n" in said
+        assert "window 1: all takes fail in the same 4 frames (4 to 7)" in said
+        assert "4 takes of 3 windows were judged" in said
+
+
+def test_a_contradicted_mask_ends_it_at_once_and_every_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    studio = Studio(tmp_path, third_time, contradicted="the original mask is contradicted in 4 frames")
+    for _ in range(2):
+        assert studio.loop() == 1
+        assert studio.paintings == 3
+        said = "painting cannot mend it, so nothing is painted again: the original mask is contradicted in 4 frames\n"
+        assert said in capsys.readouterr().out
+    studio.contradicted = ""
+    assert studio.loop() == 0
+
+
+def test_an_earlier_round_is_made_again_without_painting(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, third_time)
+    studio.loop()
+    work = Work(studio.unchanged, studio.paint, studio.judge)
+    assert again(tmp_path, 2, work) == 1
+    assert (studio.seeds, studio.paintings) == ([0, seed_of(0, 2), 0], 5)
+    assert again(tmp_path, 3, work) == 0
+    assert (studio.seeds, studio.paintings) == ([0, seed_of(0, 3), 0], 5)
+    with pytest.raises(RunnerError, match="has 3 rounds, and none with the number 4"):
+        again(tmp_path, 4, work)
+    for damage in ("", "{}", '{"rounds": [{"number": 2, "chosen": [1, 1, 1]}], "takes": []}'):
+        (studio.reskin / NAME).write_text(damage)
+        with pytest.raises(RunnerError, match="does not say which takes there are"):
+            again(tmp_path, 2, work)
+
+
+def test_after_ctrl_c_the_best_so_far_stands_there_with_its_verdict(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, lambda window, seed: window == 0 and seed == 0)
+    judged: list[int] = []
+
+    def interrupted(last: bool) -> int:
+        judged.append(studio.judge(last))
+        return INTERRUPTED if len(judged) == 2 else judged[-1]
+
+    assert until_pass(tmp_path, 4, 0, Work(studio.unchanged, studio.paint, interrupted)) == INTERRUPTED
+    assert studio.seeds == [0, 0, 0] and studio.paintings == 5, "round 2 is not the better one; nobody knows it yet"
+    assert studio.calls[-2:] == ["paint [0, 0, 0]", "judge [0, 0, 0]"]
+    early = Studio(tmp_path / "early", third_time)
+    assert until_pass(early.run, 4, 0, Work(early.unchanged, early.paint, lambda last: INTERRUPTED)) == INTERRUPTED
+    assert early.paintings == 3
