@@ -91,7 +91,7 @@ bench-evaluator: ## IoU and J&F here against their plain definitions; memory at 
 bench-witness: ## what the witnesses say of right and wrong masks, where the truth is known; ARGS="--short --folder DIR"
 	@$(python) runner $(args) bench.witness
 
-bench-loop: ## paintings until a clip passes: window by window against the whole clip anew, simulated
+bench-loop: ## paintings until a clip passes: window by window against the whole clip anew; ARGS=--simulated
 	@$(python) runner $(args) bench.loop
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames

@@ -120,7 +120,7 @@ OPTIONS: tuple[Option, ...] = (
     (
         ("--server", "servers"),
         {"multiple": True, "metavar": "HOST:PORT"},
-        "A ComfyUI server; repeatable, then jobs are shared out, e.g. --server 127.0.0.1:8188",
+        "A ComfyUI server; repeatable, then all of them paint at once, e.g. --server 127.0.0.1:8188",
     ),
     (
         ("--mask",),

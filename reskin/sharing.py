@@ -82,7 +82,7 @@ class Painted:
     resumed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for output.json."""
+        """Return it for run.json."""
         return vars(self)
 
 

@@ -48,7 +48,7 @@ def command_line() -> CommandLine:
     own = {name: replace(named(stage, name), goes={}, default=default) for name, default in OWN.items()}
     own["--server"] = replace(
         own["--server"],
-        help="A running ComfyUI; may be repeated, then jobs are shared out. Else one is started and stopped.",
+        help="A running ComfyUI; may be repeated, then all paint at once. Else one is started and stopped.",
     )
     rest = [own.get(each.name, each) for each in stage if each not in first]
     gate = [replace(named(passed_on("evaluator"), name), goes={}) for name in (SECOND_JUDGE, ACCEPT_MASK)]

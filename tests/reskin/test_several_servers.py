@@ -31,9 +31,9 @@ from tests.reskin.servers import BackstageServer, backstage, queue
 pytestmark = pytest.mark.server
 MakeRun = Callable[..., Run]
 NODES = ROOT / "bench" / "nodes"
-WINDOWS, LENGTH, STEP = 8, 9, 4
+WINDOWS, LENGTH, STEP = 8, 5, 4
 FRAMES = LENGTH + (WINDOWS - 1) * STEP
-"""Windows of 9 frames, of which 5 are shared with the next."""
+"""Windows of 5 frames, of which one is shared with the next."""
 
 
 def draft(run: Run, name: str, *servers: str) -> Result:
@@ -243,7 +243,7 @@ def test_one_of_two_killed_in_mid_take_costs_the_window_that_it_had(
 
 @pytest.mark.slow
 def test_both_killed_is_the_end_with_all_that_was_painted_kept(
-    make_run: MakeRun, pair: Pair, seeded: Callable[..., list[str]], comfy_server: str, tmp_path: Path
+    make_run: MakeRun, pair: Pair, seeded: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     run, first = make_run(FRAMES, skater=False), pair[0]
     with backstage(tmp_path / "third", NODES) as third:
