@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner import stages
-from runner.process import FAILED, ROOT, RunnerError
+from runner.process import FAILED, ROOT, RunnerError, stage_environment
 from tests.helpers import HANG_S, until
 
 STAGE = """
@@ -221,8 +221,15 @@ def test_a_library_in_the_current_folder_is_not_loaded_by_a_stage(
     assert stages.start_stage("reskin", []) == 0
 
 
-@pytest.mark.parametrize("name", ["libcuda.so.1", "libx.so", "glibc-hwcaps/x86-64-v4/libcuda.so.1", "tls/libcuda.so.1"])
-@pytest.mark.parametrize("stage", ["posegen", "tracker", "evaluator"])
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("posegen", "libcuda.so.1"),
+        ("tracker", "glibc-hwcaps/x86-64-v4/libcuda.so.1"),
+        ("tracker", "tls/libcuda.so.1"),
+        ("evaluator", "libx.so"),
+    ],
+)
 def test_a_stage_that_is_started_by_hand_refuses_it_too(tmp_path: Path, stage: str, name: str) -> None:
     """Before anything is loaded that would have the loader look there; its help loads nothing."""
 
