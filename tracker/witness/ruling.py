@@ -10,7 +10,7 @@ Of a frame each witness says that the mask is right (1), that it is wrong (-1), 
     _with_lasting   a bad fit or a mask to one side of the detection is a word against it where it lasts
     _outweighed     where the detector is for the mask, the cycle's word against it does not count
     _together       what the three words come to
-    _filled         a short silence between contradicted frames is contradicted with them
+    _filled         a silence between contradicted frames is contradicted with them: a short one, or of one mask
 
 The rules in words are in docs/how-it-works/witnesses.md, the measurement of the thresholds in docs/measurements.md.
 """
@@ -31,13 +31,13 @@ from handoff.detections.coco import CLASSES, PERSON, class_number
 from handoff.detections.samples import DETECTIONS, read_detections_header, read_samples
 from handoff.errors import InputError
 from handoff.jsonfile import LINE, listing, number, one_of, or_null, record, truth, whole
-from handoff.masks import Mask
+from handoff.masks import Mask, bounds
 from handoff.places import Box, Place, Prompt, place_shape, read_prompts
 from handoff.run import Run
 from handoff.video import ClipInfo
 from tracker.quality import DOUBTFUL
 from tracker.witness.body import ENOUGH, PersonWitness
-from tracker.witness.detector import Side, Sighting, compare, find_sightings, object_class
+from tracker.witness.detector import LOOK_BACK_S, Side, Sighting, compare, find_sightings, object_class
 
 Word = Literal["confirmed", "unconfirmed", "contradicted"]
 Says = Literal["for", "against"]
@@ -60,7 +60,7 @@ _SHARE = 0.1  # of the frames in which a witness spoke: from here on the clip's 
 _STRETCH_S = 1.0  # and so it is where all of a stretch so long is
 _CONFIRMED = 1 / 3  # of the frames with an object in which a witness must speak for the mask
 _LASTS_S, _LASTS, _LASTS_SHARE = 1.0, 12, 2 / 3  # seconds before and after, detections in them, and share of them
-_GAP_S = 0.5  # between two contradicted frames: so long a silence is contradicted with them
+_GAP_S = 0.5  # between two contradicted frames: so long a silence is contradicted with them, LOOK_BACK_S of one mask
 _MARGIN = 0.03  # of a box's longer side: the detector cuts off ends
 
 
@@ -169,6 +169,8 @@ class Witnesses:
         self._person = PersonWitness(run)
         self._frames: list[FrameWitness] = []
         self._slid: list[Side | None] = []
+        self._bounds: Box | None = None  # of the last mask
+        self._goes_on: list[bool] = []  # whether a mask overlaps, by its bounds, the one before
         self._seen = 0  # frames with a mask
 
     @staticmethod
@@ -182,7 +184,10 @@ class Witnesses:
         on = self._person.feed(mask)
         sighting = self._sightings.get(frame)
         held = compare(mask, sighting) if sighting else None
-        self._seen += on.share is not None or bool(mask.any())
+        box = bounds(mask)
+        self._seen += box is not None
+        self._goes_on.append(box is not None and self._bounds is not None and box.iou(self._bounds) > 0)
+        self._bounds = box
         found = FrameWitness(
             frame,
             held.box_iou if held else None,
@@ -209,7 +214,7 @@ class Witnesses:
         words[0] = self._with_lasting(words[0])
         words[2] = _outweighed(words[2], words[0], reach)
         said = [_together(*each) for each in zip(self._frames, *words, strict=True)]
-        said = _filled(said, round(_GAP_S * self._info.fps))
+        said = _filled(said, self._goes_on, *(round(each * self._info.fps) for each in (_GAP_S, LOOK_BACK_S)))
         frames = tuple(dataclasses.replace(each, says=one) for each, one in zip(self._frames, said, strict=True))
         spoke = sum(
             each.says == "against" or any(one is not None for one in all_words)
@@ -377,16 +382,18 @@ def _together(found: FrameWitness, detector: int | None, person: int | None, cyc
     return "for" if cycle == 1 else "against"
 
 
-def _filled(says: Sequence[Says | None], most: int) -> list[Says | None]:
-    """Return what is said of the frames, with short gaps between contradicted ones contradicted too.
+def _filled(says: Sequence[Says | None], goes_on: Sequence[bool], short: int, long: int) -> list[Says | None]:
+    """Return what is said of the frames, with silences between contradicted ones contradicted too.
 
-    most: frames of a gap. A gap in which anything speaks for the mask stays.
+    goes_on: whether a frame's mask goes on from the one before. short: frames of any silence. long: of one through
+    which one mask goes on: the detector missed, and what was wrong before and is wrong after was followed in between.
+    A silence in which anything speaks for the mask is none.
     """
     filled = list(says)
     last = None
     for index, word in enumerate(says):
         if word == "against":
-            if last is not None and index - last - 1 <= most:
+            if last is not None and index - last - 1 <= (long if all(goes_on[last + 1 : index + 1]) else short):
                 filled[last + 1 : index] = ["against"] * (index - last - 1)
             last = index
         elif word == "for":

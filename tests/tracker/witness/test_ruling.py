@@ -123,6 +123,24 @@ def test_a_short_silence_between_contradicted_frames_is_contradicted_with_them(t
     assert not set(range(22, 29)) & set(tracked_back.contradicted)
 
 
+def test_a_longer_silence_counts_where_one_mask_goes_on_through_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_detections(run, lambda frame: seen([board_box(frame)]) if not 20 < frame < 50 else [])  # 29 frames at 30 fps
+
+    def wrong(frame: int) -> Mask:
+        return filled(moved(board_box(frame), 0, -60))
+
+    silence = set(range(21, 50))
+    assert silence <= set(hear(run, wrong).contradicted)
+    assert not set(range(22, 49)) & set(hear(run, wrong, {30: 0.95}).contradicted), "something spoke for it"
+    lost = hear(run, lambda frame: EMPTY if frame == 30 else wrong(frame))
+    assert not set(range(22, 49)) & set(lost.contradicted), "another mask began"
+    jumped = hear(run, lambda frame: filled(moved(board_box(frame), 0, -60 if frame < 30 else -120)))
+    assert not set(range(22, 49)) & set(jumped.contradicted), "it was found again elsewhere"
+    write_detections(run, lambda frame: seen([board_box(frame)]) if not 20 < frame < 54 else [])
+    assert not set(range(22, 53)) & set(hear(run, wrong).contradicted), "longer than a second"
+
+
 def test_tracking_back_speaks_by_itself_and_the_detector_outweighs_it(run: Run, tmp_path: Path) -> None:
     bare = make_run(tmp_path / "bare")
     assert hear(bare, board).word == "unconfirmed"
