@@ -41,7 +41,8 @@ from tracker.embedded.backend import EmbeddedBackend
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3
 REFERENCE, WITHOUT, WHOLE = PARTS = ("decoding and tracking", "evaluation without its questions", "whole evaluation")
-GENERATED = "reskins/demo/output.mp4"
+GENERATED = {part: f"reskins/{number}/output.mp4" for number, part in enumerate(PARTS)}
+"""Each has its own: an evaluation holds its reskin alone."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Cost:
 
 def decode_and_track(run: Path, frame: int, box: Box) -> None:
     """The reference."""
-    clips: list[Iterable[object]] = [read_frames(run / name) for name in ("source.mp4", GENERATED)]
+    clips: list[Iterable[object]] = [read_frames(run / name) for name in ("source.mp4", GENERATED[REFERENCE])]
     masks = [read_masks(run / name) for name in ("mask.mp4", "human_mask.mp4")]
     setup = Setup(EmbeddedBackend(), (Place(frame, box),), "flag")
-    for each in (*clips, *masks, retrack(run / GENERATED, setup)):
+    for each in (*clips, *masks, retrack(run / GENERATED[REFERENCE], setup)):
         deque(each, maxlen=0)
 
 
@@ -72,9 +73,9 @@ def demo_run(folder: Path) -> tuple[Path, list[str]]:
     place = json.loads((demo / "truth.json").read_text())["prompt"]
     prompt = Prompt(Box(*place["box"]), place["frame"], "detector", detected=Detected("skateboard", 0.8, "truth"))
     run = ingest(demo / "demo.mp4", folder)
-    generated = run.path(GENERATED)
-    generated.parent.mkdir(parents=True)
-    shutil.copy(run.source, generated)
+    for generated in map(run.path, GENERATED.values()):
+        generated.parent.mkdir(parents=True)
+        shutil.copy(run.source, generated)
     with run_stage(run, "posegen", params={}, inputs=[run.source], tools={}) as made:
         for path in _extracted(run, demo / "truth.mp4"):
             made.add_output(path)
@@ -144,7 +145,7 @@ def main(part: str, run: Path, place: list[str]) -> None:
             if part == WITHOUT:
                 scoring._new = lambda _: None  # type: ignore[assignment]
                 stage.witnesses_of = lambda *_: None  # type: ignore[assignment]
-            files = ["-original", str(run / "mask.mp4"), "-generated", str(run / GENERATED)]
+            files = ["-original", str(run / "mask.mp4"), "-generated", str(run / GENERATED[part])]
             command.main([*files, *place, "--backend", "embedded", "--force"], standalone_mode=False)
     print("done", flush=True)
 
