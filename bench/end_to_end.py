@@ -117,7 +117,7 @@ def start(part: str, run: Path, place: list[str]) -> subprocess.Popen[str]:
 
 
 def end_to_end(folder: Path) -> dict[str, Cost]:
-    """Return what each of PARTS costs: the sum over some rounds, in which they take turns, after one that does not count: it compiles.
+    """Return what each of PARTS costs: the sum over some rounds, in which they take turns; one before them compiles.
 
     Raises GateFailed where one of them ends without being done; the others, which are frozen, end then too.
     """

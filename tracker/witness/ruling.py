@@ -49,6 +49,7 @@ IOU, MOSTLY = 0.5, 0.85  # and against a box IoU under IOU where less than MOSTL
 LOOSE_IOU = 0.65  # under it a mask that is not mostly inside fits badly
 ABOVE_FEET = 1 / 3  # of the mask: so much of a board is not on the skater above his feet
 LEG, FOLLOWS = 0.75, 0.4  # of a leg's length in the mask, and of the mask on the skater: the mask is the leg
+SHOES = 0.5  # of the skater's shoes in the mask: nothing speaks for what is said to lie under them
 SAME = 0.8  # IoU of the two tracks from which tracking back is for the mask
 
 STOOD_ON = frozenset(map(class_number, ("skateboard", "snowboard", "surfboard", "skis")))
@@ -70,8 +71,8 @@ class FrameWitness:
 
     box_iou: of the mask's bounds and the object's detection. inside: the share of the mask in that detection's box.
     seen_where_empty: whether the object is surely in sight where the mask is empty. on_person: the share of the mask on
-    the skater. above_feet: of the mask on him, above his feet. leg: of one leg's length in the mask. cycle_iou: of the
-    two tracks (--verify). says: what comes of it, None where it is neither.
+    the skater. above_feet: of the mask on him, above his feet. leg: of one leg's length in the mask. shoes: of his
+    shoes in the mask. cycle_iou: of the two tracks (--verify). says: what comes of it, None where it is neither.
     """
 
     frame: int
@@ -81,6 +82,7 @@ class FrameWitness:
     on_person: float | None = None
     above_feet: float | None = None
     leg: float | None = None
+    shoes: float | None = None
     cycle_iou: float | None = None
     says: Says | None = None
 
@@ -145,7 +147,7 @@ STANDING = record(
         "correction": or_null(place_shape),
         "frames": listing(
             record(
-                dict.fromkeys(("box_iou", "inside", "on_person", "above_feet", "leg", "cycle_iou"), _SHARE_OF)
+                dict.fromkeys(("box_iou", "inside", "on_person", "above_feet", "leg", "shoes", "cycle_iou"), _SHARE_OF)
                 | {"frame": whole(0), "seen_where_empty": or_null(truth), "says": or_null(one_of("for", "against"))}
             )
         ),
@@ -196,6 +198,7 @@ class Witnesses:
             on.share,
             on.above_feet,
             on.leg,
+            on.shoes,
             self._cycle.get(frame),
         )
         self._frames.append(found)
@@ -213,7 +216,7 @@ class Witnesses:
         words = [_heard([rule(each) for each in self._frames], reach) for rule in rules]
         words[0] = self._with_lasting(words[0])
         words[2] = _outweighed(words[2], words[0], reach)
-        said = [_together(*each) for each in zip(self._frames, *words, strict=True)]
+        said = [_together(each, self.label, *three) for each, *three in zip(self._frames, *words, strict=True)]
         said = _filled(said, self._goes_on, *(round(each * self._info.fps) for each in (_GAP_S, LOOK_BACK_S)))
         frames = tuple(dataclasses.replace(each, says=one) for each, one in zip(self._frames, said, strict=True))
         spoke = sum(
@@ -256,12 +259,14 @@ class Witnesses:
         more = f"; doubted in {spans_text(spans_of(each.frame for each in doubted), 6)}" if doubted else ""
         if word == "confirmed":
             return f"the mask is confirmed {known}{more}"
+        shod = sum(_holds_shoes(each, self.label) for each in frames)
         silent = [
             said
             for said, there in (
                 (f"the detector never sees the {name}" if self.label is not None else "", not self._sightings),
                 ("no detections of its class", self.label is None),
                 ("not tracked back", not self._cycle),
+                (f"half of the skater's shoes lie in it in {shod}", shod > 0),
             )
             if there and said
         ]
@@ -370,16 +375,23 @@ def _outweighed(cycle: Sequence[int | None], detector: Sequence[int | None], rea
     return [0 if word == -1 and over else word for word, over in zip(cycle, outweighed, strict=True)]
 
 
-def _together(found: FrameWitness, detector: int | None, person: int | None, cycle: int | None) -> Says | None:
+def _holds_shoes(found: FrameWitness, label: int | None) -> bool:
+    """Say whether the mask of a thing to stand on holds half of the shoes: the detector's box holds them too, and a
+    second track follows them as well.
+    """
+    return label in STOOD_ON and (found.shoes or 0.0) >= SHOES
+
+
+def _together(
+    found: FrameWitness, label: int | None, detector: int | None, person: int | None, cycle: int | None
+) -> Says | None:
     """Return what three words on one frame come to."""
     surely = (found.box_iou or 0.0) >= SURELY_IOU and (found.inside or 0.0) >= SURELY_INSIDE
     if detector == -1 or (person == -1 and not surely):
         return "against"
-    if detector == 1:
-        return "for"
-    if not cycle:
-        return None
-    return "for" if cycle == 1 else "against"
+    if detector == 1 or cycle == 1:
+        return None if _holds_shoes(found, label) else "for"
+    return "against" if cycle == -1 else None
 
 
 def _filled(says: Sequence[Says | None], goes_on: Sequence[bool], short: int, long: int) -> list[Says | None]:
