@@ -232,9 +232,7 @@ class Evaluation:
         more = (self.trust, witnesses, self._windows())
         with Scoring(material, wishes, self.report, self.say, how, *more) as session:
             session.score(retrack(material.generated, setup, material.info))
-            if self.second or wishes.calibrate:
-                session.conclude()  # the gate's own part stands, whatever becomes of what only informs
-            if self.second:
+            if self.second:  # what stops this, or the floor, leaves the report of the gate's own part
                 self._ask_second(session, self.second)
             if wishes.calibrate:
                 how["floor_crf"] = self._calibrate(session)
