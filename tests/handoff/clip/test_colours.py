@@ -19,7 +19,7 @@ from handoff.clip.colours import Colours, colours_of
 from handoff.clip.conversion import Conversion
 from handoff.errors import InputError
 from handoff.ingest import ingest
-from handoff.video import VideoWriter, clip_colours, read_frames
+from handoff.video import VideoWriter, clip_colours, frame_to_rgb, read_frames
 from tests.handoff.clip.cards import (
     BLUE,
     DISPLAYS,
@@ -106,6 +106,10 @@ CASES = {
     "v210": (Kind("v210", "mov", "yuv422p10le", matrix=1, tags=said(1)), 1),
     "JPEG 2000": (Kind("jpeg2000", "mov", "yuv444p", tags=UNTAGGED), 6),
     "16 bits, full": (Kind("ffv1", "mkv", "yuv444p16le", matrix=1, full=True, tags=said(1, True)), 1),
+    "full range with alpha": (Kind("ffv1", "mkv", "yuva420p", matrix=1, full=True, tags=said(1, True)), 1),
+    "the same of ten bits": (Kind("ffv1", "mkv", "yuva444p10le", matrix=9, full=True, tags=said(9, True)), 9),
+    "the same of twelve": (Kind("ffv1", "mkv", "yuva422p12le", matrix=1, full=True, tags=said(1, True)), 1),
+    "ProRes 4444 with alpha": (Kind("prores_ks", "mov", "yuva444p10le", matrix=1, tags=said(1)), 1),
     "4:1:1": (Kind("ffv1", "mkv", "yuv411p", tags=UNTAGGED), 6),
     "4:1:0, rotated": (Kind("ffv1", "mp4", "yuv410p", tags=UNTAGGED, display=DISPLAYS["++yx"]), 6),
     "4:4:0, rotated": (Kind("ffv1", "mp4", "yuv440p", matrix=1, tags=said(1), display=DISPLAYS["-+yx"]), 1),
@@ -176,6 +180,14 @@ def test_colours_order_and_orientation_come_through_whatever_the_clip_is(
         check(Path(folder), kind, matrix)
 
 
+SHORT = [
+    ("rgb555", (5, 5, 5), (10, 5, 0)),
+    ("bgr555", (5, 5, 5), (0, 5, 10)),
+    ("rgb565", (5, 6, 5), (11, 5, 0)),
+    ("bgr565", (5, 6, 5), (0, 5, 11)),
+]
+
+
 def frames_of(kind: Kind, count: int, first: int = 0) -> list[VideoFrame]:
     made = []
     for index in range(first, first + count):
@@ -196,6 +208,27 @@ def test_a_stream_that_changes_its_colours_keeps_them_in_one_matrix() -> None:
     frames = [frame for index, kind in enumerate(changing) for frame in frames_of(kind, 2, 2 * index)]
     made = [to_rgb(picture, 1) for picture in Conversion(160, 96, colours_of(frames[0])).pictures(frames)]
     matches(made, Kind(), PATCHES.astype(float), 8)
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+@pytest.mark.parametrize(("kind", "bits", "places"), SHORT)
+def test_rgb_of_fifteen_or_sixteen_bits_is_wholly_white_and_black(
+    kind: str, bits: tuple[int, ...], places: tuple[int, ...], order: str
+) -> None:
+    """QuickTime's codecs for "thousands of colours" give it, in big endian."""
+    chance = np.random.default_rng(1)
+    levels = [chance.integers(0, 1 << deep, (6, 10)).repeat(16, 0).repeat(16, 1) for deep in bits]
+    for each in levels:
+        each[:16, :16], each[:16, 16:32] = 0, each.max()
+    stored = sum(each << place for each, place in zip(levels, places, strict=True))
+    frame = VideoFrame(160, 96, kind + order)
+    frame.planes[0].update(np.asarray(stored, "<u2" if order == "le" else ">u2").tobytes())
+    frame.pts, frame.time_base = 0, Fraction(1, 25)
+    shown = np.stack([each * 255 / ((1 << deep) - 1) for each, deep in zip(levels, bits, strict=True)], 2)
+    (made,) = Conversion(160, 96, colours_of(frame).limited()).pictures([frame])
+    centres = np.s_[8::16, 8::16]  # a chroma sample is of four pixels, and some of its neighbours
+    assert np.abs(to_rgb(made, 6)[centres] - shown[centres]).max() <= NEAR
+    assert np.abs(frame_to_rgb(frame) - shown).max() <= 1
 
 
 @pytest.mark.parametrize("limited", [True, False])
