@@ -11,12 +11,13 @@ import av
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from handoff.clip.colours import Colours, colours_of
 from handoff.clip.conversion import Conversion
+from handoff.clip.truncation import missing_part
 from handoff.errors import InputError
 from handoff.ingest import ingest
 from handoff.video import VideoWriter, clip_colours, frame_to_rgb, read_frames
@@ -43,6 +44,7 @@ GBR = (0, 2, 2, 0)
 GOOD = {"crf": "4", "b": "0"}
 FINE = {"qmin": "1", "qmax": "2", "b": "8M"}
 FINEST = {"qmin": "1", "qmax": "1"}
+FAST = Fraction(240)
 QUICK_AV1 = {"crf": "5", "preset": "10", "svtav1-params": "lp=1"}
 
 
@@ -54,6 +56,7 @@ def said(matrix: int, full: bool = False) -> tuple[int, int, int, int]:
 def check(folder: Path, kind: Kind, matrix: int, frames: int = 5) -> None:
     """Ingest a clip of the card: its source.mp4 has the card's colours in `matrix`, one frame after the other."""
     clip = write_card_clip(folder / f"in.{kind.suffix}", kind, frames)
+    assume(kind.suffix != "ts" or not missing_part(clip))  # one in 184 fills its last packet, and so may be cut
     run = ingest(clip, folder / "run", force=True)
     stored = list(decoded(run.source))
     is_copy = run.manifest["source"]["done"] == "copied"
@@ -85,6 +88,10 @@ CASES = {
     "4:4:4": (Kind(pix_fmt="yuv444p", matrix=1, tags=said(1)), 1),
     "ten bits of 4:2:2": (Kind(pix_fmt="yuv422p10le", matrix=1, tags=said(1)), 1),
     "full range": (Kind(pix_fmt="yuvj420p", matrix=1, full=True, tags=said(1, True)), 1),
+    "slow motion": (
+        Kind("ffv1", "mp4", "yuv420p16le", 1, tags=said(1), width=161, height=97, display=DISPLAYS["+-yx"], rate=FAST),
+        1,
+    ),
     "a variable rate": (Kind(matrix=1, tags=said(1), pts=(0, 33, 66, 200, 233)), 1),
     "rotated": (Kind(matrix=1, tags=said(1), display=DISPLAYS["-+yx"]), 1),
     "rotated, untagged": (Kind(tags=UNTAGGED, height=96, width=720, display=DISPLAYS["-+yx"]), 6),
@@ -142,8 +149,13 @@ STORED = [
     ("ffv1", "mkv", "yuv422p", {}),
     ("ffv1", "mp4", "yuv420p16le", {}),
     ("prores_ks", "mov", "yuv422p10le", {}),
+    ("libx264", "ts", "yuv420p", {}),
+    ("libx264", "flv", "yuv420p", {}),
+    ("mpeg2video", "mxf", "yuv420p", FINE),
+    ("ffv1", "mkv", "yuva420p10le", {}),
+    ("ffv1", "avi", "yuv420p9le", {}),
 ]
-RATES = [Fraction(25), Fraction(30000, 1001), Fraction(60)]
+RATES = [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(60), Fraction(120)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -170,11 +182,13 @@ def test_colours_order_and_orientation_come_through_whatever_the_clip_is(
     odd: bool,
 ) -> None:
     codec, suffix, pix_fmt, options = stored
-    full = full and tagged and codec != "prores_ks"
+    tagged = tagged and suffix != "avi"  # it says nothing of colours
+    full = full and tagged and codec not in ("prores_ks", "mpeg2video")
+    rate = Fraction(25) if codec == "mpeg2video" else rate  # it has few
     matrix = matrix if tagged else 6
     width, height = (width + 1, height + 1) if odd and (codec == "ffv1" or "444" in pix_fmt) else (width, height)
     tags = said(matrix, full) if tagged else UNTAGGED
-    turn = None if suffix in ("mkv", "webm") else DISPLAYS[display]
+    turn = DISPLAYS[display] if suffix in ("mp4", "mov") else None
     with TemporaryDirectory() as folder:
         kind = Kind(codec, suffix, pix_fmt, matrix, full, tags, width, height, turn, rate=rate, options=options)
         check(Path(folder), kind, matrix)
