@@ -21,7 +21,7 @@ override reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mas
 override evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness lock reference clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-slow test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -57,6 +57,9 @@ down: ## stop it
 test: ## the tests of every module, in at most 10 minutes; [TESTS=path: all of those] [ARGS="-k name"]
 	@if [ -z "$$TESTS" ]; then set -- tests --ignore=tests/containers -m "not slow" $(workers); fi; \
 	$(python) runner --words TESTS --words ARGS pytest "$$@"
+
+test-slow: ## the tests that are left out of that, but the containers'; [ARGS="-k name"]
+	@$(python) runner $(args) pytest tests --ignore=tests/containers -m slow $(workers)
 
 test-all: ## everything that this machine can run: the slow tests and the containers' too; [ARGS="-k name"]
 	@$(python) runner $(args) pytest tests

@@ -31,6 +31,7 @@ WHOLE = {"demo_run": "demo", "comfy_server": "server"}
 """What takes long to make, once a worker: a fixture, and the group of the tests that have it, all for one worker."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Name the tests that one of several workers is to have together: those of a file, of a room, of a long fixture.
 

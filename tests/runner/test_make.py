@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -181,6 +182,7 @@ WORKERS = ["-n", "auto", "--maxprocesses=4", "--dist", "loadgroup", "--no-loadsc
     [
         (["test"], ["tests", "--ignore=tests/containers", "-m", "not slow", *WORKERS, "-q"]),
         (["test", "TESTS=tests/demo"], ["tests/demo", "-q"]),
+        (["test-slow"], ["tests", "--ignore=tests/containers", "-m", "slow", *WORKERS, "-q"]),
         (["test-all"], ["tests", "-q"]),
     ],
 )
@@ -189,6 +191,15 @@ def test_make_test_leaves_out_what_is_slow_and_a_named_part_is_run_whole(
 ) -> None:
     assert make(*words, "ARGS=-q").returncode == 0
     assert [(name, arguments) for name, arguments, _ in make.calls] == [("pytest", options)]
+
+
+def test_of_several_workers_one_has_all_tests_of_a_file() -> None:
+    one = "tests/runner/test_tools.py"
+    command = [sys.executable, "-m", "pytest", *WORKERS, "-n2", "-v", "-k", "which_environments", one]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    passed = re.findall(r"^\[(gw\d)\] .* PASSED (.*?)\s*$", done.stdout, re.MULTILINE)
+    assert len(passed) == 6 and len({worker for worker, _ in passed}) == 1, done.stdout
+    assert all(name.endswith(f"@{one}") for _, name in passed)
 
 
 @pytest.mark.parametrize(
