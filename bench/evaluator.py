@@ -8,6 +8,8 @@ The last line is one JSON object, time of the plain code over ours, on 832x480 a
     end_to_end_ratio                  a whole evaluation of the demo clip over decoding and tracking alone, on the
                                       clock; here less is better (bench/end_to_end.py)
     end_to_end_cpu_ratio              the same in processor time, of all threads
+    questions_cpu_ratio               a whole evaluation over one that does not ask whether the object is new, nor hears
+                                      the witnesses, in processor time
 
 Each pair of masks must give equal values in both, or it fails. The masks are a board of 1 %, 5 % and 20 % of the
 frame against itself moved, turned and frayed. The two are measured in turn; a ratio is that of the shortest times,
@@ -33,7 +35,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.end_to_end import REFERENCE, WHOLE, end_to_end
+from bench.end_to_end import REFERENCE, WHOLE, WITHOUT, end_to_end
 from evaluator.figures import boundary_f, crop_around, tolerance_px
 from handoff.errors import GateFailed
 from handoff.masks import as_bytes, mask_iou
@@ -168,6 +170,7 @@ def main(only_ratios: bool) -> None:
             plain, whole = costs[REFERENCE], costs[WHOLE]
             result["end_to_end_ratio"] = round(whole.wall_s / plain.wall_s, 2)
             result["end_to_end_cpu_ratio"] = round(whole.cpu_s / plain.cpu_s, 2)
+            result["questions_cpu_ratio"] = round(whole.cpu_s / costs[WITHOUT].cpu_s, 3)
     click.echo(json.dumps(result))
 
 

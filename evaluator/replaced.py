@@ -166,6 +166,11 @@ def _is_gray(windows: _Windows, encoding: Encoding) -> Mask:
     return np.asarray(near & (windows.luma.after <= deviation**2))
 
 
+def _luma_and_colour(picture: Frame) -> list[NDArray[np.uint8]]:
+    """Return luma, red and blue difference of a picture (h, w, 3), each (h, w) uint8."""
+    return [np.asarray(each, np.uint8) for each in cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb))]
+
+
 def _planes(source: Frame, output: Frame) -> list[_Floats]:
     """Return the planes whose means over a window are all that is needed, 14 of (h, w) float32.
 
@@ -174,7 +179,7 @@ def _planes(source: Frame, output: Frame) -> list[_Floats]:
     """
     first, less = [], []
     pictures = [np.ascontiguousarray(each) for each in (source, output)]
-    before, after = (cv2.split(cv2.cvtColor(each, cv2.COLOR_RGB2YCrCb)) for each in pictures)
+    before, after = map(_luma_and_colour, pictures)
     values = (functools.reduce(cv2.max, cv2.split(each)) for each in pictures)
     for old, new in zip((*before, next(values)), (*after, next(values)), strict=True):
         first.append(np.subtract(old, _MIDDLE, dtype=np.float32))
@@ -221,9 +226,10 @@ def _encoding(source: Frame, output: Frame, outside: Mask) -> Encoding | None:
     whole = free.reshape(-1, WINDOW, width, WINDOW).all(axis=(1, 3))
     if np.count_nonzero(whole) < _BLOCKS:
         return None
-    planes = _planes(*(each.reshape(-1, width * WINDOW, 3) for each in (before, after)))
+    old, new = (_luma_and_colour(each.reshape(-1, width * WINDOW, 3)) for each in (before, after))
+    less = [np.subtract(*pair, dtype=np.float32) for pair in zip(new, old, strict=True)]
     size = width, len(before)
-    small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA)[whole] for plane in planes]
-    found = _statistics(np.stack(small, axis=1))
-    mean = np.percentile(np.abs(found.means).max(axis=1), _QUANTILE)
-    return Encoding(float(mean), float(np.sqrt(np.percentile(found.luma.between, _QUANTILE))))
+    means = [cv2.resize(each, size, None, 0, 0, cv2.INTER_AREA)[whole] for each in (*less, less[0] * less[0])]
+    mean = np.percentile(np.abs(means[:3]).max(axis=0), _QUANTILE)
+    between = np.percentile(np.maximum(means[3] - means[0] ** 2, 0), _QUANTILE)
+    return Encoding(float(mean), float(np.sqrt(between)))

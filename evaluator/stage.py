@@ -18,7 +18,7 @@ from evaluator.inputs import Material, check_original, check_run
 from evaluator.remarks import Windows, output_windows
 from evaluator.report import FILES, JSON, OVERLAY
 from evaluator.report.result import Result
-from evaluator.report.texts import read_json, remove_reports
+from evaluator.report.texts import read_json, read_kept, remove_reports
 from evaluator.retrack import Setup, floor_ious, output_crf, retrack, second_ious
 from evaluator.scoring import Say, Scoring, Wishes, drop_reports
 from evaluator.seal import has_seal, seal
@@ -29,7 +29,7 @@ from handoff.files import sha256_path
 from handoff.links import check_way
 from handoff.masks import measure_masks, read_masks
 from handoff.places import read_prompts
-from handoff.run import RESKINS, Reskin, Run, Stage, run_stage, tool_versions
+from handoff.run import RESKINS, Reskin, Run, Stage, outputs_of, run_stage, tool_versions
 from handoff.video import ClipInfo
 from tracker.witness.ruling import Witnesses
 
@@ -129,13 +129,20 @@ class Evaluation:
         tools |= tool_versions("numpy", "opencv-python-headless", "av", "matplotlib", *more_tools)
         more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
         gathered, inputs = reskin.run.manifest, self.material.inputs
+        kept: Result | None = None
+
+        def believed(work: str) -> bool:
+            nonlocal kept
+            kept = self._kept(work, reskin) if self._is_ours(work) else None
+            return kept is not None
+
         try:
             with run_stage(
-                reskin, "evaluator", params=params, inputs=inputs, tools=tools, believed=self._is_ours, **more
+                reskin, "evaluator", params=params, inputs=inputs, tools=tools, believed=believed, **more
             ) as stage:
                 if reskin.run.manifest != gathered:
                     raise BusyError(f"{reskin.run.dir} was extracted anew meanwhile; run the same command again.")
-                result = self._kept() if stage.unchanged else self._judge(stage)
+                result = self._say_again(kept) if kept else self._judge(stage)
         except StorageError:
             drop_reports(self.report)  # run.json does not know of them
             raise
@@ -167,10 +174,20 @@ class Evaluation:
         except StorageError as error:
             self.say(f"{error} So the next evaluation is always done.")
 
-    def _kept(self) -> Result:
-        """Return what the report of this machine's own evaluation says, judged by its figures."""
+    def _kept(self, work: str, reskin: Reskin) -> Result | None:
+        """Return what the report of this machine's own evaluation says; None where it was exchanged by now.
+
+        The bytes that were sealed are the ones that are read, so nobody can put others in between.
+        """
+        path = self.report / FILES[JSON]
+        kept = read_kept(path, outputs_of(work).get(reskin.relative(path)))
+        if kept is None:
+            self.say(f"{path} was exchanged while it was looked at; {self.material.generated} is judged anew")
+        return kept
+
+    def _say_again(self, kept: Result) -> Result:
+        """Return a kept result, judged by its figures."""
         wishes, frames = self.wishes, self.material.info.frames
-        kept = read_json(self.report / FILES[JSON])
         result = kept.judged_again(wishes.threshold, frames, wishes.min_replaced, accept_mask=wishes.accept_mask)
         for score in result.scores:
             self.say(score.line())
@@ -215,9 +232,7 @@ class Evaluation:
         more = (self.trust, witnesses, self._windows())
         with Scoring(material, wishes, self.report, self.say, how, *more) as session:
             session.score(retrack(material.generated, setup, material.info))
-            if self.second or wishes.calibrate:
-                session.conclude()  # the gate's own part stands, whatever becomes of what only informs
-            if self.second:
+            if self.second:  # what stops this, or the floor, leaves the report of the gate's own part
                 self._ask_second(session, self.second)
             if wishes.calibrate:
                 how["floor_crf"] = self._calibrate(session)

@@ -12,6 +12,7 @@ import contextlib
 import io
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -43,8 +44,10 @@ FAILED = 101
 ends with 1 by itself, is taken for a verdict. Another value changes nothing."""
 
 
-def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
+def main(command: click.Command, arguments: list[str] | None = None, *, nvidia: bool = False) -> NoReturn:
     """Run a click command and exit: 0, a PreserverError's own code, 2 for bad usage, 130 after Ctrl-C, 70 for the rest.
+
+    nvidia: the command may load NVIDIA's packages, so it is refused where the current folder has libraries; --help not.
 
     A path that the operating system refuses, whoever met it, is a PreserverError too (`handoff.errors.path_error`).
     "The rest" are errors that nobody foresaw, and a reader of the output that went away (click ends that in 1).
@@ -53,6 +56,8 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have letters that the output cannot have
     with interruptible():
         try:
+            if nvidia and "--help" not in (sys.argv[1:] if arguments is None else arguments):
+                _check_folder()
             if any("\0" in each for each in arguments or ()):  # a shell cannot give one
                 raise UsageError("an argument has a NUL character in it, which no path and no text may have.")
             code = command.main(args=arguments, standalone_mode=False)
@@ -81,6 +86,21 @@ def main(command: click.Command, arguments: list[str] | None = None) -> NoReturn
             sys.exit(FAULT)
         code = code if isinstance(code, int) else 0
         sys.exit(FAILED if code == 1 and os.environ.get(FAILED_AS) == str(FAILED) else code)
+
+
+_LOADERS = ("glibc-hwcaps", "tls", "x86_64", "haswell", "avx512_1", "xeon_phi", "aarch64", "atomics")
+"""Folders that the system's loader looks into beside a folder of libraries."""
+
+
+def _check_folder() -> None:
+    """Raise UsageError where the current folder has libraries, which would be run: runner/process.py says why, too."""
+    files = [*Path().glob("lib*.so*"), *(each for name in _LOADERS for each in Path(name).rglob("lib*.so*"))]
+    found = [each for each in files if re.fullmatch(r"lib.+\.so[.0-9]*", each.name)]
+    if found:
+        raise UsageError(
+            f"the current folder has {str(min(found))!r}, and NVIDIA's packages would have the system's loader take it "
+            "for a library of its own; start the command in another folder."
+        )
 
 
 def say(line: str, err: bool = False) -> None:

@@ -30,6 +30,7 @@ Mask = NDArray[np.bool_]
 """(H, W) bool, True on the object."""
 
 _CACHED_BYTES = 700_000
+_SHIFT = 4  # OpenCV's fixed-point places: a sixteenth of a pixel
 
 
 def as_bytes(mask: Mask) -> NDArray[np.uint8]:
@@ -121,6 +122,26 @@ def bounds(mask: Mask) -> Box | None:
     """Return the tightest box around a mask (H, W) bool, on whole pixels; None when the mask is empty."""
     x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
     return Box(x, y, x + width, y + height) if width else None
+
+
+def draw_outline(
+    image: Frame,
+    mask: Mask,
+    colour: tuple[int, int, int],
+    *,
+    left: int = 0,
+    top: int = 0,
+    scale: float = 1.0,
+    thick: int = 1,
+) -> None:
+    """Draw a mask's outline, `thick` px wide, into a picture (h, w, 3) uint8 RGB.
+
+    image: what `scale` made of the part of the frame that begins at (left, top); mask (H, W) bool: of the whole frame.
+    """
+    contours, _ = cv2.findContours(as_bytes(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    # pixel centres: a mask's pixel (x, y) covers scale x scale px around its middle
+    moved = [((each - (left, top) + 0.5) * scale - 0.5) * (1 << _SHIFT) for each in contours]
+    cv2.polylines(image, [np.rint(each).astype(np.int32) for each in moved], True, colour, thick, cv2.LINE_8, _SHIFT)
 
 
 def frame_name(index: int, suffix: str = ".png") -> str:

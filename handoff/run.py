@@ -565,6 +565,11 @@ def _name_work(key: str, outputs: list[dict[str, Any]]) -> str:
     return json.dumps([key, sorted([each["path"], each["sha256"]] for each in outputs)])
 
 
+def outputs_of(work: str) -> dict[str, str]:
+    """Return the SHA-256 of each output of a finished work (`Stage.work`), by the path that run.json has for it."""
+    return dict(json.loads(work)[1])
+
+
 def _code_digest(packages: Iterable[str]) -> str:
     """Digest the source files of the packages, so that a new version of a stage does its work again."""
     digest = hashlib.sha256()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from handoff.command import asked_by, asked_device
 from handoff.errors import InputError, MissingError, UsageError
+from handoff.files import DigestError
 from posegen.choice import DEVICES
 
 _CUDA = "CUDAExecutionProvider"
@@ -70,28 +72,30 @@ class OnnxSession:
         return outputs
 
 
-def open_session(path: Path, device: str = "auto") -> OnnxSession:
+def open_session(path: Path, device: str = "auto", sha256: str | None = None) -> OnnxSession:
     """Load the ONNX file at `path`.
 
+    sha256: what it must have, in hex, where that is known; then the very bytes that were hashed are loaded.
     device: "cuda": the GPU or MissingError, never the CPU; "auto": the GPU where there is one that works, else the
     CPU (see handoff.command); "cpu".
-    Raises InputError for a file that is no network, MissingError for a missing file, package or GPU.
+    Raises InputError for a file that is no network, MissingError for a missing file, package or GPU, DigestError (a
+    MissingError, with both digests) for another file.
     """
     if device not in DEVICES:
         raise UsageError(f"there is no device '{device}'; there are: {', '.join(DEVICES)}.")
     if not path.is_file():
         raise MissingError(f"there is no network {path}; run make weights.")
-    runtime = _runtime()
+    runtime, network = _runtime(), None if sha256 is None else _verified(path, sha256)
     options = runtime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # threads that spin while they wait would take the cores from decoding, which goes on beside the network
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     problem = _prepare_cuda(runtime, device)
     try:
-        loaded = _open(runtime, path, options, cuda=device != "cpu" and problem is None)
+        loaded = _open(runtime, path, network, options, cuda=device != "cpu" and problem is None)
     except runtime.capi.onnxruntime_pybind11_state.EPFail as error:
         problem = _short(error)
-        loaded = _open(runtime, path, options, cuda=False)
+        loaded = _open(runtime, path, network, options, cuda=False)
     if device != "cpu" and _CUDA not in loaded.get_providers():
         problem = problem or "ONNX Runtime could not load its CUDA libraries"
     session = OnnxSession(path, loaded)
@@ -146,13 +150,24 @@ def _prepare_cuda(runtime: Any, device: str) -> str | None:
     return None
 
 
-def _open(runtime: Any, path: Path, options: Any, cuda: bool) -> Any:
+def _verified(path: Path, sha256: str) -> bytes:
+    network = path.read_bytes()
+    actual = hashlib.sha256(network).hexdigest()
+    if actual != sha256:
+        raise DigestError(str(path), actual, sha256, "it was not loaded; remove it and run make weights")
+    return network
+
+
+def _open(runtime: Any, path: Path, network: bytes | None, options: Any, cuda: bool) -> Any:
     state = runtime.capi.onnxruntime_pybind11_state
     # a search for the fastest convolution at each new batch size would cost more than a short clip
     providers: list[Any] = [(_CUDA, {"cudnn_conv_algo_search": "HEURISTIC"})] if cuda else []
     try:
         session = runtime.InferenceSession(
-            str(path), options, providers=[*providers, "CPUExecutionProvider"], enable_fallback=0
+            str(path) if network is None else network,
+            options,
+            providers=[*providers, "CPUExecutionProvider"],
+            enable_fallback=0,
         )
     except (state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NotImplemented) as error:
         raise InputError(f"{path} is not a network that can be used ({_short(error)}).") from error

@@ -112,8 +112,8 @@ class PoseNetwork:
     Raises InputError for a file with other inputs or outputs; it is run once to see.
     """
 
-    def __init__(self, path: Path, device: str = "auto") -> None:
-        self._session: OnnxSession = open_session(path, device)
+    def __init__(self, path: Path, device: str = "auto", sha256: str | None = None) -> None:
+        self._session: OnnxSession = open_session(path, device, sha256)
         inputs, outputs = self._session.inputs, self._session.outputs
         shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else ()
         if len(shape) != 4 or shape[1] != 3 or shape[2] is None or shape[3] is None:
@@ -211,8 +211,10 @@ class RtmwBackend:
         """The loaded network; its `device` says where it runs."""
         if self._network is None:
             with tempfile.TemporaryDirectory(prefix="rtmw-") as scratch:
-                path = unpacked(self._file.path, self._file.onnx_sha256, Path(scratch))
-                self._network = PoseNetwork(path, self._device)  # reads all of it
+                file = self._file
+                path = unpacked(file.path, file.onnx_sha256, Path(scratch))
+                sha256 = file.sha256 if path == file.path else file.onnx_sha256
+                self._network = PoseNetwork(path, self._device, sha256)  # reads all of it
         return self._network
 
     def extract(self, frames: Iterable[Frame], boxes: Boxes | None = None) -> Iterator[FramePose]:

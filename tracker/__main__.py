@@ -11,4 +11,4 @@ except Exception as error:
     sys.exit(answer_without("tracker", error))
 
 if __name__ == "__main__":
-    main(command)
+    main(command, nvidia=True)

@@ -41,6 +41,7 @@ class TrackerBackend(Protocol):
     params: dict[str, Any]  # what changes the result, for run.json: the name and what was chosen
     versions: tuple[str, ...]  # the packages that do the work, beside those of every stage
     tracks_skater: bool
+    tracks_back: bool  # where nobody says whether to (--verify): it is fast, and wrong often enough
 
     def check(self, places: Sequence[Place]) -> None:
         """Raise UsageError for places that this backend cannot use, and say which one can."""

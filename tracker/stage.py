@@ -79,7 +79,7 @@ def track_object(task: Task) -> None:
         return
 
     params = backend.params | prompt.places_as_json() | {"cuts": task.cuts, "keep": task.keep}
-    verified = backend.name == "embedded" if task.verified is None else task.verified
+    verified = backend.tracks_back if task.verified is None else task.verified
     params |= {
         "fill_holes": task.fill_px,
         "verify": verified,

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from evaluator.gate import FrameScore
-from handoff.masks import Mask
+from handoff.masks import Mask, draw_outline
 from handoff.video import Frame, VideoWriter
 
 Colour = tuple[int, int, int]
@@ -30,18 +30,6 @@ APART = 5
 THUMB_WIDTH, THUMB_HEIGHT = 272, 153
 _BAR_PX = 28
 _MARGIN = 0.6  # of the outlines' size, shown around them
-_SHIFT = 4  # OpenCV's fixed-point places: a sixteenth of a pixel
-
-
-def draw_outline(image: Frame, mask: Mask, colour: Colour, *, left: int = 0, top: int = 0, scale: float = 1.0) -> None:
-    """Draw a mask's outline, 1 px wide, in place.
-
-    image: what `scale` made of the part of the frame that begins at (left, top); mask: of the whole frame.
-    """
-    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    # pixel centres: a mask's pixel (x, y) covers scale x scale px around its middle
-    moved = [((each - (left, top) + 0.5) * scale - 0.5) * (1 << _SHIFT) for each in contours]
-    cv2.polylines(image, [np.rint(each).astype(np.int32) for each in moved], True, colour, 1, cv2.LINE_8, _SHIFT)
 
 
 def draw_text(image: Frame, text: str, x: int, y: int, colour: Colour = WHITE, size: float = 0.5) -> None:

@@ -9,6 +9,7 @@ servers show as a job's summary. All but iou.csv begin with the verdict's senten
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import xml.etree.ElementTree as ET
@@ -24,8 +25,19 @@ from evaluator.trust import Trust
 from handoff.detections.coco import CLASSES
 from handoff.errors import InputError, storage_errors
 from handoff.files import write_text
-from handoff.jsonfile import LINE, listing, mapping, number, one_of, or_null, record, truth, whole
-from handoff.jsonfile import read_json as read_document
+from handoff.jsonfile import (
+    LINE,
+    listing,
+    mapping,
+    number,
+    one_of,
+    or_null,
+    parse_json,
+    read_bytes,
+    record,
+    truth,
+    whole,
+)
 from handoff.links import check_way
 from tracker.witness.ruling import STANDING, Standing
 
@@ -73,7 +85,21 @@ def read_json(path: Path) -> Result:
 
     The verdict is not read: `Result` has it of the figures.
     """
-    data = read_document(path, _SHAPE, advice="evaluate again with --force", largest=_LARGEST, most=_LARGEST // 16)
+    return _parse(_read(path), path)
+
+
+def read_kept(path: Path, sha256: str | None) -> Result | None:
+    """Read back what `to_json` gave; None where the very bytes that are read have another SHA-256."""
+    document = _read(path)
+    return _parse(document, path) if hashlib.sha256(document).hexdigest() == sha256 else None
+
+
+def _read(path: Path) -> bytes:
+    return read_bytes(path, advice=_ADVICE, largest=_LARGEST)
+
+
+def _parse(document: bytes, path: Path) -> Result:
+    data = parse_json(document, str(path), _SHAPE, advice=_ADVICE, largest=_LARGEST, most=_LARGEST // 16)
     summary, trust = data["summary"], data["summary"]["trust"]
     scores = [FrameScore(**{each.name: frame[each.name] for each in fields(FrameScore)}) for frame in data["frames"]]
     try:
@@ -85,6 +111,7 @@ def read_json(path: Path) -> Result:
     return Result(scores, expected=summary["expected_frames"], how=data["how"], trust=known, **asked)
 
 
+_ADVICE = "evaluate again with --force"
 _LARGEST = 256 * 2**20
 """Bytes: about 500 a frame."""
 _TYPES = {

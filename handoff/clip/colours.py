@@ -116,6 +116,8 @@ def in_full_range(frame: VideoFrame, form: str) -> NDArray[np.uint8]:
     It is converted in its own colours (`colours_of`), and not turned.
     """
     found = colours_of(frame)
+    for plainer in plainer_formats(frame.format):
+        frame = frame.reformat(format=plainer)
     picture = frame.reformat(
         format=form,
         src_colorspace=found.colorspace,
@@ -149,6 +151,15 @@ def is_gray(kind: VideoFormat) -> bool:
 
 def _is_rgb(kind: VideoFormat) -> bool:
     return kind.is_rgb or kind.has_palette
+
+
+def plainer_formats(kind: VideoFormat) -> list[str]:
+    """Return the formats that RGB of 15 or 16 bits is to go through: else swscale's white is 248, or big endian noise.
+
+    Empty for all other formats.
+    """
+    short = kind.is_rgb and kind.bits_per_pixel in (15, 16)
+    return [kind.name.replace("be", "le"), "rgb24"] if short else []
 
 
 def _is_full(frame: VideoFrame) -> bool:

@@ -15,7 +15,7 @@ from itertools import groupby
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from handoff.clip.colours import Colours, colours_of, is_gray
+from handoff.clip.colours import Colours, colours_of, is_gray, plainer_formats
 from handoff.clip.filters import Step, filtered
 from handoff.clip.orientation import Orientation
 
@@ -69,9 +69,11 @@ class Conversion:
             deep = "yuv444p" if kind.components[0].bits <= 8 else "yuv444p16le"
             steps += [_scale(full, full), ("format", deep), ("setrange", found.range_name)]
             kind = VideoFormat(deep)
+        for plainer in plainer_formats(kind):
+            steps += [_scale(found, found), ("format", plainer)]
         if found.full_range and not kind.is_rgb and not kind.has_palette:
-            # yuvj420p is yuv420p that cannot be of another range
-            plain = [("format", kind.name.replace("yuvj", "yuv"))] if kind.name.startswith("yuvj") else []
+            # yuvj420p is yuv420p that cannot be of another range; lutyuv takes an alpha of 8 or 16 bits only
+            plain = [("format", f"yuv{kind.name[4:]}")] if kind.name.startswith(("yuvj", "yuva")) else []
             steps += [_scale(found, found), *plain, _limiting(kind.components[0].bits), ("setrange", "limited")]
             found = found.limited()
         steps += [_scale(found, self.colours), ("format", "yuv444p" if odd else "yuv420p"), *self.orientation.filters()]

@@ -81,12 +81,13 @@ class YoloxDetector:
     """A YOLOX model of an ONNX file.
 
     path: the file. sha256: its digest, for the record. device: "auto", "cuda" or "cpu", see posegen.onnx_session.
+    verified: no other bytes than those of that digest are loaded, or DigestError is raised.
     Raises InputError for a file that is no YOLOX model of 80 classes.
     """
 
-    def __init__(self, path: Path, sha256: str, device: str = "auto") -> None:
+    def __init__(self, path: Path, sha256: str, device: str = "auto", *, verified: bool = False) -> None:
         self.path, self.sha256 = path, sha256
-        self._session = open_session(path, device)
+        self._session = open_session(path, device, sha256 if verified else None)
         inputs, outputs = self._session.inputs, self._session.outputs
         shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else ()
         sides = [side for side in shape[2:] if side is not None and side % _STRIDES[-1] == 0]
@@ -154,7 +155,7 @@ def open_detector(size: str, device: str = "auto") -> YoloxDetector:
     Raises MissingError where they or the device are not there, DigestError where they are others.
     """
     path, sha256 = find_with_digest(DETECTORS[size])
-    return YoloxDetector(path, sha256, device)
+    return YoloxDetector(path, sha256, device, verified=True)
 
 
 def _not_yolox(path: Path, why: str) -> str:

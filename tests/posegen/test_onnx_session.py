@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 
 from handoff.errors import InputError, MissingError, UsageError
+from handoff.files import DigestError, sha256_file
+from posegen.detect import yolox
+from posegen.models import ModelFile
 from posegen.onnx_session import gpu_problem, open_session
+from posegen.rtmw_backend import PoseNetwork, RtmwBackend
 from tests.helpers import HANG_S
-from tests.posegen.helpers import write_network
+from tests.posegen.helpers import write_detector, write_network
 
 no_gpu = pytest.mark.skipif(gpu_problem() is None, reason="there is a GPU here")
 only_gpu = pytest.mark.skipif(gpu_problem() is not None, reason="there is no GPU here")
@@ -34,6 +38,43 @@ def test_it_says_what_goes_in_and_what_comes_out(network: Path) -> None:
 
 def test_the_cpu_is_used_when_it_is_asked_for(network: Path) -> None:
     assert open_session(network, "cpu").device == "cpu"
+
+
+def test_the_bytes_that_are_loaded_are_those_that_were_hashed(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is exchanged once it was read: what is loaded is what had the digest, and another is not loaded."""
+    path, read = tmp_path / "net.onnx", Path.read_bytes
+    path.write_bytes(network.read_bytes())
+    digest = sha256_file(path)
+
+    def exchanged(self: Path) -> bytes:
+        found = read(self)
+        self.write_bytes(b"another network")
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Path, "read_bytes", exchanged)
+        session = open_session(path, "cpu", digest)
+    assert list(map(str, session.inputs)) == ["input [any, 3, 384, 288] float"]
+    for load in (lambda: open_session(path, "cpu", digest), lambda: PoseNetwork(path, "cpu", digest)):
+        with pytest.raises(DigestError) as refused:
+            load()
+        assert (refused.value.actual, refused.value.expected) == (sha256_file(path), digest)
+
+
+def test_a_weight_that_is_exchanged_after_it_was_verified_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_detector(tmp_path / "net.onnx")
+    found = (path, "0" * 64)
+    monkeypatch.setattr(yolox, "find_with_digest", lambda name: found)
+    with pytest.raises(DigestError):
+        yolox.open_detector("nano", "cpu")
+    backend = RtmwBackend.__new__(RtmwBackend)
+    backend._file, backend._device, backend._network = ModelFile("rtmw-l", path, "0" * 64, None), "cpu", None
+    with pytest.raises(DigestError):
+        _ = backend.network
 
 
 @no_gpu

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner import stages
-from runner.process import FAILED, ROOT, RunnerError
+from runner.process import FAILED, ROOT, RunnerError, stage_environment
 from tests.helpers import HANG_S, until
 
 STAGE = """
@@ -219,3 +219,28 @@ def test_a_library_in_the_current_folder_is_not_loaded_by_a_stage(
             stages.start_stage(stage, [])
         assert refused.value.exit_code == 2
     assert stages.start_stage("reskin", []) == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("posegen", "libcuda.so.1"),
+        ("tracker", "glibc-hwcaps/x86-64-v4/libcuda.so.1"),
+        ("tracker", "tls/libcuda.so.1"),
+        ("evaluator", "libx.so"),
+    ],
+)
+def test_a_stage_that_is_started_by_hand_refuses_it_too(tmp_path: Path, stage: str, name: str) -> None:
+    """Before anything is loaded that would have the loader look there; its help loads nothing."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-m", stage, *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=stage_environment(), capture_output=True, text=True)
+
+    (tmp_path / "library.so.txt").touch()
+    assert "current folder" not in run("--run", "nowhere").stderr
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    refused = run("--run", "nowhere")
+    assert refused.returncode == 2 and f"the current folder has {name!r}" in refused.stderr
+    assert run("--help").returncode == 0

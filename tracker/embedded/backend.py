@@ -34,6 +34,7 @@ class EmbeddedBackend:
     description = f"embedded tracker (classical cues, OpenCV {cv2.__version__}, no weights)"
     versions: tuple[str, ...] = ()
     tracks_skater = False
+    tracks_back = True
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {"backend": self.name}

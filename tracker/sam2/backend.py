@@ -33,6 +33,7 @@ class Sam2Backend:
     name = "sam2"
     versions: tuple[str, ...] = ("torch", "torchvision", "sam2", "pillow")
     tracks_skater = True
+    tracks_back = False
 
     def __init__(
         self,

@@ -128,15 +128,28 @@ def feet_zone(people: Sequence[Person], height: int, width: int) -> Mask | None:
     return canvas.view(bool)
 
 
-class OnPerson(NamedTuple):
-    """share: of the mask on the person. above_feet: of the mask on him, above his feet. leg: `leg_followed`.
+def shoes_held(mask: Mask, people: Sequence[Person]) -> float | None:
+    """Return the share of the surest person's shoes, as `body_mask` draws them, that lies in a mask (H, W) bool.
 
-    None where it is not known, or the mask is empty. The latter two are asked for where more than ENOUGH is on him.
+    None where no foot is seen.
+    """
+    shoes = body_mask(people, *mask.shape) & ~body_mask(people, *mask.shape, feet=False)
+    area = count(shoes)
+    return count(shoes & mask) / area if area else None
+
+
+class OnPerson(NamedTuple):
+    """share: of the mask on the person. above_feet: of the mask on him, above his feet. leg: `leg_followed`. shoes:
+    `shoes_held`.
+
+    None where it is not known, or the mask is empty. `above_feet` and `leg` are asked for where more than ENOUGH is on
+    him.
     """
 
     share: float | None = None
     above_feet: float | None = None
     leg: float | None = None
+    shoes: float | None = None
 
 
 class PersonWitness:
@@ -162,12 +175,15 @@ class PersonWitness:
             return OnPerson()
         both = mask & body
         share = count(both) / area
-        if pose is None or share < ENOUGH:
+        if pose is None:
             return OnPerson(share)
         people = pose()
+        shoes = shoes_held(mask, people)
+        if share < ENOUGH:
+            return OnPerson(share, shoes=shoes)
         zone = feet_zone(people, *mask.shape)
         above = count(both & ~zone) / area if zone is not None else None
-        return OnPerson(share, above, leg_followed(mask, people))
+        return OnPerson(share, above, leg_followed(mask, people), shoes)
 
 
 def _stream(path: Path, read: Callable[[Path], Iterator[T]]) -> Iterator[T] | None:

@@ -25,12 +25,13 @@ SURE = 0.25
 """Score from which a detection counts by itself; a weaker one only goes on with others."""
 AGREES = 0.5
 """IoU with a box that was given from which a detection is of the same thing."""
+LOOK_BACK_S = 1.0
+"""After so long a silence the path can only jump: what was seen before says nothing any more."""
 
 _BASE = 0.15  # a detection of this score is worth nothing on the path
 _JUMP = 1.0  # what it costs to go on anywhere else
 _FREE, _FREE_S = 0.3, 4.0  # longer sides that the centre may move for nothing: at once, and more each second
 _HASTE, _GROWTH = 0.5, 0.3  # what a longer side more costs, and the logarithm of the longer sides' ratio
-_LOOK_BACK_S = 1.0  # after so long a silence the path can only jump
 _GIVEN = 1000.0  # what a detection at a place that was given is worth: it is on the path
 _RIVAL_SCORE, _RIVALS, _RIVAL_SHARE = 0.4, 5, 0.15  # score, number and share of samples with two things of the class
 _APART = 0.2  # IoU of two boxes under which they are of two things
@@ -150,7 +151,7 @@ def _best_path(seen: Sequence[Sample], given: Mapping[int, int], fps: Fraction, 
     worth: list[list[float]] = []
     came_from: dict[_Node, _Node | None] = {}
     best: tuple[float, _Node | None] = (0.0, None)  # of all that ends so far
-    look_back = float(_LOOK_BACK_S * fps)
+    look_back = float(LOOK_BACK_S * fps)
     for index, sample in enumerate(seen):
         values = []
         for number, each in enumerate(sample.detections):
@@ -201,7 +202,7 @@ def _stretches(path: Sequence[_Node], seen: Sequence[Sample], fps: Fraction) -> 
             last, at = parts[-1][-1]
             seconds = (seen[index].frame - seen[last].frame) / float(fps)
             before, after = seen[last].detections[at].box, seen[index].detections[number].box
-            if seconds <= _LOOK_BACK_S and _cost(before, after, seconds) < math.inf:
+            if seconds <= LOOK_BACK_S and _cost(before, after, seconds) < math.inf:
                 parts[-1].append((index, number))
                 continue
         parts.append([(index, number)])

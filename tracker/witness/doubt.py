@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from handoff.files import atomic_file
-from handoff.masks import Mask, bounds, read_masks, write_png
+from handoff.masks import Mask, bounds, draw_outline, read_masks, write_png
 from handoff.places import Box
 from handoff.run import Run
 from handoff.video import Frame, read_frames
@@ -79,8 +79,7 @@ def _tile(frame: Frame, mask: Mask, body: Mask | None, sighting: Sighting | None
     thick = max(1, round(frame.shape[1] / 640))
     for outline, colour in ((body, _BLUE), (mask, _GREEN)):
         if outline is not None:
-            contours, _ = cv2.findContours(outline.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, contours, -1, colour, thick)
+            draw_outline(picture, outline, colour, thick=thick)
     boxes = [each for each in (bounds(mask), sighting.box if sighting else None) if each is not None]
     if sighting is not None:
         x1, y1, x2, y2 = sighting.box.rounded_out()

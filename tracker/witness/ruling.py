@@ -10,7 +10,7 @@ Of a frame each witness says that the mask is right (1), that it is wrong (-1), 
     _with_lasting   a bad fit or a mask to one side of the detection is a word against it where it lasts
     _outweighed     where the detector is for the mask, the cycle's word against it does not count
     _together       what the three words come to
-    _filled         a short silence between contradicted frames is contradicted with them
+    _filled         a silence between contradicted frames is contradicted with them: a short one, or of one mask
 
 The rules in words are in docs/how-it-works/witnesses.md, the measurement of the thresholds in docs/measurements.md.
 """
@@ -31,13 +31,13 @@ from handoff.detections.coco import CLASSES, PERSON, class_number
 from handoff.detections.samples import DETECTIONS, read_detections_header, read_samples
 from handoff.errors import InputError
 from handoff.jsonfile import LINE, listing, number, one_of, or_null, record, truth, whole
-from handoff.masks import Mask
+from handoff.masks import Mask, bounds
 from handoff.places import Box, Place, Prompt, place_shape, read_prompts
 from handoff.run import Run
 from handoff.video import ClipInfo
 from tracker.quality import DOUBTFUL
 from tracker.witness.body import ENOUGH, PersonWitness
-from tracker.witness.detector import Side, Sighting, compare, find_sightings, object_class
+from tracker.witness.detector import LOOK_BACK_S, Side, Sighting, compare, find_sightings, object_class
 
 Word = Literal["confirmed", "unconfirmed", "contradicted"]
 Says = Literal["for", "against"]
@@ -49,6 +49,7 @@ IOU, MOSTLY = 0.5, 0.85  # and against a box IoU under IOU where less than MOSTL
 LOOSE_IOU = 0.65  # under it a mask that is not mostly inside fits badly
 ABOVE_FEET = 1 / 3  # of the mask: so much of a board is not on the skater above his feet
 LEG, FOLLOWS = 0.75, 0.4  # of a leg's length in the mask, and of the mask on the skater: the mask is the leg
+SHOES = 0.5  # of the skater's shoes in the mask: nothing speaks for what is said to lie under them
 SAME = 0.8  # IoU of the two tracks from which tracking back is for the mask
 
 STOOD_ON = frozenset(map(class_number, ("skateboard", "snowboard", "surfboard", "skis")))
@@ -60,7 +61,7 @@ _SHARE = 0.1  # of the frames in which a witness spoke: from here on the clip's 
 _STRETCH_S = 1.0  # and so it is where all of a stretch so long is
 _CONFIRMED = 1 / 3  # of the frames with an object in which a witness must speak for the mask
 _LASTS_S, _LASTS, _LASTS_SHARE = 1.0, 12, 2 / 3  # seconds before and after, detections in them, and share of them
-_GAP_S = 0.5  # between two contradicted frames: so long a silence is contradicted with them
+_GAP_S = 0.5  # between two contradicted frames: so long a silence is contradicted with them, LOOK_BACK_S of one mask
 _MARGIN = 0.03  # of a box's longer side: the detector cuts off ends
 
 
@@ -70,8 +71,8 @@ class FrameWitness:
 
     box_iou: of the mask's bounds and the object's detection. inside: the share of the mask in that detection's box.
     seen_where_empty: whether the object is surely in sight where the mask is empty. on_person: the share of the mask on
-    the skater. above_feet: of the mask on him, above his feet. leg: of one leg's length in the mask. cycle_iou: of the
-    two tracks (--verify). says: what comes of it, None where it is neither.
+    the skater. above_feet: of the mask on him, above his feet. leg: of one leg's length in the mask. shoes: of his
+    shoes in the mask. cycle_iou: of the two tracks (--verify). says: what comes of it, None where it is neither.
     """
 
     frame: int
@@ -81,6 +82,7 @@ class FrameWitness:
     on_person: float | None = None
     above_feet: float | None = None
     leg: float | None = None
+    shoes: float | None = None
     cycle_iou: float | None = None
     says: Says | None = None
 
@@ -145,7 +147,7 @@ STANDING = record(
         "correction": or_null(place_shape),
         "frames": listing(
             record(
-                dict.fromkeys(("box_iou", "inside", "on_person", "above_feet", "leg", "cycle_iou"), _SHARE_OF)
+                dict.fromkeys(("box_iou", "inside", "on_person", "above_feet", "leg", "shoes", "cycle_iou"), _SHARE_OF)
                 | {"frame": whole(0), "seen_where_empty": or_null(truth), "says": or_null(one_of("for", "against"))}
             )
         ),
@@ -169,6 +171,8 @@ class Witnesses:
         self._person = PersonWitness(run)
         self._frames: list[FrameWitness] = []
         self._slid: list[Side | None] = []
+        self._bounds: Box | None = None  # of the last mask
+        self._goes_on: list[bool] = []  # whether a mask overlaps, by its bounds, the one before
         self._seen = 0  # frames with a mask
 
     @staticmethod
@@ -182,7 +186,10 @@ class Witnesses:
         on = self._person.feed(mask)
         sighting = self._sightings.get(frame)
         held = compare(mask, sighting) if sighting else None
-        self._seen += on.share is not None or bool(mask.any())
+        box = bounds(mask)
+        self._seen += box is not None
+        self._goes_on.append(box is not None and self._bounds is not None and box.iou(self._bounds) > 0)
+        self._bounds = box
         found = FrameWitness(
             frame,
             held.box_iou if held else None,
@@ -191,6 +198,7 @@ class Witnesses:
             on.share,
             on.above_feet,
             on.leg,
+            on.shoes,
             self._cycle.get(frame),
         )
         self._frames.append(found)
@@ -208,8 +216,8 @@ class Witnesses:
         words = [_heard([rule(each) for each in self._frames], reach) for rule in rules]
         words[0] = self._with_lasting(words[0])
         words[2] = _outweighed(words[2], words[0], reach)
-        said = [_together(*each) for each in zip(self._frames, *words, strict=True)]
-        said = _filled(said, round(_GAP_S * self._info.fps))
+        said = [_together(each, self.label, *three) for each, *three in zip(self._frames, *words, strict=True)]
+        said = _filled(said, self._goes_on, *(round(each * self._info.fps) for each in (_GAP_S, LOOK_BACK_S)))
         frames = tuple(dataclasses.replace(each, says=one) for each, one in zip(self._frames, said, strict=True))
         spoke = sum(
             each.says == "against" or any(one is not None for one in all_words)
@@ -251,12 +259,14 @@ class Witnesses:
         more = f"; doubted in {spans_text(spans_of(each.frame for each in doubted), 6)}" if doubted else ""
         if word == "confirmed":
             return f"the mask is confirmed {known}{more}"
+        shod = sum(_holds_shoes(each, self.label) for each in frames)
         silent = [
             said
             for said, there in (
                 (f"the detector never sees the {name}" if self.label is not None else "", not self._sightings),
                 ("no detections of its class", self.label is None),
                 ("not tracked back", not self._cycle),
+                (f"half of the skater's shoes lie in it in {shod}", shod > 0),
             )
             if there and said
         ]
@@ -365,28 +375,37 @@ def _outweighed(cycle: Sequence[int | None], detector: Sequence[int | None], rea
     return [0 if word == -1 and over else word for word, over in zip(cycle, outweighed, strict=True)]
 
 
-def _together(found: FrameWitness, detector: int | None, person: int | None, cycle: int | None) -> Says | None:
+def _holds_shoes(found: FrameWitness, label: int | None) -> bool:
+    """Say whether the mask of a thing to stand on holds half of the shoes: the detector's box holds them too, and a
+    second track follows them as well.
+    """
+    return label in STOOD_ON and (found.shoes or 0.0) >= SHOES
+
+
+def _together(
+    found: FrameWitness, label: int | None, detector: int | None, person: int | None, cycle: int | None
+) -> Says | None:
     """Return what three words on one frame come to."""
     surely = (found.box_iou or 0.0) >= SURELY_IOU and (found.inside or 0.0) >= SURELY_INSIDE
     if detector == -1 or (person == -1 and not surely):
         return "against"
-    if detector == 1:
-        return "for"
-    if not cycle:
-        return None
-    return "for" if cycle == 1 else "against"
+    if detector == 1 or cycle == 1:
+        return None if _holds_shoes(found, label) else "for"
+    return "against" if cycle == -1 else None
 
 
-def _filled(says: Sequence[Says | None], most: int) -> list[Says | None]:
-    """Return what is said of the frames, with short gaps between contradicted ones contradicted too.
+def _filled(says: Sequence[Says | None], goes_on: Sequence[bool], short: int, long: int) -> list[Says | None]:
+    """Return what is said of the frames, with silences between contradicted ones contradicted too.
 
-    most: frames of a gap. A gap in which anything speaks for the mask stays.
+    goes_on: whether a frame's mask goes on from the one before. short: frames of any silence. long: of one through
+    which one mask goes on: the detector missed, and what was wrong before and is wrong after was followed in between.
+    A silence in which anything speaks for the mask is none.
     """
     filled = list(says)
     last = None
     for index, word in enumerate(says):
         if word == "against":
-            if last is not None and index - last - 1 <= most:
+            if last is not None and index - last - 1 <= (long if all(goes_on[last + 1 : index + 1]) else short):
                 filled[last + 1 : index] = ["against"] * (index - last - 1)
             last = index
         elif word == "for":

@@ -177,6 +177,7 @@ def stored_frame(picture: Picture, pix_fmt: str, matrix: int | None, full: bool)
     luma, *chroma = to_planes(picture, matrix)
     planes = [luma * (255 * scale if full else 219 * scale) + (0 if full else 16 * scale)]
     planes += [each * ((256 * scale - 1) if full else 224 * scale) + 128 * scale for each in chroma]
+    planes += [np.full(luma.shape, 256 * scale - 1)] if len(frame.planes) == 4 else []  # opaque
     for plane, levels in zip(frame.planes, planes, strict=True):
         down, across = -(-height // plane.height), -(-width // plane.width)
         whole = np.pad(levels, ((0, -height % down), (0, -width % across)), mode="edge")
@@ -209,7 +210,7 @@ def to_rgb(frame: VideoFrame, matrix: int | None, full: bool = False) -> Levels:
         planes.append(large[: frame.height, : frame.width])
     whole = 256 * scale - 1
     luma = planes[0] / whole if full else (planes[0] - 16 * scale) / (219 * scale)
-    blue_chroma, red_chroma = ((plane - 128 * scale) / (whole if full else 224 * scale) for plane in planes[1:])
+    blue_chroma, red_chroma = ((plane - 128 * scale) / (whole if full else 224 * scale) for plane in planes[1:3])
     red_part, blue_part = WEIGHTS[matrix]
     red, blue = luma + red_chroma * (2 - 2 * red_part), luma + blue_chroma * (2 - 2 * blue_part)
     green = (luma - red_part * red - blue_part * blue) / (1 - red_part - blue_part)

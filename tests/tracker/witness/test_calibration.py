@@ -15,8 +15,6 @@ from bench.maskfaults import FAULTS, RIGHT
 from bench.witness import Footage, Score, demo_footage, judged, looked_at, real_clips, rows_of, scene_of, two_people
 
 NAMED, BLAMED = 0.80, 0.02
-MEASURED = 0.78
-"""What is named today, less a percent for another machine's rounding."""
 pytestmark = [pytest.mark.slow, pytest.mark.stage("posegen")]
 
 
@@ -58,13 +56,8 @@ def test_right_masks_are_not_blamed(table: dict[str, dict[str, Score]]) -> None:
     assert max(found["blamed_share"] for found in clips.values()) <= BLAMED, clips
 
 
-@pytest.mark.xfail(strict=True, reason="675 of 852 are named, 79.2 %: a detector that is silent for long names nothing")
 def test_wrong_masks_are_named(table: dict[str, dict[str, Score]]) -> None:
-    assert named(table)["named_share"] >= NAMED, named(table)
-
-
-def test_no_fewer_wrong_masks_are_named_than_were_measured(table: dict[str, dict[str, Score]]) -> None:
-    assert named(table)["wrong"] > 800 and named(table)["named_share"] >= MEASURED, named(table)
+    assert named(table)["wrong"] > 800 and named(table)["named_share"] >= NAMED, named(table)
 
 
 def named(table: dict[str, dict[str, Score]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from handoff.detections.coco import CLASSES
 from handoff.errors import InputError
 from handoff.jsonfile import check_json
 from handoff.places import Box, Detected, Place, Prompt
+from handoff.poses import Person
 from handoff.run import Run
 from tests.evaluator.helpers import write_poses
 from tests.tracker.witness.helpers import (
@@ -123,6 +124,24 @@ def test_a_short_silence_between_contradicted_frames_is_contradicted_with_them(t
     assert not set(range(22, 29)) & set(tracked_back.contradicted)
 
 
+def test_a_longer_silence_counts_where_one_mask_goes_on_through_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_detections(run, lambda frame: seen([board_box(frame)]) if not 20 < frame < 50 else [])  # 29 frames at 30 fps
+
+    def wrong(frame: int) -> Mask:
+        return filled(moved(board_box(frame), 0, -60))
+
+    silence = set(range(21, 50))
+    assert silence <= set(hear(run, wrong).contradicted)
+    assert not set(range(22, 49)) & set(hear(run, wrong, {30: 0.95}).contradicted), "something spoke for it"
+    lost = hear(run, lambda frame: EMPTY if frame == 30 else wrong(frame))
+    assert not set(range(22, 49)) & set(lost.contradicted), "another mask began"
+    jumped = hear(run, lambda frame: filled(moved(board_box(frame), 0, -60 if frame < 30 else -120)))
+    assert not set(range(22, 49)) & set(jumped.contradicted), "it was found again elsewhere"
+    write_detections(run, lambda frame: seen([board_box(frame)]) if not 20 < frame < 54 else [])
+    assert not set(range(22, 53)) & set(hear(run, wrong).contradicted), "longer than a second"
+
+
 def test_tracking_back_speaks_by_itself_and_the_detector_outweighs_it(run: Run, tmp_path: Path) -> None:
     bare = make_run(tmp_path / "bare")
     assert hear(bare, board).word == "unconfirmed"
@@ -154,6 +173,31 @@ def test_a_board_is_not_on_the_skater_above_his_feet(tmp_path: Path) -> None:
     assert trousers.word == "contradicted" and "it lies on the skater in" in trousers.sentence
     across = hear(run, lambda frame: filled(Box(60 + 2 * frame, 80, 110 + 2 * frame, 100)))
     assert across.word == "contradicted" and across.frames[9].above_feet == pytest.approx(0.8)
+
+
+def shod(frame: int) -> list[Person]:
+    """The skater with his shoes, 10 to 15 px high, on the deck."""
+    (person,) = skater(frame)
+    for x, chain in ((70, (15, 17, 19)), (100, (16, 20, 22))):
+        for index, dx, y in zip(chain, (0, 9, -4), (140, 147, 148), strict=True):
+            person.keypoints[index], person.scores[index] = (x + dx + 2 * frame, y), 0.9
+    return [person]
+
+
+@pytest.mark.parametrize(("name", "word"), [("skateboard", "unconfirmed"), ("sports ball", "confirmed")])
+def test_a_box_or_a_second_track_does_not_speak_for_a_board_that_is_half_of_the_shoes(
+    tmp_path: Path, name: str, word: str
+) -> None:
+    run = make_run(tmp_path, Prompt(board_box(4), 4, "detector", detected=Detected(name, 0.8, "yolox-nano")))
+    around = [Box(40 + 2 * frame, 140, 120 + 2 * frame, 174) for frame in range(FRAMES)]  # a detector's box: shoes too
+    write_detections(run, lambda frame: seen([around[frame]], CLASSES.index(name)))
+    write_poses(run.path("pose.json"), run.info, map(shod, range(FRAMES)))
+    right = hear(run, board)
+    assert right.word == "confirmed" and 0 < (right.frames[9].shoes or 0) < 0.5
+    with_shoes = hear(run, lambda frame: filled(around[frame]), dict.fromkeys(range(FRAMES), 0.95))
+    assert with_shoes.word == word and with_shoes.contradicted == ()
+    assert (with_shoes.frames[9].box_iou, with_shoes.frames[9].shoes) == (1.0, pytest.approx(0.8, abs=0.2))
+    assert (f"half of the skater's shoes lie in it in {FRAMES}" in with_shoes.sentence) == (word == "unconfirmed")
 
 
 def test_a_ball_may_lie_before_the_body_and_no_object_is_a_whole_leg(tmp_path: Path) -> None:
