@@ -80,14 +80,13 @@ def suppress(boxes: Floats, scores: Floats, iou_thr: float = NMS_IOU) -> list[in
 class YoloxDetector:
     """A YOLOX model of an ONNX file.
 
-    path: the file. sha256: its digest, for the record. device: "auto", "cuda" or "cpu", see posegen.onnx_session.
-    verified: no other bytes than those of that digest are loaded, or DigestError is raised.
-    Raises InputError for a file that is no YOLOX model of 80 classes.
+    path: the file. sha256: its digest, in hex: no other bytes are loaded. device: "auto", "cuda" or "cpu", see
+    posegen.onnx_session. Raises InputError for a file that is no YOLOX model of 80 classes, DigestError for another.
     """
 
-    def __init__(self, path: Path, sha256: str, device: str = "auto", *, verified: bool = False) -> None:
+    def __init__(self, path: Path, sha256: str, device: str = "auto") -> None:
         self.path, self.sha256 = path, sha256
-        self._session = open_session(path, device, sha256 if verified else None)
+        self._session = open_session(path, device, sha256)
         inputs, outputs = self._session.inputs, self._session.outputs
         shape = inputs[0].shape if len(inputs) == 1 and inputs[0].type == "tensor(float)" else ()
         sides = [side for side in shape[2:] if side is not None and side % _STRIDES[-1] == 0]
@@ -155,7 +154,7 @@ def open_detector(size: str, device: str = "auto") -> YoloxDetector:
     Raises MissingError where they or the device are not there, DigestError where they are others.
     """
     path, sha256 = find_with_digest(DETECTORS[size])
-    return YoloxDetector(path, sha256, device, verified=True)
+    return YoloxDetector(path, sha256, device)
 
 
 def _not_yolox(path: Path, why: str) -> str:

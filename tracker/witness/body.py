@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from handoff.errors import InputError
 from handoff.masks import Mask, count, read_masks
@@ -21,6 +22,7 @@ from handoff.poses import Person, poses_at_hand
 from handoff.run import Run
 
 T = TypeVar("T")
+_Bone = tuple[tuple[int, int], tuple[int, int], float]
 
 PERSON_VIDEO, POSES = "person_mask.mp4", "pose.json"
 N_BODY = 17
@@ -29,13 +31,13 @@ ENOUGH = 0.25
 """Less of a mask on the person is nothing against it, wherever on him it is."""
 SEEN = 0.3
 """A keypoint with a score above this counts: the threshold that DWPose and VACE draw by."""
-LIMBS = (
+LIMBS: tuple[_Bone, ...] = (
     ((5, 7), (6, 8), 0.16),  # upper arms
     ((7, 9), (8, 10), 0.14),  # forearms
     ((11, 13), (12, 14), 0.19),  # thighs
     ((13, 15), (14, 16), 0.13),  # shins
 )
-_FEET = (
+_FEET: tuple[_Bone, ...] = (
     ((15, 17), (16, 20), 0.25),  # ankle to big toe
     ((15, 19), (16, 22), 0.5),  # ankle to heel
 )
@@ -70,20 +72,25 @@ def body_mask(people: Sequence[Person], height: int, width: int, *, feet: bool =
     """
     canvas = np.zeros((height, width), np.uint8)
     person = surest(people)
-    if person is None:
-        return canvas.view(bool)
+    if person is not None:
+        _draw_body(canvas, person, _FEET if feet else (), 1)
+        _draw_body(canvas, person, LIMBS, 1, trunk=True)
+    return canvas.view(bool)
+
+
+def _draw_body(
+    canvas: NDArray[np.uint8], person: Person, bones: Sequence[_Bone], value: int, trunk: bool = False
+) -> None:
+    """Draw bones of a person, each as thick as its pair is long, and the trunk, into a canvas (H, W)."""
     points, seen = np.rint(person.keypoints).astype(int), person.scores > SEEN
-    for left, right, share in (*LIMBS, *_FEET) if feet else LIMBS:
+    for left, right, share in bones:
         there = [ends for ends in (left, right) if seen[list(ends)].all()]
         length = max((float(np.linalg.norm(points[a] - points[b])) for a, b in there), default=0.0)
         for a, b in there:
-            # a thick line has round ends in OpenCV
-            cv2.line(
-                canvas, points[a].tolist(), points[b].tolist(), (1,), min(_THICKEST, max(1, round(2 * share * length)))
-            )
-    if seen[list(_TRUNK)].all():
-        cv2.fillPoly(canvas, [points[list(_TRUNK)].astype(np.int32)], (1,))
-    return canvas.view(bool)
+            thick = min(_THICKEST, max(1, round(2 * share * length)))
+            cv2.line(canvas, points[a].tolist(), points[b].tolist(), (value,), thick)  # with round ends
+    if trunk and seen[list(_TRUNK)].all():
+        cv2.fillPoly(canvas, [points[list(_TRUNK)].astype(np.int32)], (value,))
 
 
 def leg_followed(mask: Mask, people: Sequence[Person]) -> float | None:
@@ -133,7 +140,13 @@ def shoes_held(mask: Mask, people: Sequence[Person]) -> float | None:
 
     None where no foot is seen.
     """
-    shoes = body_mask(people, *mask.shape) & ~body_mask(people, *mask.shape, feet=False)
+    person = surest(people)
+    if person is None:
+        return None
+    canvas = np.zeros(mask.shape, np.uint8)
+    _draw_body(canvas, person, _FEET, 1)
+    _draw_body(canvas, person, LIMBS, 0, trunk=True)
+    shoes = canvas.view(bool)
     area = count(shoes)
     return count(shoes & mask) / area if area else None
 

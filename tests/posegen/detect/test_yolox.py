@@ -9,20 +9,25 @@ import pytest
 
 from handoff.detections.coco import CLASSES, PERSON, class_number
 from handoff.errors import InputError, MissingError, UsageError
+from handoff.files import sha256_path
 from handoff.video import read_frames
 from posegen.detect.yolox import YoloxDetector, grid, letterbox, suppress
 from tests.posegen.helpers import SIDE, scene, write_detector
 
 
+def opened(path: Path) -> YoloxDetector:
+    return YoloxDetector(path, sha256_path(path), "cpu")
+
+
 @pytest.fixture
 def colours(tmp_path: Path) -> YoloxDetector:
-    return YoloxDetector(write_detector(tmp_path / "net.onnx"), "0" * 64, "cpu")
+    return opened(write_detector(tmp_path / "net.onnx"))
 
 
 @pytest.mark.parametrize("clip", ["skateboarder.mp4", "juggle.mp4"])
 def test_detections_on_real_frames_are_those_of_rtmlib(shared: Path, nano: Path, clip: str) -> None:
     rtmlib = pytest.importorskip("rtmlib")
-    ours = YoloxDetector(nano, "", "cpu")
+    ours = opened(nano)
     theirs = rtmlib.YOLOX(str(nano), (416, 416), det_mode="multiclass", nms_thr=0.45, score_thr=0.1, device="cpu")
     seen = 0
     for index, frame in enumerate(read_frames(shared / "clips" / clip, stop=120)):
@@ -68,8 +73,8 @@ def test_an_empty_picture_has_no_detections(colours: YoloxDetector) -> None:
 
 def test_frames_of_a_free_batch_axis_give_what_they_give_one_by_one(tmp_path: Path, colours: YoloxDetector) -> None:
     frames = [scene([("person", 30 + 12 * step, 50), ("kite", 100, 90)]) for step in range(5)]
-    free = YoloxDetector(write_detector(tmp_path / "free.onnx", "N"), "", "cpu")
-    pairs = YoloxDetector(write_detector(tmp_path / "pairs.onnx", 2), "", "cpu")
+    free = opened(write_detector(tmp_path / "free.onnx", "N"))
+    pairs = opened(write_detector(tmp_path / "pairs.onnx", 2))
     alone = [colours.detect([frame])[0] for frame in frames]
     assert any(alone) and free.batch is None and pairs.batch == 2
     assert free.detect(frames) == colours.detect(frames) == pairs.detect(frames) == alone
@@ -99,7 +104,7 @@ def test_of_overlapping_boxes_the_surer_one_stays() -> None:
 @pytest.mark.parametrize(("cells", "classes"), [(300, 80), (336, 79)])
 def test_a_network_with_other_outputs_is_refused_by_name(tmp_path: Path, cells: int, classes: int) -> None:
     path = write_detector(tmp_path / "other.onnx", cells=cells, classes=classes)
-    detector = YoloxDetector(path, "", "cpu")
+    detector = opened(path)
     with pytest.raises(InputError, match=r"other\.onnx is no YOLOX detector of the 80 COCO classes \(its output is"):
         detector.detect([scene([])])
 
@@ -108,7 +113,7 @@ def test_a_file_that_is_no_network_and_one_that_is_not_there_are_told_apart(tmp_
     text = tmp_path / "text.onnx"
     text.write_text("not a network")
     with pytest.raises(InputError, match=r"text\.onnx"):
-        YoloxDetector(text, "", "cpu")
+        opened(text)
     with pytest.raises(MissingError, match=r"gone\.onnx"):
         YoloxDetector(tmp_path / "gone.onnx", "", "cpu")
 
