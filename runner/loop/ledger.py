@@ -136,12 +136,17 @@ class Ledger:
         document: dict[str, Any] = {"schema": SCHEMA, "of": self.of, "windows": spans}
         document |= {"takes": self.takes, "rounds": self.rounds}
         partial = self.path.with_name(f".{NAME}.{os.getpid()}.partial")
-        with runs.new_file(partial) as file:
-            file.write(json.dumps(document).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
-        fsync(self.path.parent)
+        try:
+            with runs.new_file(partial) as file:
+                file.write(json.dumps(document).encode() + b"\n")
+                file.flush()
+                fsync(file.fileno())
+            os.replace(partial, self.path)
+            fsync(self.path.parent)
+        except OSError as error:
+            raise runs.unwritable(self.path, error) from error
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _is_result(found: Any) -> bool:

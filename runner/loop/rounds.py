@@ -12,7 +12,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
 
     run: the run's folder. most: takes of a window. seed: of the first takes. anew: forget what was judged before.
     """
+    work = _heard(work)
     found = None if anew else _left_there(run, work)
     if found is None:
         code = work.paint(None)
@@ -88,6 +89,22 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     return code or work.judge(True)
 
 
+def _heard(work: Work) -> Work:
+    """Return the same, with Ctrl-C while a stage is begun as what it is in a stage: an exit code."""
+
+    def code_of(step: Callable[[], int]) -> int:
+        try:
+            return step()
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+    return replace(
+        work,
+        paint=lambda seeds: code_of(lambda: work.paint(seeds)),
+        judge=lambda last: code_of(lambda: work.judge(last)),
+    )
+
+
 def again(run: Path, number: int, work: Work) -> int:
     """Make output.mp4 of an earlier round's takes again, and judge it; nothing is painted that was painted before.
 
@@ -126,7 +143,10 @@ def _left_there(run: Path, work: Work) -> list[int] | None:
         seeds = runs.within(runs.read_manifest(run / reskin / "output.json", LARGEST), "window_seeds")
         if not isinstance(seeds, list) or not all(type(each) is int for each in seeds):
             return None
-        if work.unchanged(seeds):
+        code = work.unchanged(seeds)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if code:
             return None
         if runs.newest_reskin(run) == reskin:  # the stage says which one the command means
             return seeds

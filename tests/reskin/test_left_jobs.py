@@ -14,7 +14,7 @@ from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits, JobNote
 from reskin.workflow import Graph
 from tests.helpers import until
 from tests.reskin.helpers import OUTPUT, PATIENCE_S, slow_graph
-from tests.reskin.proxy import Proxy, proxy_to
+from tests.reskin.proxy import Proxy
 from tests.reskin.servers import history
 
 pytestmark = pytest.mark.server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -259,3 +260,61 @@ def test_after_ctrl_c_the_best_so_far_stands_there_with_its_verdict(tmp_path: Pa
     early = Studio(tmp_path / "early", third_time)
     assert until_pass(early.run, 4, 0, Work(early.unchanged, early.paint, lambda last: INTERRUPTED)) == INTERRUPTED
     assert early.paintings == 3
+
+
+def test_ctrl_c_while_a_stage_is_begun_is_the_same(tmp_path: Path) -> None:
+    """The runner gets it too, whatever it does between two stages."""
+    for number, (stage, at) in enumerate((("paint", 2), ("judge", 2))):
+        studio = Studio(tmp_path / str(number), third_time)
+
+        def stop(what: str, studio: Studio = studio, stage: str = stage, at: int = at) -> None:
+            if what == stage and sum(each.startswith(stage) for each in studio.calls) == at - 1:
+                studio.calls.append(f"{stage} is interrupted")
+                raise KeyboardInterrupt
+
+        def paint(seeds: Sequence[int] | None, studio: Studio = studio, stop: Callable[[str], None] = stop) -> int:
+            stop("paint")
+            return studio.paint(seeds)
+
+        def judge(last: bool, studio: Studio = studio, stop: Callable[[str], None] = stop) -> int:
+            stop("judge")
+            return studio.judge(last)
+
+        assert until_pass(studio.run, 4, 0, Work(studio.unchanged, paint, judge)) == INTERRUPTED
+        assert studio.seeds == [0, 0, 0] and studio.calls[-1] == "judge [0, 0, 0]"
+        assert studio.loop() == 0 and studio.paintings == 5
+
+
+def test_ctrl_c_while_the_loop_looks_where_it_was_is_the_end(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, third_time)
+    studio.loop()
+    studio.calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        until_pass(tmp_path, 4, 0, Work(lambda seeds: INTERRUPTED, studio.paint, studio.judge))
+    assert not studio.calls
+
+
+def test_with_no_room_for_takes_json_what_stood_in_it_stays_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Studio(tmp_path / "whole", third_time)
+    whole.loop()
+    for full_at in range(6):  # three rounds, each with its takes and its verdict
+        studio, written = Studio(tmp_path / str(full_at), third_time), list[str]()
+
+        def full(file: object, full_at: int = full_at, studio: Studio = studio, written: list[str] = written) -> None:
+            if isinstance(file, int):
+                written.append((studio.reskin / NAME).read_text() if (studio.reskin / NAME).exists() else "")
+                if len(written) == full_at + 1:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch, pytest.raises(RunnerError, match=r"takes\.json \(No space left") as caught:
+            patch.setattr("runner.loop.ledger.fsync", full)
+            studio.loop()
+        assert caught.value.exit_code == 3 and str(caught.value).endswith(
+            "; free some room, then run the same command again."
+        )
+        assert ((studio.reskin / NAME).read_text() if full_at else "") == written[-1]
+        assert not list(studio.reskin.glob(".*"))
+        assert studio.loop() == 0
+        assert studio.paintings == whole.paintings and studio.ledger()["takes"] == whole.ledger()["takes"]
