@@ -60,7 +60,7 @@ EXTRACTED = (
 """What extraction makes of source.mp4, and what is of that clip and of no other."""
 OUTPUT = "output.mp4"
 """A reskin's clip. What stands beside it and is of it, and of no other: `_OF_THE_CLIP`."""
-_OF_THE_CLIP = ("report", "pose.json", "detections.json", "output.json")
+_OF_THE_CLIP = ("report", "pose.json", "detections.json", "output.json", "takes.png")
 _INGEST = "ingest"
 _RUN, _RESKIN = "run", "reskin"
 _OF_A_RESKIN = _, _JUDGED = "reskin", "evaluator"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Given, Option, named, passed_on
-from runner.evaluate import evaluate
+from runner.evaluate import draw_takes, evaluate
 from runner.loop.rounds import Work, again, until_pass
 from runner.process import RunnerError
 from runner.stages import chosen, comfyui, start_stage
@@ -140,7 +140,10 @@ def _loop(
             more = second if last else ["--no-pose"]
             return evaluate(["--original", str(mask), "--generated", str(clip), *accepted, *more])
 
-        work = Work(unchanged, paint, judge)
+        def draw() -> int:
+            return draw_takes(folder / runs.newest_reskin(folder))
+
+        work = Work(unchanged, paint, judge, draw=draw)
         return (
             again(folder, take, work) if take is not None else until_pass(folder, tries or 1, seed, work, anew=forced)
         )

@@ -4,10 +4,10 @@
     of          what the verdicts hold for: SHA-256 of the first take's inputs and parameters, and of how it is judged
     windows     [first, last] frame of each
     takes       window, take, seed, setting; server and seconds, of the painting, where the stage noted them;
-                failing and worst_iou, of the window's frames when the take was first judged
-    rounds      number; paintings (window, take, seed); chosen, the take of each window; seconds of the painting in all;
-                failing, worst_frame, worst_iou; kinds, of failing frames, with how many there are; results,
-                [passed, iou, boundary_f] of each frame
+                failing, worst_iou and kinds, of the window's frames when the take was first judged
+    rounds      number; paintings (window, take, seed); chosen, the take of each window; clip, SHA-256 of the output.mp4
+                that they make; seconds of the painting in all; failing, worst_frame, worst_iou; kinds, of failing
+                frames, with how many there are; results, [passed, iou, boundary_f] of each frame
 
 It is written anew after each painting and after each verdict, beside and renamed. One that is of other inputs is begun
 anew.
@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,10 +94,13 @@ class Ledger:
                 self.takes.append(asdict(each) | by)
         self._write()
 
-    def add(self, done: Round, results: list[FrameResult], seconds: float, kinds: Mapping[str, int]) -> None:
+    def add(
+        self, done: Round, results: list[FrameResult], seconds: float, kinds: Sequence[str], clip: str | None = None
+    ) -> None:
         """Note a round with its verdict, and write the file.
 
-        seconds: that the round's painting took. kinds: of failing frames, with how many there are.
+        seconds: that the round's painting took. kinds: how each frame fails, "" where it passes. clip: SHA-256 of what
+        was judged.
         """
         worst = min(range(len(results)), key=lambda index: results[index].iou)
         for each in self.takes:
@@ -105,30 +109,22 @@ class Ledger:
                 part = results[first:behind]
                 each["failing"] = [first + at for at, result in enumerate(part) if not result.passed]
                 each["worst_iou"] = min(result.iou for result in part)
+                each["kinds"] = _counted(kinds[first:behind])
         self.rounds.append(
             {
                 "number": done.number,
                 "paintings": [{"window": p.window, "take": p.take, "seed": p.seed} for p in done.paintings],
                 "seconds": round(seconds, 1),
                 "chosen": list(done.chosen),
+                "clip": clip,
                 "failing": sum(not each.passed for each in results),
                 "worst_frame": worst,
                 "worst_iou": results[worst].iou,
-                "kinds": dict(kinds),
+                "kinds": _counted(kinds),
                 "results": [[each.passed, each.iou, each.boundary_f] for each in results],
             }
         )
         self._write()
-
-    def same_frames(self) -> dict[int, list[int]]:
-        """Return, of each window that no take of passed, the frames in which every one of them (at least two) fails."""
-        found = {}
-        for window in range(len(self.windows)):
-            judged = [each["failing"] for each in self.takes if each["window"] == window and "failing" in each]
-            same = set(judged[0]).intersection(*judged[1:]) if len(judged) > 1 else set()
-            if same:
-                found[window] = sorted(same)
-        return found
 
     def _write(self) -> None:
         spans = [[first, behind - 1] for first, behind in self.windows]
@@ -141,6 +137,10 @@ class Ledger:
             os.fsync(file.fileno())
         os.replace(partial, self.path)
         fsync(self.path.parent)
+
+
+def _counted(kinds: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(filter(None, kinds)))
 
 
 def _is_result(found: Any) -> bool:

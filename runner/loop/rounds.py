@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from runner import runs
 from runner.loop.ledger import LARGEST, NAME, Ledger
+from runner.loop.outlook import duration, outlook
 from runner.loop.takes import FrameResult, Joint, Round, Span, Takes, seed_of
 from runner.process import RunnerError
 
@@ -33,13 +33,15 @@ class Work:
 
     unchanged: 0 where these seeds' composite is what is there already, and all it was made from. paint: all windows,
     given the seed of each, or None for the first takes. judge: what was painted last; given whether it is for the last
-    time, with everything that a report has. judged_by: what `judge` asks for beside the gate's own.
+    time, with everything that a report has. judged_by: what `judge` asks for beside the gate's own. draw: takes.png,
+    which decides nothing: of the codes that it may end with only that of an interruption counts.
     """
 
     unchanged: Callable[[Sequence[int]], int]
     paint: Callable[[Sequence[int] | None], int]
     judge: Callable[[bool], int]
     judged_by: str = ""
+    draw: Callable[[], int] = lambda: PASS
 
 
 def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = False) -> int:
@@ -62,9 +64,11 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     while (wanted := takes.proposed()) is not None:
         results = ledger.results_of(wanted.chosen)
         if results is None:
-            _say_round(takes, wanted, len(windows))
+            _say_round(takes, wanted, ledger)
+            code = work.draw() if takes.judged else PASS
             begun = time.monotonic()
-            code = PASS if wanted.chosen == there else work.paint(_seeds(takes, wanted.chosen))
+            if code != INTERRUPTED:
+                code = PASS if wanted.chosen == there else work.paint(_seeds(takes, wanted.chosen))
             seconds = time.monotonic() - begun
             if code == PASS:
                 there = wanted.chosen
@@ -74,18 +78,17 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
                 return _keep_best(takes, takes.best, there, work)
             if code not in (PASS, FAIL):
                 return code
-            results, kinds, contradicted = _results_of(reskin, windows[-1][1])
+            results, kinds, contradicted, clip = _results_of(reskin, windows[-1][1])
             if contradicted:
                 print(f"painting cannot mend it, so nothing is painted again: {contradicted}", flush=True)
                 return work.judge(True)
-            ledger.add(wanted, results, seconds, kinds)
+            ledger.add(wanted, results, seconds, kinds, clip)
         takes.feed(results)
     best = takes.best
     assert best is not None  # a first round there always is
-    for line in _outcome(takes, best, ledger):
-        print(line, flush=True)
+    print(_outcome(takes, best, ledger), flush=True)
     code = PASS if best.chosen == there else work.paint(_seeds(takes, best.chosen))
-    return code or work.judge(True)
+    return code or _drawn(work, work.judge(True))
 
 
 def again(run: Path, number: int, work: Work) -> int:
@@ -105,14 +108,21 @@ def again(run: Path, number: int, work: Work) -> int:
         raise RunnerError(f"{reskin / NAME} does not say which takes there are; paint with --until-pass.", 2) from error
     if chosen is None:
         raise RunnerError(f"{reskin / NAME} has {len(rounds)} rounds, and none with the number {number}.", 2)
-    return work.paint(chosen) or work.judge(True)
+    return work.paint(chosen) or _drawn(work, work.judge(True))
+
+
+def _drawn(work: Work, code: int) -> int:
+    """Have takes.png drawn of a verdict, and return what the whole ends with."""
+    if code not in (PASS, FAIL):
+        return code
+    return INTERRUPTED if work.draw() == INTERRUPTED else code
 
 
 def _keep_best(takes: Takes, best: Joint, there: tuple[int, ...] | None, work: Work) -> int:
     """Have the best takes so far in output.mp4, with their verdict, after Ctrl-C; a second one ends this too."""
     print(f"interrupted; the best so far is kept: {_state(best)}", flush=True)
     code = PASS if best.chosen == there else work.paint(_seeds(takes, best.chosen))
-    code = code or work.judge(False)
+    code = code or _drawn(work, work.judge(False))
     return INTERRUPTED if code in (PASS, FAIL) else code
 
 
@@ -174,21 +184,24 @@ def _notes_of(reskin: Path, windows: int) -> list[dict[str, Any]]:
     return found if whole else []
 
 
-def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], dict[str, int], str | None]:
-    """Return what the gate has just written: the frames' verdicts, the kinds of failure, what contradicts the mask."""
+def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], list[str], str | None, str | None]:
+    """Return what the gate has just written: the frames' verdicts, how each fails ("" where it passes), what
+    contradicts the mask, and the SHA-256 of what was judged.
+    """
     path = reskin / "report" / "iou.json"
     report = runs.read_manifest(path, LARGEST)
     found: Any = runs.within(report, "frames")
     reasons: Any = runs.within(report, "verdict", "reasons") or []
     try:
         results = [FrameResult(bool(each["passed"]), float(each["iou"]), float(each["boundary_f"])) for each in found]
-        kinds = Counter(_kind(each) for each in found if not each["passed"])
+        kinds = ["" if each["passed"] else _kind(each) for each in found]
         contradicted = next((str(each["text"]) for each in reasons if each["kind"] == "original mask"), None)
     except (TypeError, KeyError, ValueError) as error:
         raise RunnerError(f"{path} cannot be read, and the next round hangs on it; evaluate with --force.") from error
     if len(results) != frames:
         raise RunnerError(f"{path} is of {len(results)} frames, the clip has {frames}; evaluate with --force.")
-    return results, dict(kinds), contradicted
+    clip = runs.within(report, "how", "sha256", "generated")
+    return results, kinds, contradicted, clip if isinstance(clip, str) else None
 
 
 def _kind(frame: dict[str, Any]) -> str:
@@ -199,17 +212,17 @@ def _kind(frame: dict[str, Any]) -> str:
     return "gap" if float(frame.get("gap") or 0) >= float(frame.get("leak") or 0) else "leak"
 
 
-def _say_round(takes: Takes, wanted: Round, windows: int) -> None:
-    """Say what is done next, and why."""
+def _say_round(takes: Takes, wanted: Round, ledger: Ledger) -> None:
+    """Say what is done next, why, and what it may still take."""
     if not takes.judged:
         return
-    before = takes.judged[-1]
     if wanted.paintings:
         numbers = [str(each.window) for each in wanted.paintings]
-        what = f"window{'s' if len(numbers) > 1 else ''} {_listed(numbers)} of 0-{windows - 1} again"
+        what = f"window{'s' if len(numbers) > 1 else ''} {_listed(numbers)} of 0-{len(takes.windows) - 1} again"
+        left = f"; {outlook(takes, ledger.takes)}"
     else:
-        what = "the best takes together"
-    print(f"round {wanted.number}: {what}; {_state(before)}", flush=True)
+        what, left = "the best takes together", ""
+    print(f"round {wanted.number}: {what}; {_state(takes.judged[-1])}{left}", flush=True)
 
 
 def _state(joint: Joint) -> str:
@@ -222,32 +235,10 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _outcome(takes: Takes, best: Joint, ledger: Ledger) -> list[str]:
-    """Return what came of it, as lines: how many takes were judged, all rounds, and what no take mended."""
+def _outcome(takes: Takes, best: Joint, ledger: Ledger) -> str:
+    """Return what came of it, in one line; what the takes' figures are worth, the report says."""
     rounds = f"{len(takes.judged)} round{'s' if len(takes.judged) > 1 else ''}, {takes.paintings} paintings"
-    lines = [] if len(takes.judged) == 1 else _rounds_said(ledger)
-    if len(takes.judged) > 1:
-        lines.append(
-            f"{takes.paintings} takes of {len(takes.windows)} windows were judged and the best were chosen by that, so "
-            "their figures are on the bright side; --second-judge asks a tracker that took no part"
-        )
+    spent = f"{rounds}, {duration(sum(float(each.get('seconds') or 0) for each in ledger.rounds))} of painting"
     if best.passed:
-        return [*lines, f"every frame passes after {rounds}"]
-    for window, frames in ledger.same_frames().items():
-        lines.append(
-            f"window {window}: all takes fail in the same {len(frames)} frames ({frames[0]} to {frames[-1]}). It may "
-            "not be the painter's fault: evaluate_iou.py --calibrate says whether the tracker finds the source itself "
-            "there"
-        )
-    return [*lines, f"not every frame passes after {rounds}; the best is kept: {_state(best)}"]
-
-
-def _rounds_said(ledger: Ledger) -> list[str]:
-    lines = []
-    for each in ledger.rounds:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(each.get("kinds", {}).items()))
-        worst = f"worst IoU {each['worst_iou']:.2f} at {each['worst_frame']}"
-        lines.append(
-            f"  round {each['number']}: {each['failing']} frames fail{f' ({kinds})' if kinds else ''}, {worst}"
-        )
-    return lines
+        return f"every frame passes after {spent}"
+    return f"not every frame passes after {spent}; the best is kept: {_state(best)}"
