@@ -28,7 +28,7 @@ _ADVICE = "paint again with --until-pass"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One take of one window, and what became of its frames when it was first judged.
+    """One take of one window, and what became of its frames in its best round.
 
     passed, worst_iou: None where it was not judged. kind: how most of the failing frames fail, "" where that is not
     known.

@@ -2,7 +2,7 @@
 
 Green and with a tick where every frame of the window passed, red and with a cross where one failed, with a word for how
 most of them did. The number is the worst IoU of the window's frames. A frame marks the takes that output.mp4 is of;
-these are shown as they are in it, the others as they were when they were first judged. Drawn from takes.json alone, as
+these are shown as they are in it, the others as they were in the round in which fewest of their frames failed. Drawn from takes.json alone, as
 chart.py draws: matplotlib is imported where it is needed.
 """
 
@@ -34,12 +34,13 @@ _NARROWEST, _WIDEST, _HIGHEST = 620, 1200, 20_000  # px of the picture, of a row
 _PASSED, _FAILED, _WAITING, _NONE = "#a5e0cb", "#e8794a", "#d4d4d4", "#f6f6f6"
 """Bluish green and vermilion, the one much lighter than the other: told apart without seeing red or green."""
 _BLACK, _GRAY, _BAD = "#141414", "#6e6e6e", "#a3330f"
-_WORDS = {"gap": "gap", "leak": "leak", "UNCHANGED": "old", "UNPAINTED": "gray"}
+_WORDS = {"gap": "gap", "leak": "leak", "lost": "lost", "UNCHANGED": "old", "UNPAINTED": "gray"}
 """How a take fails, in a cell; what each means stands under the picture."""
 _KEY = (
     "✓ every frame of the window passes, ✗ one fails, ? not judged. Number: the worst IoU of its frames. In a frame: "
     "the takes that output.mp4 is of.",
-    "gap: the object does not fill the outline; leak: it leaves it; old: nothing new is painted; gray: left unpainted.",
+    "gap: the object does not fill the outline; leak: it leaves it; lost: the tracker is elsewhere; old: nothing new is "
+    "painted; gray: left unpainted.",
 )
 
 

@@ -193,7 +193,7 @@ def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], list[str]
     found: Any = runs.within(report, "frames")
     reasons: Any = runs.within(report, "verdict", "reasons") or []
     try:
-        results = [FrameResult(bool(each["passed"]), float(each["iou"]), float(each["boundary_f"])) for each in found]
+        results = [_frame_result(each) for each in found]
         kinds = ["" if each["passed"] else _kind(each) for each in found]
         contradicted = next((str(each["text"]) for each in reasons if each["kind"] == "original mask"), None)
     except (TypeError, KeyError, ValueError) as error:
@@ -204,11 +204,24 @@ def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], list[str]
     return results, kinds, contradicted, clip if isinstance(clip, str) else None
 
 
+LOST_IOU = 0.5
+"""Below it the tracker is on something else than the object, and stays there."""
+_NOT_NEW = ("UNCHANGED", "UNPAINTED")
+
+
+def _frame_result(frame: dict[str, Any]) -> FrameResult:
+    passed, iou = bool(frame["passed"]), float(frame["iou"])
+    lost = not passed and iou < LOST_IOU and frame.get("state") not in _NOT_NEW
+    return FrameResult(passed, iou, float(frame["boundary_f"]), lost)
+
+
 def _kind(frame: dict[str, Any]) -> str:
     """Return how a frame fails: as the gate names it where the object is not new, else by what its outline lacks."""
     state = str(frame.get("state"))
-    if state in ("UNCHANGED", "UNPAINTED"):
+    if state in _NOT_NEW:
         return state
+    if float(frame["iou"]) < LOST_IOU:
+        return "lost"
     return "gap" if float(frame.get("gap") or 0) >= float(frame.get("leak") or 0) else "leak"
 
 
@@ -219,6 +232,10 @@ def _say_round(takes: Takes, wanted: Round, ledger: Ledger) -> None:
     if wanted.paintings:
         numbers = [str(each.window) for each in wanted.paintings]
         what = f"window{'s' if len(numbers) > 1 else ''} {_listed(numbers)} of 0-{len(takes.windows) - 1} again"
+        waiting = sum(each > 0 for each in takes.left()) - len(numbers)
+        what += f", {waiting} more wait{'s' if waiting == 1 else ''} for {'it' if len(numbers) == 1 else 'them'}" * (
+            waiting > 0
+        )
         left = f"; {outlook(takes, ledger.takes)}"
     else:
         what, left = "the best takes together", ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,17 @@ class Studio:
     calls: list[str] = field(default_factory=list)
     painted: set[tuple[int, int]] = field(default_factory=set)
     paintings: int = 0
+    drawn: list[tuple[str, int]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
 
     @property
     def reskin(self) -> Path:
         return self.run / "reskins" / "drone"
+
+    @property
+    def clip(self) -> str:
+        """SHA-256 of the clip that is there."""
+        return sha256(str(self.seeds).encode()).hexdigest()
 
     def call(self, what: str) -> None:
         self.calls.append(what)
@@ -80,15 +87,21 @@ class Studio:
         frames = [{"passed": each, "iou": 0.95 if each else 0.5, "boundary_f": 0.9} | self.how for each in passed]
         reasons = [{"kind": "original mask", "text": self.contradicted}] if self.contradicted else []
         (self.reskin / "report").mkdir(exist_ok=True)
-        self.write("report/iou.json", {"verdict": {"reasons": reasons}, "frames": frames})
+        how = {"sha256": {"generated": self.clip}}
+        self.write("report/iou.json", {"how": how, "verdict": {"reasons": reasons}, "frames": frames})
         return 0 if all(passed) and not reasons else 1
+
+    def draw(self) -> int:
+        """Note which clip takes.png is drawn of, and how many rounds are known."""
+        self.drawn.append((self.clip, len(self.ledger()["rounds"])))
+        return 0
 
     def write(self, name: str, document: object) -> None:
         (self.reskin / name).write_text(json.dumps(document))
 
     def loop(self, most: int = 4, **more: bool) -> int:
         self.calls.clear()
-        return until_pass(self.run, most, 0, Work(self.unchanged, self.paint, self.judge), **more)
+        return until_pass(self.run, most, 0, Work(self.unchanged, self.paint, self.judge, draw=self.draw), **more)
 
     def ledger(self) -> dict[str, Any]:
         return dict(json.loads((self.reskin / NAME).read_text()))
@@ -107,8 +120,10 @@ def test_only_the_window_that_failed_is_painted_again_until_it_passes(
     assert [each.partition(" ")[0] for each in studio.calls] == ["paint", "judge"] * 3 + ["judge"]
     assert studio.calls[-1].endswith("whole")
     said = capsys.readouterr().out
-    assert "round 2: window 1 of 0-2 again; 4 of 12 frames fail, worst IoU 0.50 at 4\n" in said
-    assert said.endswith("every frame passes after 3 rounds, 5 paintings\n")
+    state = "4 of 12 frames fail, worst IoU 0.50 at 4"
+    assert f"round 2: window 1 of 0-2 again; {state}; at most 3 paintings, about 4 s\n" in said
+    assert f"round 3: window 1 of 0-2 again; {state}; at most 2 paintings, about 3 s\n" in said
+    assert said.endswith("every frame passes after 3 rounds, 5 paintings, 0 s of painting\n")
     ledger = studio.ledger()
     assert [each["failing"] for each in ledger["rounds"]] == [4, 4, 0]
     assert [each["chosen"] for each in ledger["rounds"]] == [[1, 1, 1], [1, 2, 1], [1, 3, 1]]
@@ -199,23 +214,56 @@ def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_pai
     assert verdicts == [(0, 1, *good), (1, 1, *bad), (2, 1, *good), (1, 2, *bad), (1, 3, *good)]
 
 
-def test_the_kinds_of_failure_are_told_apart_and_frames_that_no_take_mends_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ({"state": "FAIL", "gap": 0.4, "leak": 0.1}, "gap"),
+        ({"state": "FAIL", "gap": 0.1, "leak": 0.4}, "leak"),
+        ({"state": "UNCHANGED", "gap": 0.0, "leak": 0.4}, "UNCHANGED"),
+        ({"state": "UNPAINTED", "gap": 0.0, "leak": 0.4}, "UNPAINTED"),
+    ],
+)
+def test_the_kinds_of_failure_are_told_apart_in_takes_and_rounds(
+    tmp_path: Path, how: dict[str, Any], kind: str
 ) -> None:
-    for number, (how, kind) in enumerate(
-        (
-            ({"state": "FAIL", "gap": 0.4, "leak": 0.1}, "gap"),
-            ({"state": "FAIL", "gap": 0.1, "leak": 0.4}, "leak"),
-            ({"state": "UNCHANGED", "gap": 0.0, "leak": 0.4}, "UNCHANGED"),
-            ({"state": "UNPAINTED", "gap": 0.0, "leak": 0.4}, "UNPAINTED"),
-        )
-    ):
-        studio = Studio(tmp_path / str(number), lambda window, seed: window != 1, how=how)
-        assert studio.loop(2) == 1
-        said = capsys.readouterr().out
-        assert f"  round 2: 4 frames fail (4 {kind}), worst IoU 0.50 at 4\n" in said
-        assert "window 1: all takes fail in the same 4 frames (4 to 7)" in said
-        assert "4 takes of 3 windows were judged" in said
+    studio = Studio(tmp_path, lambda window, seed: window != 1, how=how)
+    assert studio.loop(2) == 1
+    assert [each["kinds"] for each in studio.ledger()["takes"]] == [{}, {kind: 4}, {}, {kind: 4}]
+    assert [each["kinds"] for each in studio.ledger()["rounds"]] == [{kind: 4}] * 2
+
+
+def test_each_round_says_which_clip_it_judged_and_the_picture_is_drawn_of_each_when_its_verdict_is_known(
+    tmp_path: Path,
+) -> None:
+    studio = Studio(tmp_path, lambda window, seed: window != 1)
+    assert studio.loop(3) == 1
+    clips = [each["clip"] for each in studio.ledger()["rounds"]]
+    assert len(set(clips)) == 3 and clips[0] == studio.clip, "the first take is kept"
+    assert studio.drawn == [(clips[0], 1), (clips[1], 2), (clips[0], 3)]
+    studio.drawn.clear()
+    studio.loop(3)
+    again(tmp_path, 2, Work(studio.unchanged, studio.paint, studio.judge, draw=studio.draw))
+    assert studio.drawn == [(clips[0], 3), (clips[1], 3)]
+
+
+def test_where_all_pass_at_once_the_picture_is_drawn_once(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, lambda window, seed: True)
+    assert studio.loop() == 0
+    assert studio.drawn == [(studio.clip, 1)]
+
+
+@pytest.mark.parametrize("code", [3, 2])
+def test_a_picture_that_cannot_be_drawn_changes_nothing_else(tmp_path: Path, code: int) -> None:
+    studio = Studio(tmp_path, third_time)
+    assert until_pass(tmp_path, 4, 0, Work(studio.unchanged, studio.paint, studio.judge, draw=lambda: code)) == 0
+    assert studio.paintings == 5
+
+
+def test_ctrl_c_while_the_picture_is_drawn_ends_it_with_the_best_so_far(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, third_time)
+    work = Work(studio.unchanged, studio.paint, studio.judge, draw=lambda: INTERRUPTED)
+    assert until_pass(tmp_path, 4, 0, work) == INTERRUPTED
+    assert studio.paintings == 3 and studio.calls[-1] == "judge [0, 0, 0]"
 
 
 def test_a_contradicted_mask_ends_it_at_once_and_every_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,7 +301,9 @@ def test_after_ctrl_c_the_best_so_far_stands_there_with_its_verdict(tmp_path: Pa
         judged.append(studio.judge(last))
         return INTERRUPTED if len(judged) == 2 else judged[-1]
 
-    assert until_pass(tmp_path, 4, 0, Work(studio.unchanged, studio.paint, interrupted)) == INTERRUPTED
+    work = Work(studio.unchanged, studio.paint, interrupted, draw=studio.draw)
+    assert until_pass(tmp_path, 4, 0, work) == INTERRUPTED
+    assert studio.drawn[-1] == (studio.clip, 1), "and takes.png is of what stands there"
     assert studio.seeds == [0, 0, 0] and studio.paintings == 5, "round 2 is not the better one; nobody knows it yet"
     assert studio.calls[-2:] == ["paint [0, 0, 0]", "judge [0, 0, 0]"]
     early = Studio(tmp_path / "early", third_time)
