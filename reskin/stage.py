@@ -390,7 +390,11 @@ def paint_run(
     # here and not in output.json, which is the same whoever paints, and however long it takes
     stage.note(
         "windows",
-        [servers.painted[window.index].as_dict() for window in plan.windows if window.index in servers.painted],
+        [
+            {"window": window.index} | servers.painted[window.index].as_dict()
+            for window in plan.windows
+            if window.index in servers.painted
+        ],
     )
     say(
         f"{output} ({figures['frames']} frames; {figures['changed_outside_px']} px changed outside the regions "

@@ -121,12 +121,11 @@ def attempt_lines(
     """Return `Attempts.told` as sentences. scores: the clip's. asked_again: whether a second judge was heard."""
     if not told:
         return []
-    optimistic = "so these figures are on the bright side"
     heard = "the second judge took no part" if asked_again else "--second-judge asks a tracker that took no part"
     rounds = told["rounds"]
     lines = [
-        f"Takes: {told['takes']} of {told['windows']} windows were judged in {len(rounds)} rounds and the best were "
-        f"chosen by that, {optimistic}; {heard}"
+        f"{told['takes']} takes of {told['windows']} windows were judged in {len(rounds)} rounds, and the best were "
+        f"chosen by that, so these figures are on the bright side; {heard}"
     ]
     for each in rounds:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(each["kinds"].items()))

@@ -1,18 +1,20 @@
 """takes.png: what became of every take of every window, windows across and takes down.
 
 Green and with a tick where every frame of the window passed, red and with a cross where one failed, with a word for how
-most of them did. The number is the worst IoU of the window's frames. A frame marks the takes that output.mp4 is of;
-these are shown as they are in it, the others as they were in the round in which fewest of their frames failed. Drawn from takes.json alone, as
-chart.py draws: matplotlib is imported where it is needed.
+most of them did. The number is the worst IoU of the window's frames. A frame marks the takes that output.mp4 is of:
+these are shown as they are in it, the others as they were in their best round.
+
+Drawn from takes.json alone. The letters are matplotlib's, which is imported where it is needed, as in chart.py.
 """
 
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
 
 from evaluator.report.attempts import Attempt, Attempts
@@ -22,9 +24,6 @@ from handoff.files import atomic_file, sha256_path
 from handoff.masks import write_png
 from handoff.run import OUTPUT, RESKINS, Run
 from handoff.video import Frame
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 NAME = "takes.png"
 _DPI = 100
@@ -39,8 +38,8 @@ _WORDS = {"gap": "gap", "leak": "leak", "lost": "lost", "UNCHANGED": "old", "UNP
 _KEY = (
     "✓ every frame of the window passes, ✗ one fails, ? not judged. Number: the worst IoU of its frames. In a frame: "
     "the takes that output.mp4 is of.",
-    "gap: the object does not fill the outline; leak: it leaves it; lost: the tracker is elsewhere; old: nothing new is "
-    "painted; gray: left unpainted.",
+    "gap: the object does not fill the outline; leak: it leaves it; lost: the tracker is elsewhere; old: nothing new "
+    "is painted; gray: left unpainted.",
 )
 
 
@@ -114,80 +113,96 @@ def draw_takes(attempts: Attempts, shown: dict[str, Any]) -> Frame:
     key = [line for each in _KEY for line in textwrap.wrap(each, int((width - _LEFT) / _KEY_LETTER))]
     top = _TOP + _LINE * len(title)
     under = top + layout.height(rows) + 16
-    height = under + _KEY_LINE * len(key) + _BOTTOM
+    picture: Frame = np.full((under + _KEY_LINE * len(key) + _BOTTOM, width, 3), 255, np.uint8)
+    verdict = _BAD if shown["failing"] else _BLACK
+    texts = [_Text(_LEFT, _TOP, "\n".join(title), 12, verdict, {"ha": "left", "va": "top", "weight": "bold"})]
+    for part, most in rows:
+        top += layout.head
+        texts += _heads(attempts, part, layout, top)
+        for take in range(1, most + 1) if layout.texted else {1, most}:
+            texts.append(_Text(_LEFT - 8, top + (take - 0.5) * layout.high, f"take {take}", 9, how={"ha": "right"}))
+        for column, window in enumerate(part):
+            for take in range(1, most + 1):
+                corner = _LEFT + column * layout.wide, top + (take - 1) * layout.high
+                attempt = cells.get((window, take))
+                _draw_cell(picture, corner, layout, attempt, framed=take == shown["chosen"][window])
+                texts += _words(attempt, corner, layout) if attempt and layout.texted else []
+        top += most * layout.high
+    texts.append(_Text(_LEFT, under, "\n".join(key), 8, _GRAY, {"ha": "left", "va": "top"}))
+    return _lettered(picture, texts)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text at x, y px, its middle unless `how` says else."""
+
+    x: float
+    y: float
+    text: str
+    size: float
+    colour: str = _BLACK
+    how: dict[str, Any] = field(default_factory=dict)
+
+
+def _lettered(picture: Frame, texts: list[_Text]) -> Frame:
+    """Return a picture (H, W, 3) uint8 RGB with texts on it."""
+    height, width = picture.shape[:2]
     with only_packaged():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure((width / _DPI, height / _DPI), _DPI, facecolor="white")
+        figure = Figure((width / _DPI, height / _DPI), _DPI)
         canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_xlim(0, width)
-        axes.set_ylim(height, 0)
-        axes.set_axis_off()
-        verdict = _BAD if shown["failing"] else _BLACK
-        _write(axes, _LEFT, _TOP, "\n".join(title), 12, colour=verdict, va="top", weight="bold")
-        for part, most in rows:
-            top += layout.head
-            _draw_heads(axes, attempts, part, layout, top)
-            for take in range(1, most + 1) if layout.texted else {1, most}:
-                _write(axes, _LEFT - 8, top + (take - 0.5) * layout.high, f"take {take}", 9, ha="right")
-            for column, window in enumerate(part):
-                for take in range(1, most + 1):
-                    corner = _LEFT + column * layout.wide, top + (take - 1) * layout.high
-                    _draw_cell(axes, corner, layout, cells.get((window, take)))
-                    if take == shown["chosen"][window]:
-                        _frame(axes, corner, layout)
-            top += most * layout.high
-        _write(axes, _LEFT, under, "\n".join(key), 8, colour=_GRAY, va="top")
+        figure.figimage(picture)
+        for each in texts:
+            where, style = (each.x / width, 1 - each.y / height), {"ha": "center", "va": "center"} | each.how
+            figure.text(*where, each.text, fontsize=each.size, color=each.colour, parse_math=False, **style)
         canvas.draw()  # type: ignore[no-untyped-call]
-        picture: Frame = np.array(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
-    return picture
+        lettered: Frame = np.array(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+    return lettered
 
 
-def _draw_heads(axes: Axes, attempts: Attempts, part: range, layout: _Layout, top: int) -> None:
-    """Write the windows' numbers over their columns, and their frames; where there is no room only some numbers."""
+def _heads(attempts: Attempts, part: range, layout: _Layout, top: int) -> list[_Text]:
+    """Return the windows' numbers over their columns, and their frames; where there is no room only some numbers."""
+    texts = [_Text(_LEFT - 8, top - 12, "window", 9, how={"ha": "right"})]
+    if layout.texted:
+        texts.append(_Text(_LEFT - 8, top - 40, "frames", 8, _GRAY, {"ha": "right"}))
     for column, window in [*enumerate(part)][:: 1 if layout.texted else 10]:
         x = _LEFT + (column + 0.5) * layout.wide
-        _write(axes, x, top - 12, str(window), 10 if layout.texted else 8)
+        texts.append(_Text(x, top - 12, str(window), 10 if layout.texted else 8))
         if layout.texted:
             first, last = attempts.windows[window]
-            _write(axes, x, top - 24, f"{first}-{last}", 8, colour=_GRAY, va="bottom", rotation=90)
-    _write(axes, _LEFT - 8, top - 12, "window", 9, ha="right")
-    if layout.texted:
-        _write(axes, _LEFT - 8, top - 40, "frames", 8, colour=_GRAY, ha="right")
+            texts.append(_Text(x, top - 24, f"{first}-{last}", 8, _GRAY, {"va": "bottom", "rotation": 90}))
+    return texts
 
 
-def _draw_cell(axes: Axes, corner: tuple[float, float], layout: _Layout, attempt: Attempt | None) -> None:
-    from matplotlib.patches import Rectangle
-
-    (x, y), wide, high = corner, layout.wide, layout.high
-    colour, lines = _NONE, ["", ""]
-    if attempt is not None:
-        iou = "" if attempt.worst_iou is None else f"{attempt.worst_iou:.2f}"
-        colour, sign = {True: (_PASSED, "✓"), False: (_FAILED, "✗"), None: (_WAITING, "?")}[attempt.passed]
-        lines = [f"{sign} {_WORDS.get(attempt.kind, '')}".strip(), iou]
-    gap = 1.0 if layout.texted else 0.5
-    axes.add_patch(Rectangle((x + gap, y + gap), wide - 2 * gap, high - 2 * gap, facecolor=colour, linewidth=0))
-    if layout.texted:
-        for line, share in zip(lines, (0.32, 0.7), strict=True):
-            _write(axes, x + wide / 2, y + high * share, line, 9)
-    elif attempt is not None and attempt.passed is False:
-        axes.plot([x + 3, x + wide - 3], [y + 3, y + high - 3], color=_BLACK, linewidth=1)
+_SIGNS = {True: (_PASSED, "✓"), False: (_FAILED, "✗"), None: (_WAITING, "?")}
 
 
-def _frame(axes: Axes, corner: tuple[float, float], layout: _Layout) -> None:
-    from matplotlib.patches import Rectangle
+def _words(attempt: Attempt, corner: tuple[int, int], layout: _Layout) -> list[_Text]:
+    """Return the two lines of a cell: its sign and how it fails, and the worst IoU."""
+    sign = f"{_SIGNS[attempt.passed][1]} {_WORDS.get(attempt.kind, '')}".strip()
+    iou = "" if attempt.worst_iou is None else f"{attempt.worst_iou:.2f}"
+    x = corner[0] + layout.wide / 2
+    return [_Text(x, corner[1] + layout.high * share, line, 9) for line, share in ((sign, 0.32), (iou, 0.7)) if line]
 
-    (x, y), edge = corner, 1.5 if layout.texted else 1.0
-    size = layout.wide - 2 * edge, layout.high - 2 * edge
-    axes.add_patch(Rectangle((x + edge, y + edge), *size, fill=False, edgecolor=_BLACK, linewidth=1.3 * edge))
+
+def _draw_cell(
+    picture: Frame, corner: tuple[int, int], layout: _Layout, attempt: Attempt | None, *, framed: bool
+) -> None:
+    (x, y), gap = corner, 1 if layout.texted else 0
+    last = x + layout.wide - 1 - gap, y + layout.high - 1 - gap
+    colour = _NONE if attempt is None else _SIGNS[attempt.passed][0]
+    cv2.rectangle(picture, (x + gap, y + gap), last, _rgb(colour), cv2.FILLED)
+    if not layout.texted and attempt is not None and attempt.passed is False:
+        cv2.line(picture, (x + 3, y + 3), (last[0] - 3, last[1] - 3), _rgb(_BLACK))
+    if framed:
+        for inner in range(gap, gap + (3 if layout.texted else 2)):
+            cv2.rectangle(picture, (x + inner, y + inner), (last[0] + gap - inner, last[1] + gap - inner), _rgb(_BLACK))
 
 
-def _write(axes: Axes, x: float, y: float, text: str, size: float, colour: str = _BLACK, **how: Any) -> None:
-    if text:
-        style: dict[str, Any] = {"ha": "left" if how.get("va") == "top" else "center", "va": "center"} | how
-        axes.text(x, y, text, fontsize=size, color=colour, parse_math=False, **style)
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def write_takes(path: Path, attempts: Attempts, shown: dict[str, Any]) -> None:

@@ -81,15 +81,15 @@ class Ledger:
         self.rounds.clear()
         self.takes.clear()
 
-    def painted(self, done: Round, notes: Sequence[Mapping[str, Any]]) -> None:
+    def painted(self, done: Round, notes: Mapping[int, Mapping[str, Any]]) -> None:
         """Note the takes that a round painted, before anything is known of them, and write the file.
 
-        notes: of each window, the server and the seconds where they are known.
+        notes: of windows, the server and the seconds where they are known.
         """
         known = {(each["window"], each["take"]) for each in self.takes}
         for each in done.paintings:
             if (each.window, each.take) not in known:
-                note = notes[each.window] if each.window < len(notes) else {}
+                note = notes.get(each.window, {})
                 by = {name: note.get(name) for name in ("server", "seconds")}
                 self.takes.append(asdict(each) | by)
         self._write()

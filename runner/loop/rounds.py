@@ -72,7 +72,7 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
             seconds = time.monotonic() - begun
             if code == PASS:
                 there = wanted.chosen
-                ledger.painted(wanted, _notes_of(reskin, len(windows)))
+                ledger.painted(wanted, _notes_of(reskin))
                 code = work.judge(False)
             if code == INTERRUPTED and takes.best is not None:
                 return _keep_best(takes, takes.best, there, work)
@@ -174,14 +174,14 @@ def _key(reskin: Path, judged_by: str) -> str:
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
 
 
-def _notes_of(reskin: Path, windows: int) -> list[dict[str, Any]]:
+def _notes_of(reskin: Path) -> dict[int, dict[str, Any]]:
     """Return what the reskin stage noted of each window's painting: server, seconds.
 
-    Nothing where it did not note all of them: a window with nothing in it is painted by nobody.
+    A window with nothing in it is painted by nobody, and not noted.
     """
     found = runs.within(runs.read_manifest(reskin / runs.MANIFEST), "stages", "reskin", "notes", "windows")
-    whole = isinstance(found, list) and len(found) == windows and all(isinstance(each, dict) for each in found)
-    return found if whole else []
+    notes = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return {each["window"]: each for each in notes if type(each.get("window")) is int}
 
 
 def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], list[str], str | None, str | None]:

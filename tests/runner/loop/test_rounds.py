@@ -28,7 +28,7 @@ class Studio:
     """A reskin folder and its two stages.
 
     good: which seeds pass in which window. dies_at: the call that does not end. inputs: what the reskin is made from.
-    contradicted: what the gate says against the original mask. how: a frame fails.
+    contradicted: what the gate says against the original mask. how: a frame fails. empty: windows without an object.
     """
 
     run: Path
@@ -40,6 +40,7 @@ class Studio:
     calls: list[str] = field(default_factory=list)
     painted: set[tuple[int, int]] = field(default_factory=set)
     paintings: int = 0
+    empty: set[int] = field(default_factory=set)
     drawn: list[tuple[str, int]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
 
@@ -75,7 +76,8 @@ class Studio:
         self.call(f"paint {self.seeds}")
         self.reskin.mkdir(parents=True, exist_ok=True)
         (self.run / "reskins" / ".latest").write_text("drone\n")
-        notes = {"windows": [{"server": "127.0.0.1:8188", "seconds": 1.5, "resumed": False}] * len(WINDOWS)}
+        note = {"server": "127.0.0.1:8188", "seconds": 1.5, "resumed": False}
+        notes = {"windows": [{"window": window} | note for window in range(len(WINDOWS)) if window not in self.empty]}
         record = {"params": self.params(self.seeds), "inputs": self.inputs, "notes": notes}
         self.write("output.json", {"windows": WINDOWS, "window_seeds": self.seeds})
         self.write("run.json", {"kind": "reskin", "stages": {"reskin": record}})
@@ -207,6 +209,10 @@ def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_pai
         studio.loop()
     take = {"window": 0, "take": 1, "seed": 0, "setting": 0, "server": "127.0.0.1:8188", "seconds": 1.5}
     assert studio.ledger()["takes"] == [{**take, "window": window} for window in range(3)]
+    empty = Studio(tmp_path / "empty", third_time, empty={0})
+    empty.loop()
+    noted = [(each["window"], each["seconds"]) for each in empty.ledger()["takes"]]
+    assert noted == [(0, None), (1, 1.5), (2, 1.5), (1, 1.5), (1, 1.5)], "the rest are noted"
     studio.dies_at = None
     studio.loop()
     verdicts = [(each["window"], each["take"], each["failing"], each["worst_iou"]) for each in studio.ledger()["takes"]]
