@@ -90,7 +90,8 @@ def reskin_run(order: ReskinOrder) -> bool:
         for job in jobs
     }
     if order.plan is not None:
-        _foresee(run.reskin(jobs[0].name), requests[jobs[0]], order.plan)
+        if _foresee(run.reskin(jobs[0].name), requests[jobs[0]], order.plan):
+            _mark_newest(run, jobs[0].name)
         return True
     left = [job for job in jobs if _has_work(run.reskin(job.name), requests[job])]
     if left and (order.check or not order.servers):
@@ -216,8 +217,8 @@ def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextM
     return run_stage(own, "reskin", params=params, inputs=inputs, tools=tool_versions(*_TOOLS), force=request.force)
 
 
-def _foresee(own: Reskin, request: PaintRequest, path: Path) -> None:
-    """Have `foresee` write what a loop has to know, with what output.mp4 is of, as far as that is as it was made."""
+def _foresee(own: Reskin, request: PaintRequest, path: Path) -> bool:
+    """Have `foresee` write what a loop has to know; return whether an output.mp4 of the request is there as made."""
     with own.lock(), contextlib.suppress(_Planned):
         params = own.manifest["stages"].get("reskin", {}).get("params", {})
         windows = len(request.windows())
@@ -230,6 +231,8 @@ def _foresee(own: Reskin, request: PaintRequest, path: Path) -> None:
             foresee(path, f"{RESKINS}/{own.name}", standing, stage, standing if stage.unchanged else None)
             if not stage.unchanged:
                 raise _Planned
+            return True
+    return False
 
 
 def _numbers(found: Any, count: int, largest: int) -> tuple[int, ...] | None:
