@@ -1,24 +1,25 @@
 """The loop: paint all windows, judge, and paint again what failed, until all pass or a window has had its takes.
 
 `until_pass` is given how to paint and how to judge, both as exit codes; what to do next is `Takes`'s to say, and what
-was done `Ledger`'s to know. A killed loop is gone on with by the same command: the reskin stage keeps every window of
-every seed, and takes.json every verdict. `again` makes output.mp4 of an earlier round once more.
+was done `Ledger`'s to know. A killed loop is gone on with by the same command: the reskin stage keeps the pictures of
+every take, and takes.json has every verdict. What will not be chosen any more is dropped, once takes.json says so.
+`again` makes output.mp4 of an earlier round once more.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner import runs
 from runner.loop.ledger import LARGEST, NAME, Ledger
+from runner.loop.losers import are_there, drop, drop_all_but
 from runner.loop.outlook import duration, outlook
-from runner.loop.takes import FrameResult, Joint, Round, Span, Takes, seed_of
+from runner.loop.prospect import Order, Prospect, setting_said
+from runner.loop.takes import FrameResult, Joint, Round, Takes
 from runner.process import RunnerError
 
 PASS, FAIL = 0, 1
@@ -31,16 +32,17 @@ INTERRUPTED = 130
 class Work:
     """How the loop paints and judges; each returns a stage's exit code.
 
-    unchanged: 0 where these seeds' composite is what is there already, and all it was made from. paint: all windows,
-    given the seed of each, or None for the first takes. judge: what was painted last; given whether it is for the last
-    time, with everything that a report has. judged_by: what `judge` asks for beside the gate's own. draw: takes.png,
-    which decides nothing: of the codes that it may end with only that of an interruption counts.
+    plan: what `Prospect.read` reads comes with it, None where the code is not 0. paint: all windows, given the seed and
+    the setting of each. judge: what was painted last; given whether it is for the last time, with everything that a
+    report has. judged_by: what `judge` asks for beside the gate's own. keep_all: the pictures of every take are kept.
+    draw: takes.png, which decides nothing: of the codes that it may end with only that of an interruption counts.
     """
 
-    unchanged: Callable[[Sequence[int]], int]
-    paint: Callable[[Sequence[int] | None], int]
+    plan: Callable[[], tuple[int, Any]]
+    paint: Callable[[Sequence[int], Sequence[int]], int]
     judge: Callable[[bool], int]
     judged_by: str = ""
+    keep_all: bool = False
     draw: Callable[[], int] = lambda: PASS
 
 
@@ -49,33 +51,34 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
 
     run: the run's folder. most: takes of a window. seed: of the first takes. anew: forget what was judged before.
     """
-    found = None if anew else _left_there(run, work)
-    if found is None:
-        code = work.paint(None)
-        if code:
-            return code
-    reskin = run / runs.newest_reskin(run)
-    windows, chained = _windows_of(reskin)
-    takes = Takes(windows, most, seed, chained=chained)
-    ledger = Ledger.open(reskin / NAME, _key(reskin, work.judged_by), windows)
+    code, document = work.plan()
+    if code:
+        return code
+    prospect = Prospect.read(document)
+    reskin, windows, settings = run / prospect.reskin, prospect.windows, prospect.settings
+    takes = Takes(windows, most, seed, len(settings), prospect.chained)
+    ledger = Ledger.open(reskin / NAME, prospect.key(work.judged_by), windows, settings)
+    there = None if anew else prospect.there  # what output.mp4 is of
     if anew:
         ledger.forget()
-    there = _takes_of(found, seed, most) if found else (1,) * len(windows)  # what output.mp4 is of
+    elif not work.keep_all:
+        drop(reskin, ledger.pictures(kept=False))  # of a command that was killed before it had done so
     while (wanted := takes.proposed()) is not None:
-        results = ledger.results_of(wanted.chosen)
+        results, best = ledger.results_of(wanted.chosen), ledger.best()
+        new = results is None
         if results is None:
             _say_round(takes, wanted, ledger)
-            code = work.draw() if takes.judged else PASS
+            code, order = work.draw() if takes.judged else PASS, _order(takes, wanted.chosen)
             begun = time.monotonic()
             if code != INTERRUPTED:
-                code = PASS if wanted.chosen == there else work.paint(_seeds(takes, wanted.chosen))
+                code = PASS if order == there else work.paint(*order)
             seconds = time.monotonic() - begun
             if code == PASS:
-                there = wanted.chosen
+                there = order
                 ledger.painted(wanted, _notes_of(reskin))
                 code = work.judge(False)
-            if code == INTERRUPTED and takes.best is not None:
-                return _keep_best(takes, takes.best, there, work)
+            if code == INTERRUPTED and best is not None:
+                return _keep_best(best, ledger.order(best.chosen), there, work)
             if code not in (PASS, FAIL):
                 return code
             results, kinds, contradicted, clip = _results_of(reskin, windows[-1][1])
@@ -84,31 +87,52 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
                 return work.judge(True)
             ledger.add(wanted, results, seconds, kinds, clip)
         takes.feed(results)
-    best = takes.best
+        if new and not work.keep_all:
+            _drop_losers(reskin, takes, ledger)
+    best = ledger.best()
     assert best is not None  # a first round there always is
     print(_outcome(takes, best, ledger), flush=True)
-    code = PASS if best.chosen == there else work.paint(_seeds(takes, best.chosen))
+    order = ledger.order(best.chosen)
+    code = PASS if order == there else work.paint(*order)
     return code or _drawn(work, work.judge(True))
 
 
-def again(run: Path, number: int, work: Work) -> int:
-    """Make output.mp4 of an earlier round's takes again, and judge it; nothing is painted that was painted before.
+def _drop_losers(reskin: Path, takes: Takes, ledger: Ledger) -> None:
+    """Remove the pictures that no later round chooses: first takes.json says so, then they go."""
+    best = ledger.best()
+    ledger.keep(takes.kept | set(enumerate(best.chosen if best else ())))
+    drop_all_but(reskin, ledger.pictures(kept=True))
 
-    Raises RunnerError (2) where takes.json knows no such round of the newest reskin.
+
+def again(run: Path, number: int, work: Work) -> int:
+    """Make output.mp4 of an earlier round's takes again, and judge it; what was dropped is painted again, and said.
+
+    Raises RunnerError (2) where takes.json knows no such round of what is asked for.
     """
-    reskin = run / runs.newest_reskin(run)
-    document = runs.read_manifest(reskin / NAME, LARGEST)
-    rounds, seeds = runs.within(document, "rounds"), dict[tuple[int, int], int]()
-    try:
-        for each in runs.within(document, "takes"):
-            seeds[int(each["window"]), int(each["take"])] = int(each["seed"])
-        wanted = next((each["chosen"] for each in rounds if each["number"] == number), None)
-        chosen = None if wanted is None else [seeds[pair] for pair in enumerate(wanted)]
-    except (TypeError, KeyError, ValueError) as error:
-        raise RunnerError(f"{reskin / NAME} does not say which takes there are; paint with --until-pass.", 2) from error
+    code, document = work.plan()
+    if code:
+        return code
+    prospect = Prospect.read(document)
+    path = run / prospect.reskin / NAME
+    ledger = Ledger.open(path, prospect.key(work.judged_by), prospect.windows, prospect.settings)
+    if not ledger.rounds:
+        raise RunnerError(
+            f"{path} has no rounds of what this command asks for; give all options as they were painted with, or paint "
+            "with --until-pass.",
+            2,
+        )
+    chosen = ledger.chosen_in(number)
     if chosen is None:
-        raise RunnerError(f"{reskin / NAME} has {len(rounds)} rounds, and none with the number {number}.", 2)
-    return work.paint(chosen) or _drawn(work, work.judge(True))
+        raise RunnerError(f"{path} has {len(ledger.rounds)} rounds, and none with the number {number}.", 2)
+    order = ledger.order(chosen)
+    if order != prospect.there:
+        _say_what_is_gone(path.parent, ledger, chosen)
+        code = work.paint(*order)
+    if work.keep_all:
+        ledger.keep_again(chosen)
+    else:
+        drop(path.parent, ledger.pictures(kept=False))
+    return code or _drawn(work, work.judge(True))
 
 
 def _drawn(work: Work, code: int) -> int:
@@ -118,70 +142,40 @@ def _drawn(work: Work, code: int) -> int:
     return INTERRUPTED if work.draw() == INTERRUPTED else code
 
 
-def _keep_best(takes: Takes, best: Joint, there: tuple[int, ...] | None, work: Work) -> int:
+def _say_what_is_gone(reskin: Path, ledger: Ledger, chosen: Sequence[int]) -> None:
+    """Say which windows have to be painted again, because their pictures are not there any more."""
+    names = ledger.pictures_of(chosen)
+    gone = [str(window) for window, name in enumerate(names) if name is not None and not are_there(reskin, name)]
+    if gone:
+        print(
+            f"window{'s' if len(gone) > 1 else ''} {_listed(gone)} of 0-{len(chosen) - 1} must be painted again: the "
+            "pictures of these takes were dropped (--keep-takes all keeps every take's)",
+            flush=True,
+        )
+
+
+def _keep_best(best: Joint, order: Order, there: Order | None, work: Work) -> int:
     """Have the best takes so far in output.mp4, with their verdict, after Ctrl-C; a second one ends this too."""
     print(f"interrupted; the best so far is kept: {_state(best)}", flush=True)
-    code = PASS if best.chosen == there else work.paint(_seeds(takes, best.chosen))
+    code = PASS if order == there else work.paint(*order)
     code = code or _drawn(work, work.judge(False))
     return INTERRUPTED if code in (PASS, FAIL) else code
 
 
-def _left_there(run: Path, work: Work) -> list[int] | None:
-    """Return the seeds that output.mp4 is of, where the loop may go on from it; None where it has to begin."""
-    for _ in range(2):
-        try:
-            reskin = runs.newest_reskin(run)
-        except RunnerError:
-            return None
-        seeds = runs.within(runs.read_manifest(run / reskin / "output.json", LARGEST), "window_seeds")
-        if not isinstance(seeds, list) or not all(type(each) is int for each in seeds):
-            return None
-        if work.unchanged(seeds):
-            return None
-        if runs.newest_reskin(run) == reskin:  # the stage says which one the command means
-            return seeds
-    return None
-
-
-def _takes_of(seeds: Sequence[int], seed: int, most: int) -> tuple[int, ...] | None:
-    """Return which takes have these seeds, None where one is no take's."""
-    known = {seed_of(seed, take): take for take in range(1, most + 1)}
-    takes = tuple(known.get(each, 0) for each in seeds)
-    return takes if all(takes) else None
-
-
-def _seeds(takes: Takes, chosen: Sequence[int]) -> list[int]:
-    return [takes.takes_of(window)[take - 1].seed for window, take in enumerate(chosen)]
-
-
-def _windows_of(reskin: Path) -> tuple[list[Span], bool]:
-    """Return the windows as the reskin stage planned them, and whether each is painted on from the one before."""
-    record = runs.read_manifest(reskin / "output.json", LARGEST)
-    try:
-        windows = [(int(first), int(last) + 1) for first, last in runs.within(record, "windows")]
-        Takes(windows, 1, 0)
-    except (TypeError, ValueError) as error:
-        raise RunnerError(f"{reskin / 'output.json'} does not say its windows; paint again with --force.", 2) from error
-    return windows, runs.within(record, "overlap", "mode") == "anchor"
-
-
-def _key(reskin: Path, judged_by: str) -> str:
-    """Return what verdicts hold for: what the first takes were painted from, and how they are judged."""
-    record = runs.within(runs.read_manifest(reskin / runs.MANIFEST), "stages", "reskin")
-    params = runs.within(record, "params")
-    params = {name: value for name, value in params.items() if name != "window_seeds"} if params else None
-    basis = [params, runs.within(record, "inputs"), judged_by]
-    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
+def _order(takes: Takes, chosen: Sequence[int]) -> Order:
+    """Return the seed and the setting of each window."""
+    paintings = [takes.takes_of(window)[take - 1] for window, take in enumerate(chosen)]
+    return [each.seed for each in paintings], [each.setting for each in paintings]
 
 
 def _notes_of(reskin: Path) -> dict[int, dict[str, Any]]:
-    """Return what the reskin stage noted of each window's painting: server, seconds.
+    """Return what the reskin stage noted of each window's painting: server, seconds, the folder of its pictures.
 
-    A window with nothing in it is painted by nobody, and not noted.
+    A window with nothing in it is painted by nobody, and has none.
     """
     found = runs.within(runs.read_manifest(reskin / runs.MANIFEST), "stages", "reskin", "notes", "windows")
-    notes = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-    return {each["window"]: each for each in notes if type(each.get("window")) is int}
+    notes = found if isinstance(found, list) else []
+    return {each["window"]: each for each in notes if type(runs.within(each, "window")) is int}
 
 
 def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], list[str], str | None, str | None]:
@@ -229,16 +223,15 @@ def _say_round(takes: Takes, wanted: Round, ledger: Ledger) -> None:
     """Say what is done next, why, and what it may still take."""
     if not takes.judged:
         return
+    what, left = "the best takes together", ""
     if wanted.paintings:
-        numbers = [str(each.window) for each in wanted.paintings]
+        with_what = {each.window: setting_said(ledger.settings[each.setting]) for each in wanted.paintings}
+        numbers = [f"{window}{f' ({said})' if said else ''}" for window, said in with_what.items()]
         what = f"window{'s' if len(numbers) > 1 else ''} {_listed(numbers)} of 0-{len(takes.windows) - 1} again"
         waiting = sum(each > 0 for each in takes.left()) - len(numbers)
-        what += f", {waiting} more wait{'s' if waiting == 1 else ''} for {'it' if len(numbers) == 1 else 'them'}" * (
-            waiting > 0
-        )
+        if waiting > 0:
+            what += f", {waiting} wait{'s' if waiting == 1 else ''} for {'it' if len(numbers) == 1 else 'them'}"
         left = f"; {outlook(takes, ledger.takes)}"
-    else:
-        what, left = "the best takes together", ""
     print(f"round {wanted.number}: {what}; {_state(takes.judged[-1])}{left}", flush=True)
 
 

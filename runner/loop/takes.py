@@ -159,6 +159,16 @@ class Takes:
         """Return the takes of a window that were asked for, the first one first."""
         return tuple(self._painted[window])
 
+    @property
+    def kept(self) -> set[tuple[int, int]]:
+        """Which takes, (window, take), may still be chosen: every other one is given up for good.
+
+        Of a window that is the best, the one in the best clip so far, and the one that waits to be judged. Often they
+        are one and the same.
+        """
+        chosen = [self._base.chosen, *(each.chosen for each in (self.best, self._waiting) if each is not None)]
+        return {pair for each in chosen for pair in enumerate(each)}
+
     def left(self) -> list[int]:
         """Return how many takes of each window may still be painted, the waiting round's too; of one that passes 0.
 
