@@ -8,13 +8,25 @@ of it is `Attempts.told`, and as sentences `attempt_lines`; takechart.py draws i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evaluator.gate import FrameScore
 from handoff.command import spans_of, spans_text
-from handoff.jsonfile import SHA256, Unfit, check_json, listing, mapping, number, one_of, or_null, read_json, record
+from handoff.jsonfile import (
+    LINE,
+    SHA256,
+    Unfit,
+    check_json,
+    listing,
+    mapping,
+    number,
+    one_of,
+    or_null,
+    read_json,
+    record,
+)
 from handoff.jsonfile import whole as integer
 from handoff.links import check_way
 
@@ -31,7 +43,7 @@ class Attempt:
     """One take of one window, and what became of its frames in its best round.
 
     passed, worst_iou: None where it was not judged. kind: how most of the failing frames fail, "" where that is not
-    known.
+    known. setting: its place in `Attempts.settings`.
     """
 
     window: int
@@ -40,18 +52,21 @@ class Attempt:
     worst_iou: float | None
     failing: tuple[int, ...] = ()
     kind: str = ""
+    setting: int = 0
 
 
 @dataclass(frozen=True)
 class Attempts:
     """All takes of a reskin, and the rounds in which they were judged.
 
-    windows: first and last frame of each. rounds: as takes.json has them, the first one first.
+    windows: first and last frame of each. rounds: as takes.json has them, the first one first. settings: what was to
+    choose from (--vary), each as a sentence has it; one, and empty, where nothing was.
     """
 
     windows: list[tuple[int, int]]
     takes: list[Attempt]
     rounds: list[dict[str, Any]]
+    settings: list[str] = field(default_factory=lambda: [""])
 
     @classmethod
     def read(cls, path: Path) -> Attempts:
@@ -67,10 +82,12 @@ class Attempts:
                 each.get("worst_iou"),
                 tuple(each.get("failing", ())),
                 _most(each.get("kinds", {})),
+                each.get("setting", 0),
             )
             for each in found["takes"]
         ]
-        return cls([(first, last) for first, last in found["windows"]], takes, found["rounds"])
+        settings = [", ".join(f"{name} {value}" for name, value in each.items()) for each in found["settings"]]
+        return cls([(first, last) for first, last in found["windows"]], takes, found["rounds"], settings)
 
     @classmethod
     def beside(cls, clip: Path, sha256: Callable[[Path], str]) -> tuple[Attempts, dict[str, Any]] | None:
@@ -95,14 +112,23 @@ class Attempts:
 
         "windows", "takes": how many, of the takes those that were judged. "rounds": each with "number", "paintings",
         how many, "failing", "worst_iou", "worst_frame" and "kinds". "stuck": each "window" that no take of passed, with
-        "takes", how many, and the "frames" in which every one of them fails, as [first, last].
+        "takes", how many, and the "frames" in which every one of them fails, as [first, last]. "settings": where several
+        were varied, each with "setting", a text, and how many takes of it were "judged" and "passed"; else none.
         """
         if len(self.rounds) < 2:
             return None
         kept = ("number", "failing", "worst_iou", "worst_frame", "kinds")
         rounds = [{"paintings": len(each["paintings"])} | {name: each[name] for name in kept} for each in self.rounds]
         judged = sum(each.passed is not None for each in self.takes)
-        return {"windows": len(self.windows), "takes": judged, "rounds": rounds, "stuck": self._stuck()}
+        told = {"windows": len(self.windows), "takes": judged, "rounds": rounds, "stuck": self._stuck()}
+        return told | {"settings": self._settings_told() if len(self.settings) > 1 else []}
+
+    def _settings_told(self) -> list[dict[str, Any]]:
+        found = []
+        for place, said in enumerate(self.settings):
+            judged = [each.passed for each in self.takes if each.setting == place and each.passed is not None]
+            found.append({"setting": said, "judged": len(judged), "passed": sum(judged)})
+        return found
 
     def _stuck(self) -> list[dict[str, Any]]:
         found = []
@@ -134,6 +160,8 @@ def attempt_lines(
             f"Round {each['number']} ({painted}): {each['failing']} frames fail{f' ({kinds})' if kinds else ''}, "
             f"worst IoU {each['worst_iou']:.2f} at frame {each['worst_frame']}"
         )
+    for each in told["settings"]:
+        lines.append(f"Setting {each['setting']}: {each['passed']} of {each['judged']} takes passed")
     return lines + [_stuck_line(each, scores, threshold) for each in told["stuck"]]
 
 
@@ -171,6 +199,14 @@ def _result(value: Any, place: str) -> None:
     number(0, 1)(value[1], f"{place}[1]")
 
 
+def _setting(value: Any, place: str) -> None:
+    """The value of a setting: one line of text, a number, true, false or null."""
+    if isinstance(value, str):
+        LINE(value, place)
+    elif not (value is None or isinstance(value, bool)):
+        number()(value, place)
+
+
 _FRAME = integer(0)
 _KINDS = mapping(integer(1), r"[A-Za-z]{1,20}", "a kind of failure")
 _SPANS = listing(listing(_FRAME, 2, 2), 1)
@@ -182,7 +218,7 @@ _COUNTS = {
     "kinds": _KINDS,
 }
 _TAKE = record(
-    {"window": _FRAME, "take": integer(1, MOST_TAKES)},
+    {"window": _FRAME, "take": integer(1, MOST_TAKES), "setting": integer(0)},
     {"failing": listing(_FRAME), "worst_iou": or_null(number(0, 1)), "kinds": _KINDS},
 )
 _ROUND = record(
@@ -198,6 +234,7 @@ _SHAPE = record(
     {
         "schema": one_of(SCHEMA),
         "windows": listing(listing(_FRAME, 2, 2), 1, MOST_WINDOWS),
+        "settings": listing(mapping(_setting, r"[a-z][a-z-]{0,39}", "a setting"), 1, MOST_TAKES),
         "takes": listing(_TAKE, 0, MOST_WINDOWS * MOST_TAKES),
         "rounds": listing(_ROUND, 0, MOST_WINDOWS * MOST_TAKES),
     }
@@ -207,6 +244,7 @@ TOLD = record(
         "windows": integer(1),
         "takes": integer(0),
         "rounds": listing(record({"paintings": integer(0)} | _COUNTS), 2),
+        "settings": listing(record({"setting": LINE, "judged": integer(0), "passed": integer(0)})),
         "stuck": listing(record({"window": _FRAME, "takes": integer(2), "frames": _SPANS})),
     }
 )
@@ -221,6 +259,8 @@ def _fits(found: Any, _place: str) -> None:
             raise Unfit(f"windows[{index}]", f"is {first} to {last}")
     known = set()
     for index, each in enumerate(found["takes"]):
+        if each["setting"] >= len(found["settings"]):
+            raise Unfit(f"takes[{index}]", "has a setting that is not there")
         if each["window"] >= len(windows) or any(frame >= frames for frame in each.get("failing", ())):
             raise Unfit(f"takes[{index}]", "is of a window or of frames that are not there")
         known.add((each["window"], each["take"]))

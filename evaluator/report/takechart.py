@@ -9,6 +9,7 @@ Drawn from takes.json alone. The letters are matplotlib's, which is imported whe
 
 from __future__ import annotations
 
+import string
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,8 @@ def cells_of(attempts: Attempts, shown: dict[str, Any]) -> dict[tuple[int, int],
         failing = tuple(frame for frame, passed, _ in part if not passed)
         before = cells[window, take]
         kind = before.kind if failing else ""
-        cells[window, take] = Attempt(window, take, not failing, min(iou for *_, iou in part), failing, kind)
+        worst = min(iou for *_, iou in part)
+        cells[window, take] = Attempt(window, take, not failing, worst, failing, kind, before.setting)
     return cells
 
 
@@ -110,7 +112,11 @@ def draw_takes(attempts: Attempts, shown: dict[str, Any]) -> Frame:
     rows = layout.rows(attempts)
     width = max(_NARROWEST, _LEFT + layout.wide * len(rows[0][0]) + _RIGHT)
     title = textwrap.wrap(title_of(attempts, shown), int((width - _LEFT) / _LETTER))
-    key = [line for each in _KEY for line in textwrap.wrap(each, int((width - _LEFT) / _KEY_LETTER))]
+    key = [
+        line
+        for each in (*_KEY, *_settings_key(attempts.settings))
+        for line in textwrap.wrap(each, int((width - _LEFT) / _KEY_LETTER))
+    ]
     top = _TOP + _LINE * len(title)
     under = top + layout.height(rows) + 16
     picture: Frame = np.full((under + _KEY_LINE * len(key) + _BOTTOM, width, 3), 255, np.uint8)
@@ -126,7 +132,7 @@ def draw_takes(attempts: Attempts, shown: dict[str, Any]) -> Frame:
                 corner = _LEFT + column * layout.wide, top + (take - 1) * layout.high
                 attempt = cells.get((window, take))
                 _draw_cell(picture, corner, layout, attempt, framed=take == shown["chosen"][window])
-                texts += _words(attempt, corner, layout) if attempt and layout.texted else []
+                texts += _words(attempt, corner, layout, len(attempts.settings)) if attempt and layout.texted else []
         top += most * layout.high
     texts.append(_Text(_LEFT, under, "\n".join(key), 8, _GRAY, {"ha": "left", "va": "top"}))
     return _lettered(picture, texts)
@@ -179,10 +185,21 @@ def _heads(attempts: Attempts, part: range, layout: _Layout, top: int) -> list[_
 _SIGNS = {True: (_PASSED, "✓"), False: (_FAILED, "✗"), None: (_WAITING, "?")}
 
 
-def _words(attempt: Attempt, corner: tuple[int, int], layout: _Layout) -> list[_Text]:
-    """Return the two lines of a cell: its sign and how it fails, and the worst IoU."""
+def _settings_key(settings: list[str]) -> list[str]:
+    """Return what each setting's letter stands for; nothing where there is one setting."""
+    said = [f"{_letter(place)}: {each}" for place, each in enumerate(settings)]
+    return [f"Letter: the setting. {'; '.join(said)}."] if len(said) > 1 else []
+
+
+def _letter(place: int) -> str:
+    return string.ascii_lowercase[place] if place < len(string.ascii_lowercase) else str(place)
+
+
+def _words(attempt: Attempt, corner: tuple[int, int], layout: _Layout, settings: int) -> list[_Text]:
+    """Return the two lines of a cell: its sign and how it fails; the worst IoU and, of several, the setting."""
     sign = f"{_SIGNS[attempt.passed][1]} {_WORDS.get(attempt.kind, '')}".strip()
     iou = "" if attempt.worst_iou is None else f"{attempt.worst_iou:.2f}"
+    iou += f" {_letter(attempt.setting)}" if settings > 1 else ""
     x = corner[0] + layout.wide / 2
     return [_Text(x, corner[1] + layout.high * share, line, 9) for line, share in ((sign, 0.32), (iou, 0.7)) if line]
 

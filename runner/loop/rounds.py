@@ -9,7 +9,7 @@ every take, and takes.json has every verdict. What will not be chosen any more i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

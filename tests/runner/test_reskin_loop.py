@@ -46,10 +46,13 @@ def stages(run: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         (reskin / name).write_text(json.dumps(document))
 
     def paint(arguments: list[str]) -> int:
-        seeds = [int(each) for each in (value(arguments, "--window-seeds") or "0,0").split(",")]
-        if "--check" in arguments:
-            there = runs.within(runs.read_manifest(reskin / "output.json"), "window_seeds")
-            return 0 if there == seeds else reskinning.WORK_TO_DO
+        there = runs.within(runs.read_manifest(reskin / "output.json"), "window_seeds")
+        if "--plan" in arguments:
+            known = None if there is None else {"seeds": there, "settings": [0, 0]}
+            plan = {"reskin": "reskins/drone", "of": "drone", "windows": WINDOWS, "chained": False, "settings": [{}]}
+            Path(arguments[arguments.index("--plan") + 1]).write_text(json.dumps({**plan, "there": known}))
+            return 0
+        seeds = [int(each) for each in str(value(arguments, "--window-seeds")).split(",")]
         write("output.json", {"windows": WINDOWS, "window_seeds": seeds})
         notes = {"windows": [{"window": index, "server": "a:1", "seconds": 2.0} for index in range(2)]}
         write("run.json", {"kind": "reskin", "stages": {"reskin": {"params": {}, "inputs": {}, "notes": notes}}})
@@ -82,12 +85,12 @@ def value(arguments: list[str], option: str) -> str | None:
 
 
 def verdicts(stages: list[list[str]]) -> list[list[str]]:
-    """The evaluations, those that only ask whether there could be one left out."""
+    """The evaluations; those that only ask whether there could be one are left out."""
     return [each for each in stages if each[0] == "evaluator" and "--check" not in each]
 
 
 def paintings(stages: list[list[str]]) -> list[list[str]]:
-    return [each for each in stages if each[0] == "reskin" and "--check" not in each]
+    return [each for each in stages if each[0] == "reskin" and "--plan" not in each]
 
 
 def test_only_the_last_verdict_has_a_second_judge_and_every_one_an_accepted_mask(
@@ -99,7 +102,7 @@ def test_only_the_last_verdict_has_a_second_judge_and_every_one_an_accepted_mask
     assert [value(each, "--second-judge") for each in judged] == [None, None, "embedded"]
     assert all("--accept-mask" in each for each in judged)
     painted = paintings(stages)
-    assert [value(each, "--window-seeds") for each in painted] == [None, f"0,{seed_of(0, 2)}"]
+    assert [value(each, "--window-seeds") for each in painted] == ["0,0", f"0,{seed_of(0, 2)}"]
     assert not [each for each in painted if {"--second-judge", "--accept-mask", "--until-pass"} & {*each}]
     assert all("--keep-windows" in each for each in painted)
 
@@ -164,13 +167,14 @@ def test_an_earlier_round_is_painted_with_its_seeds_and_judged_as_the_last_one(
 
 
 def test_an_earlier_round_needs_a_takes_json(run: Path, stages: list[list[str]]) -> None:
-    with pytest.raises(RunnerError, match="no reskin yet"):
-        reskinning.reskin([*PROMPT, "--take", "1"])
-    reskinning.reskin([*PROMPT, "--until-pass", "1"])
-    (run / "reskins" / "drone" / "takes.json").unlink()
-    with pytest.raises(RunnerError, match="does not say which takes there are; paint with --until-pass") as caught:
-        reskinning.reskin([*PROMPT, "--take", "1"])
-    assert caught.value.exit_code == 2
+    for _ in range(2):
+        with pytest.raises(RunnerError, match="has no rounds of what this command asks for") as caught:
+            reskinning.reskin([*PROMPT, "--take", "1"])
+        assert caught.value.exit_code == 2 and not verdicts(stages)
+        stages.clear()
+        reskinning.reskin([*PROMPT, "--until-pass", "1"])
+        stages.clear()
+        (run / "reskins" / "drone" / "takes.json").unlink()
 
 
 @pytest.mark.parametrize(
@@ -188,6 +192,7 @@ def test_an_earlier_round_needs_a_takes_json(run: Path, stages: list[list[str]])
         (["--until-pass", "3", "--window-seeds", "1,2"], "leave out --window-seeds"),
         (["--take", "1", "--seeds", "4"], "leave out --seeds"),
         (["--until-pass", "3", "--second-judge", "huge"], "huge"),
+        (["--keep-takes", "all"], "--keep-takes is for several takes, which --until-pass paints"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )

@@ -35,6 +35,7 @@ def document(clip: str = SHA, frames: int = FRAMES) -> dict[str, Any]:
             "window": window,
             "take": number,
             "seed": number,
+            "setting": 0,
             "failing": failing,
             "worst_iou": worst,
             "kinds": kinds,
@@ -49,6 +50,7 @@ def document(clip: str = SHA, frames: int = FRAMES) -> dict[str, Any]:
     return {
         "schema": 1,
         "of": "inputs",
+        "settings": [{}],
         "windows": [[0, half - 1], [half, frames - 1]],
         "takes": [take(0, 1, []), take(1, 1, [half, *stuck]), take(1, 2, stuck), take(1, 3, [half, *stuck])],
         "rounds": [
@@ -83,7 +85,7 @@ def test_what_is_told_is_how_many_were_judged_each_round_and_what_no_take_mended
 
 def test_a_take_that_nobody_judged_is_not_counted_and_one_round_chose_nothing(tmp_path: Path) -> None:
     found = document()
-    found["takes"].append({"window": 0, "take": 2, "seed": 5})
+    found["takes"].append({"window": 0, "take": 2, "seed": 5, "setting": 0})
     assert (Attempts.read(write(tmp_path, found)).told() or {})["takes"] == 4
     found["rounds"] = found["rounds"][:1]
     assert Attempts.read(write(tmp_path, found)).told() is None
@@ -105,6 +107,18 @@ def test_the_sentences_say_that_the_figures_are_on_the_bright_side(tmp_path: Pat
     heard = lines_for(document(), [], tmp_path, asked_again=True)
     assert heard[0].endswith("on the bright side; the second judge took no part")
     assert attempt_lines(None, [], 0.9, asked_again=False) == []
+
+
+def test_of_several_settings_each_is_told_with_how_many_takes_passed(tmp_path: Path) -> None:
+    found = document()
+    found["settings"] = [{"grow": 4, "cfg": 4.0}, {"grow": 12, "cfg": 4.0}]
+    found["takes"][2]["setting"] = 1
+    lines = lines_for(found, [], tmp_path)
+    assert lines[4:6] == [
+        "Setting grow 4, cfg 4.0: 1 of 3 takes passed",
+        "Setting grow 12, cfg 4.0: 0 of 1 takes passed",
+    ]
+    assert not [line for line in lines_for(document(), [], tmp_path) if line.startswith("Setting")]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +200,9 @@ BAD = {
     "too few results": broken(lambda found: found["rounds"][0]["results"].pop()),
     "a verdict that is a number": broken(lambda found: found["rounds"][0]["results"].__setitem__(0, [1, 0.9])),
     "a clip that is no digest": broken(lambda found: found["rounds"][0].update(clip="../../x")),
+    "a setting that is not there": broken(lambda found: found["takes"][0].update(setting=1)),
+    "a setting with an escape": broken(lambda found: found.update(settings=[{"reference": "\x1b[2J"}])),
+    "a setting that is a list": broken(lambda found: found.update(settings=[{"grow": [1]}])),
     "a frame of 2**60": broken(lambda found: found.update(windows=[[0, 2**60]])),
 }
 

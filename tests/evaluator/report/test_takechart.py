@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,15 @@ def test_it_is_drawn_for_one_window_and_for_very_many(windows: int, takes: int) 
     assert 620 <= picture.shape[1] <= 1300 and picture.shape[0] < 30_000
     if windows == 60:
         assert picture.shape[1] == LEFT + 20 * 60 + 20, "twenty beside one another"
+
+
+def test_of_several_settings_a_letter_says_which_and_the_key_what_it_stands_for() -> None:
+    attempts, shown = attempts_of([[True, True]])
+    plain = draw_takes(attempts, shown)
+    varied = replace(attempts, settings=["grow 4", "grow 12"], takes=[replace(attempts.takes[0], setting=1)])
+    shown["chosen"] = [1]
+    picture = draw_takes(varied, shown)
+    assert picture.shape[0] == plain.shape[0] - HIGH + 16, "one take less, one line more"
 
 
 def test_the_title_says_verdict_rounds_and_paintings() -> None:

@@ -261,7 +261,9 @@ def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_pai
         ({"state": "UNPAINTED", "gap": 0.0, "leak": 0.4}, "UNPAINTED"),
     ],
 )
-def test_the_kinds_of_failure_are_told_apart_in_takes_and_rounds(tmp_path: Path, how: dict[str, Any], kind: str) -> None:
+def test_the_kinds_of_failure_are_told_apart_in_takes_and_rounds(
+    tmp_path: Path, how: dict[str, Any], kind: str
+) -> None:
     studio = Studio(tmp_path, lambda window, seed: window != 1, how=how)
     assert studio.loop(2) == 1
     assert [each["kinds"] for each in studio.ledger()["takes"]] == [{}, {kind: 4}, {}, {kind: 4}]
