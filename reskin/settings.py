@@ -187,7 +187,7 @@ def _listed(text: str, listed: str) -> list[str]:
             f"--vary {printable(text)} is not NAME=VALUE,VALUE; a value with a comma or a quote in it stands in double "
             "quotes."
         ) from error
-    return [each.strip() for each in values]
+    return [each.strip() for each in values or [""]]
 
 
 def _with_value(name: str, value: str, given: dict[str, Any], kind: click.ParamType[Any]) -> Settings:

@@ -25,7 +25,8 @@ OWN = {"--mask": MASK, "--pose": POSE, "--server": None}
 """Options of the stage that are looked at here first, with what they are where they are not given."""
 UNTIL_PASS = Option(
     ("--until-pass",),
-    "Judge, and paint again, with another seed, the windows in which a frame failed: at most N takes of each.",
+    "Judge, and paint again, with another seed (and, by --vary, setting), the windows in which a frame failed: at most "
+    "N takes of each.",
     "N",
 )
 TAKE = Option(
@@ -64,6 +65,11 @@ def command_line() -> CommandLine:
     own["--server"] = replace(
         own["--server"],
         help="A running ComfyUI; may be repeated, then all paint at once. Else one is started and stopped.",
+    )
+    own[VARY] = replace(
+        named(stage, VARY),
+        help="With --until-pass: values of an option that takes have in turn; repeatable, then all of them with one "
+        "another, e.g. --vary grow=4,12 --vary cfg=4,6",
     )
     rest = [own.get(each.name, each) for each in stage if each not in first]
     gate = [replace(named(passed_on("evaluator"), name), goes={}) for name in (SECOND_JUDGE, ACCEPT_MASK)]
