@@ -32,6 +32,8 @@ TAKE = Option(
 SECOND_JUDGE = "--second-judge"
 ACCEPT_MASK = "--accept-mask"
 """Options of the evaluator that the loop hands on to it."""
+USUAL_SECOND = "backward"
+"""Who judges what was chosen from several rounds, where no --second-judge is named."""
 MOST_TAKES = 100
 ONE_RESKIN = ("--prompts-file", "--seeds", "--window-seeds")
 """Options that ask for more than one reskin, or for what the loop itself decides."""
@@ -135,12 +137,17 @@ def _loop(
             own = ["--window-seeds", ",".join(map(str, seeds)), "--check"]
             return start_stage("reskin", [*stage, "--keep-windows", *own], writes=[folder])
 
-        def judge(last: bool) -> int:
+        def ask(*more: str) -> int:
             clip = folder / runs.newest_reskin(folder) / "output.mp4"
-            more = second if last else ["--no-pose"]
             return evaluate(["--original", str(mask), "--generated", str(clip), *accepted, *more])
 
-        work = Work(unchanged, paint, judge)
+        def judge(last: bool) -> int:
+            return ask(*second) if last else ask("--no-pose")
+
+        def judge_winner() -> int:
+            return ask(*(second or [SECOND_JUDGE, USUAL_SECOND]))
+
+        work = Work(unchanged, paint, judge, judge_winner=judge_winner)
         return (
             again(folder, take, work) if take is not None else until_pass(folder, tries or 1, seed, work, anew=forced)
         )

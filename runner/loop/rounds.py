@@ -33,13 +33,16 @@ class Work:
 
     unchanged: 0 where these seeds' composite is what is there already, and all it was made from. paint: all windows,
     given the seed of each, or None for the first takes. judge: what was painted last; given whether it is for the last
-    time, with everything that a report has. judged_by: what `judge` asks for beside the gate's own.
+    time, with everything that a report has. judged_by: what `judge` asks for beside the gate's own. judge_winner: what
+    was chosen from several rounds, for the last time and by one more judge, who took no part in choosing it; None where
+    there is none.
     """
 
     unchanged: Callable[[Sequence[int]], int]
     paint: Callable[[Sequence[int] | None], int]
     judge: Callable[[bool], int]
     judged_by: str = ""
+    judge_winner: Callable[[], int] | None = None
 
 
 def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = False) -> int:
@@ -85,7 +88,13 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     for line in _outcome(takes, best, ledger):
         print(line, flush=True)
     code = PASS if best.chosen == there else work.paint(_seeds(takes, best.chosen))
-    return code or work.judge(True)
+    return code or _judge_winner(takes, work)
+
+
+def _judge_winner(takes: Takes, work: Work) -> int:
+    """Judge what is kept for the last time; once more by another judge where it was chosen from several rounds."""
+    chosen = len(takes.judged) > 1
+    return work.judge_winner() if chosen and work.judge_winner is not None else work.judge(True)
 
 
 def again(run: Path, number: int, work: Work) -> int:
@@ -229,7 +238,7 @@ def _outcome(takes: Takes, best: Joint, ledger: Ledger) -> list[str]:
     if len(takes.judged) > 1:
         lines.append(
             f"{takes.paintings} takes of {len(takes.windows)} windows were judged and the best were chosen by that, so "
-            "their figures are on the bright side; --second-judge asks a tracker that took no part"
+            "their figures are on the bright side; a second judge, who took no part in that, is asked about the winner"
         )
     if best.passed:
         return [*lines, f"every frame passes after {rounds}"]
