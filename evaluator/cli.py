@@ -86,9 +86,9 @@ _OPTIONS: tuple[Option, ...] = (
     ),
     (
         ("--second-judge",),
-        {"type": click.Choice(("embedded", *MODELS))},
-        "Track the result once more with another tracker, and report its IoU too; it decides nothing, "
-        "e.g. --second-judge tiny",
+        {"type": click.Choice(("backward", "embedded", *MODELS))},
+        "Track the result once more, with another tracker or backward: with the same one, from the other end of the "
+        "clip; its IoU is reported too and decides nothing, e.g. --second-judge backward",
     ),
     (("--pose",), {"type": PATH}, "The source's skeletons; else the run's, e.g. --pose pose.json"),
     (
@@ -183,7 +183,7 @@ def command(
     run = Run.containing(original)
     material = gather(original, generated, run, pose, generated_pose, generated_detections)
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
-    second = second_setup(setup, run, material.info, second_judge, device) if second_judge else None
+    second = second_setup(setup, run, original, material.info, second_judge, device) if second_judge else None
     report = output or _own_report(generated)
     wishes = Wishes(threshold, reports, calibrate, force, min_replaced, accept_mask)
     job = Evaluation(material, setup, report, wishes, click.echo, second)

@@ -56,7 +56,7 @@ def check_writable(folder: Path) -> None:
 class Evaluation:
     """Track again in a generated clip, and score it.
 
-    report: the folder. say: takes console lines. second: how another tracker tracks once more (--second-judge).
+    report: the folder. say: takes console lines. second: how a second judge tracks once more (--second-judge).
     """
 
     material: Material
@@ -117,7 +117,7 @@ class Evaluation:
             "min_replaced": self.wishes.min_replaced,
             "calibrate": self.wishes.calibrate,
             "accept_mask": self.wishes.accept_mask,
-            "second_judge": self.second.backend.params if self.second else None,
+            "second_judge": self.second.judge_as_json() if self.second else None,
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
@@ -251,7 +251,7 @@ class Evaluation:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
         if self.second:
-            how["second_judge"] = {"description": self.second.backend.description, **self.second.backend.params}
+            how["second_judge"] = {"description": self.second.judge, **self.second.judge_as_json()}
         witnesses = witnesses_of(material.run, material.original, material.info)
         more = (self.trust, witnesses, self._windows(), self._takes)
         with Scoring(material, wishes, self.report, self.say, how, *more) as session:
@@ -264,7 +264,7 @@ class Evaluation:
 
     def _ask_second(self, session: Scoring, second: Setup) -> None:
         material = self.material
-        self.say(f"second judge: tracking once more with {second.backend.description}")
+        self.say(f"second judge: tracking once more with {second.judge}")
         session.take_second(second_ious(material.original, material.generated, material.info, second))
 
     def _calibrate(self, session: Scoring) -> int:

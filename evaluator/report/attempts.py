@@ -112,8 +112,8 @@ class Attempts:
 
         "windows", "takes": how many, of the takes those that were judged. "rounds": each with "number", "paintings",
         how many, "failing", "worst_iou", "worst_frame" and "kinds". "stuck": each "window" that no take of passed, with
-        "takes", how many, and the "frames" in which every one of them fails, as [first, last]. "settings": where several
-        were varied, each with "setting", a text, and how many takes of it were "judged" and "passed"; else none.
+        "takes", how many, and the "frames" in which every one of them fails, as [first, last]. "settings": where
+        several were varied, each with "setting", a text, and how many takes of it were "judged" and "passed".
         """
         if len(self.rounds) < 2:
             return None

@@ -289,10 +289,12 @@ class Result:
         known = [score for score in self.scores if score.second_iou is not None]
         over = "" if len(known) == len(self.scores) else f" (of the first {len(known)} frames only)"
         low = [each.frame for each in known if each.second_iou is not None and each.second_iou <= self.threshold]
+        first = {each.frame for each in known if each.iou > self.threshold}
         return [
             f"Second judge{over}, {self.how['second_judge']['description']}: mean IoU {found['mean']:.4f}, minimum "
-            f"{found['worst']:.4f} at frame {found['frame']}; at or below {self.threshold:g} in "
-            f"{numbers(low) or 'no frame'}. It decides nothing"
+            f"{found['worst']:.4f} at frame {found['frame']}; also above {self.threshold:g} in "
+            f"{len(first.difference(low))} of the {len(first)} frames in which the first judge is; at or below "
+            f"{self.threshold:g} in {numbers(low) or 'no frame'}. It informs, and decides nothing"
         ]
 
     def limits(self) -> list[str]:

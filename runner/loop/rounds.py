@@ -34,14 +34,17 @@ class Work:
 
     plan: what `Prospect.read` reads comes with it, None where the code is not 0. paint: all windows, given the seed and
     the setting of each. judge: what was painted last; given whether it is for the last time, with everything that a
-    report has. judged_by: what `judge` asks for beside the gate's own. keep_all: the pictures of every take are kept.
-    draw: takes.png, which decides nothing: of the codes that it may end with only that of an interruption counts.
+    report has. judged_by: what `judge` asks for beside the gate's own. judge_winner: what was chosen from several
+    rounds, for the last time and by one more judge, who took no part in choosing it; None where there is none.
+    keep_all: the pictures of every take are kept. draw: takes.png, which decides nothing: of the codes that it may end
+    with only that of an interruption counts.
     """
 
     plan: Callable[[], tuple[int, Any]]
     paint: Callable[[Sequence[int], Sequence[int]], int]
     judge: Callable[[bool], int]
     judged_by: str = ""
+    judge_winner: Callable[[], int] | None = None
     keep_all: bool = False
     draw: Callable[[], int] = lambda: PASS
 
@@ -94,7 +97,13 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     print(_outcome(takes, best, ledger), flush=True)
     order = ledger.order(best.chosen)
     code = PASS if order == there else work.paint(*order)
-    return code or _drawn(work, work.judge(True))
+    return code or _drawn(work, _judge_winner(takes, work))
+
+
+def _judge_winner(takes: Takes, work: Work) -> int:
+    """Judge what is kept for the last time; once more by another judge where it was chosen from several rounds."""
+    chosen = len(takes.judged) > 1
+    return work.judge_winner() if chosen and work.judge_winner is not None else work.judge(True)
 
 
 def _drop_losers(reskin: Path, takes: Takes, ledger: Ledger) -> None:

@@ -107,9 +107,12 @@ def test_only_the_last_verdict_has_a_second_judge_and_every_one_an_accepted_mask
     assert all("--keep-windows" in each for each in painted)
 
 
-def test_without_them_no_verdict_has_either(run: Path, stages: list[list[str]]) -> None:
+def test_without_them_the_winner_of_several_rounds_has_a_second_judge_all_the_same(
+    run: Path, stages: list[list[str]]
+) -> None:
     assert reskinning.reskin([*PROMPT, "--until-pass", "3"]) == 0
-    assert not [each for each in verdicts(stages) if {"--second-judge", "--accept-mask"} & {*each}]
+    assert [value(each, "--second-judge") for each in verdicts(stages)] == [None, None, "backward"]
+    assert not [each for each in verdicts(stages) if "--accept-mask" in each]
 
 
 def test_the_skater_is_looked_for_in_the_last_clip_alone(run: Path, stages: list[list[str]]) -> None:

@@ -480,3 +480,27 @@ def test_after_ctrl_c_the_best_so_far_stands_there_with_its_verdict(tmp_path: Pa
     early = Studio(tmp_path / "early", third_time)
     assert until_pass(early.run, 4, 0, replace(early.work, judge=lambda last: INTERRUPTED)) == INTERRUPTED
     assert early.paintings == 3
+
+
+def test_what_was_chosen_from_several_rounds_is_judged_by_one_more_and_nothing_else_is(tmp_path: Path) -> None:
+    def loop(name: str, good: Callable[[int, int], bool], stops: bool = False) -> tuple[int, list[str]]:
+        studio = Studio(tmp_path / name, good)
+
+        def judge(last: bool) -> int:
+            code = studio.judge(last)
+            return INTERRUPTED if stops and len(studio.calls) == 4 else code
+
+        def winner() -> int:
+            studio.calls.append("second judge")
+            return 0 if all(map(good, range(len(WINDOWS)), studio.seeds)) else 1
+
+        code = until_pass(studio.run, 3, 0, replace(studio.work, judge=judge, judge_winner=winner))
+        return code, studio.calls
+
+    for name, good, code in (("it passes", third_time, 0), ("it fails", lambda window, seed: window == 0, 1)):
+        ended, calls = loop(name, good)
+        assert ended == code and calls[-1] == "second judge" and calls.count("second judge") == 1
+    code, calls = loop("at once", lambda window, seed: True)
+    assert (code, calls[-1]) == (0, "judge [0, 0, 0] whole") and "second judge" not in calls
+    code, calls = loop("interrupted", third_time, stops=True)
+    assert code == INTERRUPTED and "second judge" not in calls
