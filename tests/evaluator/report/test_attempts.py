@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -16,55 +15,10 @@ from evaluator.report.attempts import Attempts, attempt_lines
 from handoff.errors import InputError
 from handoff.files import sha256_file
 from handoff.run import Run
-from tests.evaluator.helpers import FRAMES, read_report
+from tests.evaluator.helpers import FRAMES, OTHER, read_report, takes_document, write_takes
 from tests.helpers import records
 
 Command = Callable[..., Result]
-SHA, OTHER = "a" * 64, "b" * 64
-
-
-def document(clip: str = SHA, frames: int = FRAMES) -> dict[str, Any]:
-    """Two windows and three rounds: the second window fails in the same two frames, whatever the take."""
-    half = frames // 2
-    stuck = [frames - 2, frames - 1]
-
-    def take(window: int, number: int, failing: list[int]) -> dict[str, Any]:
-        kinds = {"gap": len(failing)} if failing else {}
-        worst = 0.5 if failing else 0.95
-        return {
-            "window": window,
-            "take": number,
-            "seed": number,
-            "setting": 0,
-            "failing": failing,
-            "worst_iou": worst,
-            "kinds": kinds,
-        }
-
-    def round_of(number: int, chosen: list[int], failing: list[int], painted: int, sha256: str) -> dict[str, Any]:
-        results = [[frame not in failing, 0.5 if frame in failing else 0.95, 0.9, False] for frame in range(frames)]
-        counts = {"failing": len(failing), "worst_iou": 0.5, "worst_frame": failing[0], "kinds": {"gap": len(failing)}}
-        made = [{"window": 1, "take": number, "seed": number}] * painted
-        return {"number": number, "paintings": made, "chosen": chosen, "clip": sha256, "results": results} | counts
-
-    return {
-        "schema": 1,
-        "of": "inputs",
-        "settings": [{}],
-        "windows": [[0, half - 1], [half, frames - 1]],
-        "takes": [take(0, 1, []), take(1, 1, [half, *stuck]), take(1, 2, stuck), take(1, 3, [half, *stuck])],
-        "rounds": [
-            round_of(1, [1, 1], [half, *stuck], 2, OTHER),
-            round_of(2, [1, 2], stuck, 1, clip),
-            round_of(3, [1, 3], [half, *stuck], 1, OTHER),
-        ],
-    }
-
-
-def write(folder: Path, found: object) -> Path:
-    path = folder / "takes.json"
-    path.write_text(found if isinstance(found, str) else json.dumps(found))
-    return path
 
 
 def score(frame: int, iou: float, floor: float | None = None) -> FrameScore:
@@ -72,7 +26,7 @@ def score(frame: int, iou: float, floor: float | None = None) -> FrameScore:
 
 
 def test_what_is_told_is_how_many_were_judged_each_round_and_what_no_take_mended(tmp_path: Path) -> None:
-    told = Attempts.read(write(tmp_path, document())).told()
+    told = Attempts.read(write_takes(tmp_path, takes_document())).told()
     assert told is not None
     assert (told["windows"], told["takes"]) == (2, 4)
     assert [(each["number"], each["paintings"], each["failing"]) for each in told["rounds"]] == [
@@ -84,33 +38,35 @@ def test_what_is_told_is_how_many_were_judged_each_round_and_what_no_take_mended
 
 
 def test_a_take_that_nobody_judged_is_not_counted_and_one_round_chose_nothing(tmp_path: Path) -> None:
-    found = document()
+    found = takes_document()
     found["takes"].append({"window": 0, "take": 2, "seed": 5, "setting": 0})
-    assert (Attempts.read(write(tmp_path, found)).told() or {})["takes"] == 4
+    assert (Attempts.read(write_takes(tmp_path, found)).told() or {})["takes"] == 4
     found["rounds"] = found["rounds"][:1]
-    assert Attempts.read(write(tmp_path, found)).told() is None
+    assert Attempts.read(write_takes(tmp_path, found)).told() is None
 
 
 def lines_for(
     found: dict[str, Any], scores: list[FrameScore], tmp_path: Path, *, asked_again: bool = False
 ) -> list[str]:
-    return attempt_lines(Attempts.read(write(tmp_path, found)).told(), scores, threshold=0.9, asked_again=asked_again)
+    return attempt_lines(
+        Attempts.read(write_takes(tmp_path, found)).told(), scores, threshold=0.9, asked_again=asked_again
+    )
 
 
 def test_the_sentences_say_that_the_figures_are_on_the_bright_side(tmp_path: Path) -> None:
-    lines = lines_for(document(), [score(frame, 0.5) for frame in range(FRAMES)], tmp_path)
+    lines = lines_for(takes_document(), [score(frame, 0.5) for frame in range(FRAMES)], tmp_path)
     assert lines[0] == (
         "4 takes of 2 windows were judged in 3 rounds, and the best were chosen by that, so these figures are on the "
         "bright side; --second-judge asks a tracker that took no part"
     )
     assert lines[2] == "Round 2 (1 painted): 2 frames fail (2 gap), worst IoU 0.50 at frame 12"
-    heard = lines_for(document(), [], tmp_path, asked_again=True)
+    heard = lines_for(takes_document(), [], tmp_path, asked_again=True)
     assert heard[0].endswith("on the bright side; the second judge took no part")
     assert attempt_lines(None, [], 0.9, asked_again=False) == []
 
 
 def test_of_several_settings_each_is_told_with_how_many_takes_passed(tmp_path: Path) -> None:
-    found = document()
+    found = takes_document()
     found["settings"] = [{"grow": 4, "cfg": 4.0}, {"grow": 12, "cfg": 4.0}]
     found["takes"][2]["setting"] = 1
     lines = lines_for(found, [], tmp_path)
@@ -118,7 +74,7 @@ def test_of_several_settings_each_is_told_with_how_many_takes_passed(tmp_path: P
         "Setting grow 4, cfg 4.0: 1 of 3 takes passed",
         "Setting grow 12, cfg 4.0: 0 of 1 takes passed",
     ]
-    assert not [line for line in lines_for(document(), [], tmp_path) if line.startswith("Setting")]
+    assert not [line for line in lines_for(takes_document(), [], tmp_path) if line.startswith("Setting")]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +90,7 @@ def test_of_several_settings_each_is_told_with_how_many_takes_passed(tmp_path: P
 def test_frames_in_which_all_takes_fail_point_to_the_tracker_or_the_painter(
     tmp_path: Path, iou: float, floor: float | None, ends: str
 ) -> None:
-    line = lines_for(document(), [score(frame, iou, floor) for frame in range(FRAMES)], tmp_path)[-1]
+    line = lines_for(takes_document(), [score(frame, iou, floor) for frame in range(FRAMES)], tmp_path)[-1]
     assert line.startswith("Window 1: all 3 takes fail in 12-13")
     assert line.endswith(ends)
 
@@ -143,9 +99,9 @@ def test_the_report_of_the_very_clip_that_a_round_judged_has_it_and_that_of_anot
     gate: Command, report: Path, run: Run
 ) -> None:
     clip = run.path("reskins/drone/output.mp4")
-    write(clip.parent, document(OTHER))
+    write_takes(clip.parent, takes_document(OTHER))
     assert "takes of" not in gate().output and "takes" not in read_report(report)["summary"]["told"]
-    write(clip.parent, document(sha256_file(clip)))
+    write_takes(clip.parent, takes_document(sha256_file(clip)))
     said = gate()
     told = read_report(report)["summary"]["told"]["takes"]
     assert told["takes"] == 4 and told["stuck"]
@@ -163,7 +119,7 @@ def test_a_verdict_that_is_known_is_written_again_with_the_takes_and_nothing_is_
         read_report(report)["frames"],
         [(report / name).read_bytes() for name in ("iou.png", "overlay.mp4")],
     )
-    write(clip.parent, document(sha256_file(clip)))
+    write_takes(clip.parent, takes_document(sha256_file(clip)))
 
     def tracks(*_arguments: object) -> None:
         pytest.fail("it is tracked once more")
@@ -181,7 +137,7 @@ def test_a_verdict_that_is_known_is_written_again_with_the_takes_and_nothing_is_
 
 
 def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    found = document()
+    found = takes_document()
     change(found)
     return found
 
@@ -210,12 +166,12 @@ BAD = {
 @pytest.mark.parametrize("found", BAD.values(), ids=BAD)
 def test_what_takes_json_cannot_be_is_refused(tmp_path: Path, found: object) -> None:
     with pytest.raises(InputError, match=r"takes\.json cannot be used: .*; paint again with --until-pass"):
-        Attempts.read(write(tmp_path, found))
+        Attempts.read(write_takes(tmp_path, found))
 
 
 def test_one_that_is_refused_is_said_and_decides_nothing(gate: Command, report: Path, run: Run) -> None:
     before = gate()
-    write(run.path("reskins/drone"), "{")
+    write_takes(run.path("reskins/drone"), "{")
     after = gate()
     assert after.return_value == before.return_value and "takes.json cannot be used" in after.output
     (run.path("reskins/drone") / "takes.json").unlink()

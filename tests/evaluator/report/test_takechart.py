@@ -20,7 +20,7 @@ from handoff.files import sha256_file
 from handoff.links import LinkError
 from handoff.run import Run
 from handoff.video import Frame
-from tests.evaluator.report.test_attempts import document, write
+from tests.evaluator.helpers import takes_document, write_takes
 
 PASSED, FAILED, WAITING, NONE, BLACK = (165, 224, 203), (232, 121, 74), (212, 212, 212), (246, 246, 246), (20, 20, 20)
 LEFT, HIGH = 80, 44
@@ -104,9 +104,9 @@ def test_the_title_says_verdict_rounds_and_paintings() -> None:
 
 
 def test_a_take_in_output_mp4_is_shown_as_the_round_has_it(tmp_path: Path) -> None:
-    found = document()
+    found = takes_document()
     found["rounds"][1]["results"][0][0] = False  # its neighbour does not go with it
-    attempts = Attempts.read(write(tmp_path, found))
+    attempts = Attempts.read(write_takes(tmp_path, found))
     shown = cells_of(attempts, attempts.rounds[1])
     assert shown[0, 1].passed is False and shown[0, 1].failing == (0,)
     assert cells_of(attempts, attempts.rounds[0])[0, 1].passed is True
@@ -120,10 +120,10 @@ def test_the_command_draws_it_beside_takes_json_where_a_round_judged_the_clip(ru
     folder = run.path("reskins/drone")
     picture = folder / "takes.png"
     draw(folder)
-    write(folder, document())
+    write_takes(folder, takes_document())
     draw(folder)
     assert not picture.exists(), "no takes.json, and one of another clip"
-    write(folder, document(sha256_file(folder / "output.mp4")))
+    write_takes(folder, takes_document(sha256_file(folder / "output.mp4")))
     draw(folder)
     first = picture.read_bytes()
     assert cv2.imread(str(picture)).shape[1] == 620
@@ -140,7 +140,7 @@ def test_the_command_refuses_what_is_no_reskin_what_is_damaged_and_what_is_at_wo
     for each in (tmp_path, run.dir, run.path("reskins")):
         with pytest.raises(UsageError, match="is not a reskin's folder"):
             draw(each)
-    write(folder, "{")
+    write_takes(folder, "{")
     with pytest.raises(InputError, match=r"takes\.json cannot be used"):
         draw(folder)
     (folder / "takes.json").unlink()
