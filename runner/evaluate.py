@@ -71,14 +71,19 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def draw_takes(reskin: Path) -> int:
-    """Have takes.png drawn in a reskin's folder, and return the code; it decides nothing, so a failure is only said."""
+    """Have takes.png drawn in a reskin's folder; it decides nothing, so a failure is only said.
+
+    Return the code: of an interruption, by SIGTERM too, that of Ctrl-C.
+    """
     run = runs.run_of(reskin / CLIP) or reskin
     try:
         code = start_stage("evaluator", [str(reskin)], writes=[run], module="evaluator.report")
     except RunnerError as error:
         print(f"warning: {error}", file=sys.stderr)
         code = MISSING
-    if code and code not in INTERRUPTED:
+    if code in INTERRUPTED:
+        return INTERRUPTED[0]
+    if code:
         print("warning: takes.png is not drawn", file=sys.stderr)
     return code
 

@@ -152,6 +152,20 @@ def test_a_picture_that_cannot_be_drawn_is_said_and_the_verdict_stays(
     assert ("there is no uv" in said) == (failure == "no environment")
 
 
+@pytest.mark.parametrize("code", [130, 143])
+def test_an_interruption_while_it_is_drawn_ends_the_loop_before_the_next_painting(
+    run: Path, stages: list[list[str]], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    start = evaluating.start_stage
+
+    def interrupted(stage: str, arguments: Sequence[str], **more: Any) -> int:
+        return code if more.get("module") else start(stage, arguments, **more)
+
+    monkeypatch.setattr(evaluating, "start_stage", interrupted)
+    assert reskinning.reskin([*PROMPT, "--until-pass", "3"]) == 130
+    assert len(paintings(stages)) == 1
+
+
 def test_an_earlier_round_is_painted_with_its_seeds_and_judged_as_the_last_one(
     run: Path, stages: list[list[str]]
 ) -> None:
