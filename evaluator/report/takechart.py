@@ -20,6 +20,7 @@ import numpy as np
 
 from evaluator.report.attempts import Attempt, Attempts
 from evaluator.report.chart import only_packaged
+from handoff.command import span_text
 from handoff.errors import UsageError
 from handoff.files import atomic_file, sha256_path
 from handoff.masks import write_png
@@ -178,7 +179,7 @@ def _heads(attempts: Attempts, part: range, layout: _Layout, top: int) -> list[_
         texts.append(_Text(x, top - 12, str(window), 10 if layout.texted else 8))
         if layout.texted:
             first, last = attempts.windows[window]
-            texts.append(_Text(x, top - 24, f"{first}-{last}", 8, _GRAY, {"va": "bottom", "rotation": 90}))
+            texts.append(_Text(x, top - 24, span_text(first, last), 8, _GRAY, {"va": "bottom", "rotation": 90}))
     return texts
 
 
