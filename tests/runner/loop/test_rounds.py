@@ -474,7 +474,7 @@ def test_after_ctrl_c_the_best_so_far_stands_there_with_its_verdict(tmp_path: Pa
         return INTERRUPTED if len(judged) == 2 else judged[-1]
 
     assert until_pass(tmp_path, 4, 0, replace(studio.work, judge=interrupted)) == INTERRUPTED
-    assert studio.drawn[-1] == (studio.clip, 1), "and takes.png is of what stands there"
+    assert studio.drawn == [(studio.clip, 1)] * 2, "and takes.png, drawn once more, is of what stands there"
     assert studio.seeds == [0, 0, 0] and studio.paintings == 5, "round 2 is not the better one; nobody knows it yet"
     assert studio.calls[-2:] == ["paint [0, 0, 0]", "judge [0, 0, 0]"]
     early = Studio(tmp_path / "early", third_time)
