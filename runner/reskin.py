@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -152,7 +153,11 @@ def _loop(
     planned: list[str] = []  # the reskin that is meant; the newest may be another command's
     pictures = [Path(each) for text in given.values(VARY) if text.startswith("reference=") for each in _listed(text)]
     second = [SECOND_JUDGE, str(given.value(SECOND_JUDGE))] if given.has(SECOND_JUDGE) else []
-    with _server(folder, given, servers) as (options, project):
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def server() -> tuple[list[str], str | None]:
+            return stack.enter_context(_server(folder, given, servers))  # not before something is to be painted
 
         def plan() -> tuple[int, Any]:
             with held_folder(runs.data_dir(), "plan") as scratch:
@@ -164,6 +169,7 @@ def _loop(
             return code, document
 
         def paint(seeds: Sequence[int], settings: Sequence[int]) -> int:
+            options, project = server()
             own = ["--force"] if anew else []
             anew.clear()
             own += ["--window-seeds", ",".join(map(str, seeds)), "--window-settings", ",".join(map(str, settings))]
