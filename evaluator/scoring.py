@@ -47,7 +47,7 @@ class Wishes:
     """What was asked for.
 
     formats: names of `evaluator.report.FILES`. min_replaced: 0 asks for nothing new. accept_mask: a contradicted
-    original mask is no reason to fail.
+    original mask is no reason to fail. keep_track: what is tracked is kept for the next evaluation of the reskin.
     """
 
     threshold: float
@@ -56,6 +56,7 @@ class Wishes:
     force: bool = False
     min_replaced: float = MIN_REPLACED
     accept_mask: bool = False
+    keep_track: bool = False
 
 
 class Scoring:
