@@ -4,10 +4,10 @@
     of          what the verdicts hold for: SHA-256 of the first take's inputs and parameters, and of how it is judged
     windows     [first, last] frame of each
     takes       window, take, seed, setting; server and seconds, of the painting, where the stage noted them;
-                failing and worst_iou, of the window's frames when the take was first judged
+                failing and worst_iou, of the window's frames in the round that had the fewest failing ones
     rounds      number; paintings (window, take, seed); chosen, the take of each window; seconds of the painting in all;
                 failing, worst_frame, worst_iou; kinds, of failing frames, with how many there are; results,
-                [passed, iou, boundary_f] of each frame
+                [passed, iou, boundary_f, lost] of each frame
 
 It is written anew after each painting and after each verdict, beside and renamed. One that is of other inputs is begun
 anew.
@@ -101,10 +101,11 @@ class Ledger:
         worst = min(range(len(results)), key=lambda index: results[index].iou)
         for each in self.takes:
             first, behind = self.windows[each["window"]]
-            if "failing" not in each and done.chosen[each["window"]] == each["take"]:
+            if done.chosen[each["window"]] == each["take"]:
                 part = results[first:behind]
-                each["failing"] = [first + at for at, result in enumerate(part) if not result.passed]
-                each["worst_iou"] = min(result.iou for result in part)
+                failing = [first + at for at, result in enumerate(part) if not result.passed]
+                if "failing" not in each or len(failing) < len(each["failing"]):
+                    each |= {"failing": failing, "worst_iou": min(result.iou for result in part)}
         self.rounds.append(
             {
                 "number": done.number,
@@ -115,7 +116,7 @@ class Ledger:
                 "worst_frame": worst,
                 "worst_iou": results[worst].iou,
                 "kinds": dict(kinds),
-                "results": [[each.passed, each.iou, each.boundary_f] for each in results],
+                "results": [[each.passed, each.iou, each.boundary_f, each.lost] for each in results],
             }
         )
         self._write()
@@ -144,6 +145,6 @@ class Ledger:
 
 
 def _is_result(found: Any) -> bool:
-    if not (isinstance(found, list) and len(found) == 3 and type(found[0]) is bool):
+    if not (isinstance(found, list) and len(found) == 4 and type(found[0]) is type(found[3]) is bool):
         return False
-    return all(type(each) in (int, float) and 0 <= each <= 1 for each in found[1:])
+    return all(type(each) in (int, float) and 0 <= each <= 1 for each in found[1:3])

@@ -190,7 +190,7 @@ def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], dict[str,
     found: Any = runs.within(report, "frames")
     reasons: Any = runs.within(report, "verdict", "reasons") or []
     try:
-        results = [FrameResult(bool(each["passed"]), float(each["iou"]), float(each["boundary_f"])) for each in found]
+        results = [_frame_result(each) for each in found]
         kinds = Counter(_kind(each) for each in found if not each["passed"])
         contradicted = next((str(each["text"]) for each in reasons if each["kind"] == "original mask"), None)
     except (TypeError, KeyError, ValueError) as error:
@@ -200,11 +200,24 @@ def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], dict[str,
     return results, dict(kinds), contradicted
 
 
+LOST_IOU = 0.5
+"""Below it the tracker is on something else than the object, and stays there."""
+_NOT_NEW = ("UNCHANGED", "UNPAINTED")
+
+
+def _frame_result(frame: dict[str, Any]) -> FrameResult:
+    passed, iou = bool(frame["passed"]), float(frame["iou"])
+    lost = not passed and iou < LOST_IOU and frame.get("state") not in _NOT_NEW
+    return FrameResult(passed, iou, float(frame["boundary_f"]), lost)
+
+
 def _kind(frame: dict[str, Any]) -> str:
     """Return how a frame fails: as the gate names it where the object is not new, else by what its outline lacks."""
     state = str(frame.get("state"))
-    if state in ("UNCHANGED", "UNPAINTED"):
+    if state in _NOT_NEW:
         return state
+    if float(frame["iou"]) < LOST_IOU:
+        return "lost"
     return "gap" if float(frame.get("gap") or 0) >= float(frame.get("leak") or 0) else "leak"
 
 

@@ -15,7 +15,8 @@ all later ones new too.
 
 A tracker judges the whole clip, so a frame's verdict may hang on frames before it. So only what was judged as a whole
 is ever the outcome: where good takes of several rounds are put together for the first time, that is judged in a round
-without paintings.
+without paintings. And a tracker that loses the object in one window finds it in none of the later ones, however well
+they are painted: such a window waits until the frames before it pass, and is judged again first.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class FrameResult:
-    """One frame's verdict. iou, boundary_f: 0..1."""
+    """One frame's verdict. iou, boundary_f: 0..1. lost: it fails, and perhaps only because a frame before it did."""
 
     passed: bool
     iou: float
     boundary_f: float = 0.0
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,9 +173,9 @@ class Takes:
         composite = Joint(done.chosen, tuple(results))
         self.judged.append(composite)
         for each in done.paintings:
-            record = self._records[each.setting]
-            record.judged += 1
-            record.passed += not self._failing(composite, each.window)
+            itself, passed = self._fails_itself(composite, each.window), not self._failing(composite, each.window)
+            self._records[each.setting].judged += itself or passed  # neither: it waits for one before it
+            self._records[each.setting].passed += passed
         kept = self._base if done.paintings and self._base.chosen else composite
         self._base = self._chain(kept, composite) if self.chained else self._joined(kept, composite)
         self._waiting = None if composite.passed else self._next(done.number + 1)
@@ -190,13 +192,23 @@ class Takes:
     def _failing(self, composite: Joint, window: int) -> bool:
         return not all(each.passed for each in self._part(composite, window))
 
+    def _fails_itself(self, composite: Joint, window: int) -> bool:
+        """Say whether a frame fails in the window that is not merely lost since a frame before the window."""
+        (first, behind), results = self._own[window], composite.results
+        carried = first > 0 and not results[first - 1].passed
+        for each in results[first:behind]:
+            if not each.passed and not (carried and each.lost):
+                return True
+            carried = carried and not each.passed
+        return False
+
     def _part(self, composite: Joint, first: int, last: int | None = None) -> Sequence[FrameResult]:
         """Return the verdicts of the frames of some windows, the first to the last one."""
         return composite.results[self._own[first][0] : self._own[first if last is None else last][1]]
 
     def _next(self, number: int) -> Round | None:
         """Return the round after a verdict that some frame failed, None where there is none."""
-        again = [window for window in range(len(self.windows)) if self._failing(self._base, window)]
+        again = [window for window in range(len(self.windows)) if self._fails_itself(self._base, window)]
         if self.chained and again:
             again = [*range(again[0], len(self.windows))]  # they hang on it
         if again and all(len(self._painted[window]) < self.most for window in again):

@@ -56,7 +56,11 @@ def test_with_any_painter_and_any_judge_it_ends_and_never_worse_than_its_best(
     def judge(chosen: tuple[int, ...]) -> list[FrameResult]:
         numbers = random.Random(f"{chance}{chosen}")  # nothing but the whole decides: no window stands for itself
         kind = numbers.choice((0.0, 0.5, 0.9, 1.0))
-        return [FrameResult(numbers.random() < kind, numbers.random(), numbers.random()) for _ in range(windows[-1][1])]
+        passed = [numbers.random() < kind for _ in range(windows[-1][1])]
+        return [
+            FrameResult(each, numbers.random(), numbers.random(), not each and numbers.random() < 0.7)
+            for each in passed
+        ]
 
     takes = Takes(windows, most, 7, settings, chained)
     rounds = play(takes, judge)
@@ -143,6 +147,68 @@ def test_good_takes_of_several_rounds_are_judged_together_before_they_are_believ
     rounds = play(takes, judge)
     assert [done.chosen for done in rounds] == [(1, 1, 1), (2, 1, 2), (2, 2, 2), (2, 1, 2)][: len(rounds)]
     assert takes.best is not None and rank(takes.best.results)[0] == 4
+
+
+LOST = FrameResult(False, 0.1, lost=True)
+
+
+def following(windows: list[Span], good: Callable[[int, int], bool]) -> Callable[[tuple[int, ...]], list[FrameResult]]:
+    """A tracker that loses the object in the second half of a bad window, and finds it in no frame after that."""
+
+    def judge(chosen: tuple[int, ...]) -> list[FrameResult]:
+        results: list[FrameResult] = []
+        for window, (first, behind) in enumerate(windows):
+            lost = bool(results) and results[-1].lost
+            for frame in range(first, behind):
+                lost = lost or (not good(window, chosen[window]) and frame >= (first + behind) // 2)
+                results.append(LOST if lost else GOOD)
+        return results
+
+    return judge
+
+
+def test_windows_after_the_one_where_the_tracker_lost_the_object_wait_for_it() -> None:
+    windows = plan(5, 4, 0)
+    good = {0: {1}, 1: {3}, 2: {1}, 3: {2}, 4: {1}}
+    takes = Takes(windows, 4, 0)
+    rounds = play(takes, following(windows, lambda window, take: take in good[window]))
+    assert [[each.window for each in done.paintings] for done in rounds] == [[0, 1, 2, 3, 4], [1], [1], [3]]
+    assert takes.best is not None and takes.best.passed and takes.best.chosen == (1, 3, 1, 2, 1)
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 2**32))
+def test_with_a_tracker_that_loses_the_object_no_good_take_is_painted_over(
+    count: int, length: int, chance: int
+) -> None:
+    windows = plan(count, length, 0)
+
+    def good(window: int, take: int) -> bool:
+        return random.Random(f"{chance}/{window}/{take}").random() < 0.5
+
+    takes = Takes(windows, 64, 0)
+    play(takes, following(windows, good))
+    first = [next(take for take in range(1, 65) if good(window, take)) for window in range(count)]
+    assert takes.best is not None and takes.best.passed and takes.best.chosen == tuple(first)
+    assert takes.paintings == sum(first)
+
+
+def test_a_window_that_fails_itself_too_does_not_wait() -> None:
+    windows = plan(2, 4, 0)
+
+    def judge(chosen: tuple[int, ...]) -> list[FrameResult]:
+        before = [GOOD] * 4 if chosen[0] > 1 else [GOOD, *[LOST] * 3]
+        after = [LOST, GOOD, BAD, GOOD] if chosen[0] == 1 else [GOOD] * 4
+        return [*before, *(after if chosen[1] == 1 else [GOOD] * 4)]
+
+    rounds = play(Takes(windows, 2, 0), judge)
+    assert [[each.window for each in done.paintings] for done in rounds] == [[0, 1], [0, 1]]
+
+
+def test_a_take_that_was_lost_with_an_earlier_window_says_nothing_of_its_setting() -> None:
+    windows = plan(2, 4, 0)
+    takes = Takes(windows, 3, 0, settings=2)
+    play(takes, following(windows, lambda window, take: window == 1 or take == 2))
+    assert [(each.judged, each.passed) for each in takes._records] == [(1, 0), (1, 1)]
 
 
 def test_a_chain_is_painted_anew_from_the_first_window_that_fails() -> None:
