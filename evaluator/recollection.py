@@ -23,7 +23,7 @@ import itertools
 import json
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,6 +43,8 @@ NAME = ".track"
 _HEAD, _MASKS = "head.json", "masks"
 LOOKED_AHEAD = 3
 """Frames before a changed one that x264 may code in another way: as many as it puts B-frames in a row."""
+_LARGEST = 2**26
+"""Bytes of head.json at most."""
 MOST_STATES = 16
 MOST_BYTES = 2**28
 """Of all states. What would be more is not kept; the next evaluation begins earlier then."""
@@ -53,12 +55,22 @@ class Recollection:
 
     As a context manager it writes, at the end, what the next evaluation is to know; with `keep` false it removes all.
 
-    folder: the reskin's. key: of what tracks, and how. starts: the first frame of each window of the painting.
+    folder: the reskin's. key: of what tracks, and how. starts: the first frame of each window of the painting. say:
+    takes console lines.
     """
 
     def __init__(
-        self, folder: Path, key: str, clip: Path, info: ClipInfo, starts: Sequence[int], *, keep: bool
+        self,
+        folder: Path,
+        key: str,
+        clip: Path,
+        info: ClipInfo,
+        starts: Sequence[int],
+        say: Callable[[str], object],
+        *,
+        keep: bool,
     ) -> None:
+        self._say = say
         self._path, self._key, self._info, self._keep = folder / NAME, key, info, keep
         self._head = _read_head(self._path, key, info.frames)
         self._clip = sha256_path(clip)
@@ -79,8 +91,9 @@ class Recollection:
             self._old = self._reading.enter_context(open_plain(self._path / _MASKS))
             self._starts = [0, *itertools.accumulate(length for *_, length in self._head["frames"])]
         if self._keep:
-            self._into = self._writing.enter_context(atomic_dir(self._path))
-            self._new = self._writing.enter_context((self._into / _MASKS).open("wb"))
+            with self._or_nothing():
+                self._into = self._writing.enter_context(atomic_dir(self._path))
+                self._new = self._writing.enter_context((self._into / _MASKS).open("wb"))
         return self
 
     def __exit__(
@@ -99,14 +112,17 @@ class Recollection:
         """Say behind which frame the track of a shot goes on; behind its last one where nothing of it has changed."""
         if self._head is None:
             return Waypoints(self._wanted, self._put_state)
-        known = self._head["frames"]
-        changed = next((index for index in shot if known[index][0] != self._frames[index]), shot.stop)
+        before = self._head["frames"]
+        changed = next((index for index in shot if before[index][0] != self._frames[index]), shot.stop)
         after, state = None, b""
         for frame in sorted(int(each) for each in self._head["states"] if int(each) in shot and int(each) < changed):
             after, state = frame, self._read(f"{frame}.state", self._head["states"][str(frame)])
             self._put_state(frame, state)
         if changed == shot.stop:
             after = shot.stop - 1
+        if after is not None:
+            known = f"frames {shot.start} to {after} are as they were, and so are their masks"
+            self._say(f"{known}; tracking goes on behind" if after + 1 < shot.stop else known)
         return Waypoints(self._wanted, self._put_state, after, state)
 
     def mask(self, index: int) -> Mask:
@@ -169,14 +185,24 @@ def _read_head(folder: Path, key: str, frames: int) -> dict[str, Any] | None:
     """Return what this machine wrote there for the same tracker and as many frames; None where it did not."""
     try:
         with open_plain(folder / _HEAD) as file:
-            head = file.read()
+            head = file.read(_LARGEST)
         if not has_seal(_mark(head)):
             return None
         found: dict[str, Any] = json.loads(head)
-        whole = all((folder / name).is_file() for name in (_MASKS, *(f"{each}.state" for each in found["states"])))
-        return found if whole and found["key"] == key and len(found["frames"]) == frames else None
+        fits = found["key"] == key and len(found["frames"]) == frames
+        return found if fits and all(_digests(folder, found)) else None
     except (OSError, InputError, StorageError):
         return None
+
+
+def _digests(folder: Path, head: dict[str, Any]) -> Iterator[bool]:
+    """Yield of each mask and each state whether it is the one that the head has."""
+    with open_plain(folder / _MASKS) as file:
+        for _, digest, length in head["frames"]:
+            yield hashlib.sha256(file.read(length)).hexdigest() == digest
+    for frame, digest in head["states"].items():
+        with open_plain(folder / f"{frame}.state") as file:
+            yield hashlib.file_digest(file, "sha256").hexdigest() == digest
 
 
 def _mark(head: bytes) -> str:

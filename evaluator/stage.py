@@ -259,7 +259,8 @@ class Evaluation:
         key = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
         starts = [start for start, _ in self._windows()]
         material, keep = self.material, self.wishes.keep_track
-        with Recollection(reskin.dir, key, material.generated, material.info, starts, keep=keep) as recollection:
+        files = reskin.dir, key, material.generated, material.info
+        with Recollection(*files, starts, self.say, keep=keep) as recollection:
             yield recollection
 
     def _ask_second(self, session: Scoring, second: Setup) -> None:
