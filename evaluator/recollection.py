@@ -36,7 +36,7 @@ from handoff.errors import InputError, StorageError
 from handoff.files import atomic_dir, sha256_path
 from handoff.links import open_plain
 from handoff.masks import Mask
-from handoff.video import ClipInfo, read_frames
+from handoff.video import ClipInfo, Frame, read_frames
 from tracker.interface import Waypoints
 
 NAME = ".track"
@@ -74,11 +74,8 @@ class Recollection:
         self._path, self._key, self._info, self._keep = folder / NAME, key, info, keep
         self._head = _read_head(self._path, key, info.frames)
         self._clip = sha256_path(clip)
-        if self._head is not None and self._head["clip"] == self._clip:
-            self._frames = [digest for digest, *_ in self._head["frames"]]
-        else:
-            decoded = progress(read_frames(clip), total=info.frames, desc="what has changed")
-            self._frames = [hashlib.sha256(frame.data).hexdigest() for frame in decoded]
+        self._changed = 0 if self._head is None else self._first_changed(clip, self._head)
+        self._frames: list[str] = []
         borders = [start - LOOKED_AHEAD - 1 for start in starts if start > LOOKED_AHEAD]
         self._wanted = frozenset(borders[:: -(-len(borders) // MOST_STATES) or 1])
         self._masks: list[tuple[str, int]] = []
@@ -108,17 +105,27 @@ class Recollection:
         else:
             shutil.rmtree(self._path, ignore_errors=True)
 
+    def _first_changed(self, clip: Path, head: dict[str, Any]) -> int:
+        """Return the first frame that is not as it was, how many there are where all are."""
+        if head["clip"] == self._clip:
+            return self._info.frames
+        decoded = progress(read_frames(clip), total=self._info.frames, desc="what has changed")
+        pairs = enumerate(zip(decoded, head["frames"], strict=False))
+        return next((index for index, (frame, before) in pairs if _digest(frame) != before[0]), self._info.frames)
+
+    def see(self, frame: Frame) -> None:
+        """Take the next frame (H, W, 3) of the clip, which is judged meanwhile."""
+        self._frames.append(_digest(frame))
+
     def begin(self, shot: range) -> Waypoints:
         """Say behind which frame the track of a shot goes on; behind its last one where nothing of it has changed."""
         if self._head is None:
             return Waypoints(self._wanted, self._put_state)
-        before = self._head["frames"]
-        changed = next((index for index in shot if before[index][0] != self._frames[index]), shot.stop)
-        after, state = None, b""
-        for frame in sorted(int(each) for each in self._head["states"] if int(each) in shot and int(each) < changed):
+        changed, after, state = min(self._changed, shot.stop), None, b""
+        for frame in sorted(int(each) for each in self._head["states"] if shot.start <= int(each) < changed):
             after, state = frame, self._read(f"{frame}.state", self._head["states"][str(frame)])
             self._put_state(frame, state)
-        if changed == shot.stop:
+        if changed == shot.stop:  # all of it is known
             after = shot.stop - 1
         if after is not None:
             known = f"frames {shot.start} to {after} are as they were, and so are their masks"
@@ -203,6 +210,10 @@ def _digests(folder: Path, head: dict[str, Any]) -> Iterator[bool]:
     for frame, digest in head["states"].items():
         with open_plain(folder / f"{frame}.state") as file:
             yield hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+def _digest(frame: Frame) -> str:
+    return hashlib.sha256(frame.data).hexdigest()
 
 
 def _mark(head: bytes) -> str:

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,7 +37,6 @@ from handoff.masks import measure_masks, read_masks
 from handoff.places import read_prompts
 from handoff.run import RESKINS, Reskin, Run, Stage, code_digest, outputs_of, run_stage, tool_versions
 from handoff.video import ClipInfo
-from tracker.interface import Recall
 from tracker.witness.ruling import Witnesses
 
 
@@ -238,7 +238,8 @@ class Evaluation:
         more = (self.trust, witnesses, self._windows())
         with Scoring(material, wishes, self.report, self.say, how, *more) as session:
             with self._recollection() as recall:
-                session.score(retrack(material.generated, setup, material.info, recall))
+                found = retrack(material.generated, setup, material.info, recall)
+                session.score(found, recall.see if recall else None)
             if self.second:  # what stops this, or the floor, leaves the report of the gate's own part
                 self._ask_second(session, self.second)
             if wishes.calibrate:
@@ -246,9 +247,11 @@ class Evaluation:
         return session.conclude()
 
     @contextlib.contextmanager
-    def _recollection(self) -> Iterator[Recall | None]:
+    def _recollection(self) -> Iterator[Recollection | None]:
         """Yield what the last evaluation of this reskin tracked; None where nothing is known, or is to be."""
         reskin, setup = self._reskin(), self.setup
+        if self.wishes.force and reskin is not None:
+            shutil.rmtree(reskin.dir / NAME, ignore_errors=True)
         wanted = self.wishes.keep_track or (reskin is not None and (reskin.dir / NAME).is_dir())
         if reskin is None or not wanted or not self._is_recorded(reskin):
             yield None

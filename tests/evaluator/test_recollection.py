@@ -155,11 +155,11 @@ def test_where_the_prompt_or_what_is_before_it_has_changed_the_whole_clip_is_tra
 
 def test_the_same_clip_is_not_tracked_again_and_without_the_option_nothing_stays(run: Run, gate: Gate) -> None:
     before, _ = gate("--keep-track")
+    assert gate("--keep-track", "--force")[1] == WHOLE, "--force is for who believes nothing"
     after, seen = gate("--threshold", "0.95", "--min-replaced", "0.5")
     assert seen == 0 and [each["iou"] for each in after] == [each["iou"] for each in before]
     assert f"frames 0 to {COUNT - 1} are as they were, and so are their masks\n" in gate.said
     assert not gate.kept.exists() and not list(run.path("reskins/drone").glob(".*.partial"))
-    assert gate("--force")[1] == WHOLE
 
 
 def test_a_shot_in_which_nothing_has_changed_is_taken_as_it_is(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the tracker's environment: torch is not installed here")
 pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not installed here")
+
+import torch
 
 from handoff.places import Place, Point
 from handoff.video import probe
@@ -89,12 +94,6 @@ def test_another_state_gives_other_masks(backend: Sam2Backend, long_clip: Path) 
 @pytest.mark.parametrize("state", [b"", b"not a state", "a pickle that calls"])
 def test_a_state_is_data_and_never_code(backend: Sam2Backend, long_clip: Path, tmp_path: Path, state: object) -> None:
     """What may be in a stranger's folder; the evaluator believes only what this machine sealed, and torch no code."""
-    import io
-    import os
-    import pickle
-
-    import torch
-
     if isinstance(state, str):
 
         class Evil:
