@@ -24,7 +24,7 @@ from handoff.masks import Mask, bounds, mask_iou, read_masks
 from handoff.places import Box, Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, clip_colours, read_frames
-from tracker.interface import Keep, TrackerBackend
+from tracker.interface import Keep, Recall, TrackerBackend
 from tracker.quality import ends_of
 from tracker.sam2.sizes import MODELS
 from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
@@ -214,12 +214,15 @@ def _skater(notes: dict[str, Any]) -> tuple[Place, ...]:
     return tuple(Place.from_json(each) for each in notes.get("skater", ()))
 
 
-def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iterator[Mask]:
+def retrack(
+    generated: Path, setup: Setup, info: ClipInfo | None = None, recall: Recall | None = None
+) -> Iterator[Mask]:
     """Yield the mask (H, W) bool of the object in every frame of the generated clip, in order.
 
-    info: of the generated clip, where its frames have been counted already.
+    info: of the generated clip, where its frames have been counted already. recall: what is known of it.
     """
     tracker = SkateboardTracker(setup.backend)
+    tracker.recall = recall
     tracker.init_video(generated, info)
     keep: Keep = "largest" if setup.keep == "largest" else "all"
     tracker.request = Request(setup.places, setup.skater, setup.shots, keep, setup.fill_px)

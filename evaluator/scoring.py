@@ -47,7 +47,7 @@ class Wishes:
     """What was asked for.
 
     formats: names of `evaluator.report.FILES`. min_replaced: 0 asks for nothing new. accept_mask: a contradicted
-    original mask is no reason to fail.
+    original mask is no reason to fail. keep_track: what is tracked is kept for the next evaluation of the reskin.
     """
 
     threshold: float
@@ -56,6 +56,7 @@ class Wishes:
     force: bool = False
     min_replaced: float = MIN_REPLACED
     accept_mask: bool = False
+    keep_track: bool = False
 
 
 class Scoring:
@@ -109,8 +110,11 @@ class Scoring:
         known = itertools.zip_longest(self._gate.scores, self._floor, self._second)
         return [dataclasses.replace(score, floor_iou=floor, second_iou=second) for score, floor, second in known]
 
-    def score(self, found: Iterator[Mask]) -> None:
-        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
+    def score(self, found: Iterator[Mask], see: Callable[[Frame], object] | None = None) -> None:
+        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured.
+
+        see: takes each frame (H, W, 3) of the generated clip, in order.
+        """
         with contextlib.ExitStack() as stack:
             # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
             stack.enter_context(opencv_on_one_thread())
@@ -119,6 +123,8 @@ class Scoring:
 
             def one(item: tuple[Sight, Mask]) -> None:
                 self._one(*item, writer)
+                if see is not None and item[0].output is not None:
+                    see(item[0].output)
 
             try:
                 with Behind(one, _WAITING, nice=_NICE) as behind:

@@ -7,15 +7,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
+import json
 import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from evaluator.inputs import Material, check_original, check_run
+from evaluator.recollection import NAME, Recollection
 from evaluator.remarks import Windows, output_windows
 from evaluator.report import FILES, JSON, OVERLAY
 from evaluator.report.attempts import Attempts
@@ -31,7 +37,7 @@ from handoff.files import sha256_path
 from handoff.links import check_way
 from handoff.masks import measure_masks, read_masks
 from handoff.places import read_prompts
-from handoff.run import RESKINS, Reskin, Run, Stage, outputs_of, run_stage, tool_versions
+from handoff.run import RESKINS, Reskin, Run, Stage, code_digest, outputs_of, run_stage, tool_versions
 from handoff.video import ClipInfo
 from tracker.witness.ruling import Witnesses
 
@@ -255,12 +261,34 @@ class Evaluation:
         witnesses = witnesses_of(material.run, material.original, material.info)
         more = (self.trust, witnesses, self._windows(), self._takes)
         with Scoring(material, wishes, self.report, self.say, how, *more) as session:
-            session.score(retrack(material.generated, setup, material.info))
+            with self._recollection() as recall:
+                found = retrack(material.generated, setup, material.info, recall)
+                session.score(found, recall.see if recall else None)
             if self.second:  # what stops this, or the floor, leaves the report of the gate's own part
                 self._ask_second(session, self.second)
             if wishes.calibrate:
                 how["floor_crf"] = self._calibrate(session)
         return session.conclude()
+
+    @contextlib.contextmanager
+    def _recollection(self) -> Iterator[Recollection | None]:
+        """Yield what the last evaluation of this reskin tracked; None where nothing is known, or is to be."""
+        reskin, setup = self._reskin(), self.setup
+        if self.wishes.force and reskin is not None:
+            shutil.rmtree(reskin.dir / NAME, ignore_errors=True)
+        wanted = self.wishes.keep_track or (reskin is not None and (reskin.dir / NAME).is_dir())
+        if reskin is None or not wanted or not self._is_recorded(reskin):
+            yield None
+            return
+        versions = tool_versions("numpy", "opencv-python-headless", "av", *setup.backend.versions)
+        code = code_digest(("evaluator", "handoff", "tracker"))
+        basis = [setup.as_json(), setup.backend.params, str(self.material.info), versions, code]
+        key = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
+        starts = [start for start, _ in self._windows()]
+        material, keep = self.material, self.wishes.keep_track
+        files = reskin.dir, key, material.generated, material.info
+        with Recollection(*files, starts, self.say, keep=keep) as recollection:
+            yield recollection
 
     def _ask_second(self, session: Scoring, second: Setup) -> None:
         material = self.material

@@ -49,6 +49,8 @@ VARY = "--vary"
 SECOND_JUDGE = "--second-judge"
 ACCEPT_MASK = "--accept-mask"
 """Options of the evaluator that the loop hands on to it."""
+KEEP_TRACK = "--keep-track"
+"""Option of the evaluator in all rounds but the last judging: each tracks only what changed since the one before."""
 USUAL_SECOND = "backward"
 """Who judges what was chosen from several rounds, where no --second-judge is named."""
 MOST_TAKES = 100
@@ -181,7 +183,7 @@ def _loop(
             return evaluate(["--original", str(mask), "--generated", str(clip), *accepted, *more])
 
         def judge(last: bool) -> int:
-            return ask(*second) if last else ask("--no-pose")
+            return ask(*second) if last else ask("--no-pose", KEEP_TRACK)
 
         def judge_winner() -> int:
             return ask(*(second or [SECOND_JUDGE, USUAL_SECOND]))

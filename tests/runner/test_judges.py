@@ -54,10 +54,18 @@ def test_the_winner_of_several_rounds_is_judged_backward_too_and_one_round_by_th
     judged: dict[str, Any],
 ) -> None:
     assert paint() == 0
-    assert judged == {"a round": ["--no-pose"], "the only round": [], "the winner": ["--second-judge", "backward"]}
+    assert judged == {
+        "a round": ["--no-pose", "--keep-track"],
+        "the only round": [],
+        "the winner": ["--second-judge", "backward"],
+    }
 
 
 def test_a_judge_that_is_named_is_asked_in_its_place_and_about_a_single_round_too(judged: dict[str, Any]) -> None:
     assert paint("--second-judge", "tiny", "--accept-mask") == 0
     more = ["--accept-mask", "--second-judge", "tiny"]
-    assert judged == {"a round": ["--accept-mask", "--no-pose"], "the only round": more, "the winner": more}
+    assert judged == {
+        "a round": ["--accept-mask", "--no-pose", "--keep-track"],
+        "the only round": more,
+        "the winner": more,
+    }
