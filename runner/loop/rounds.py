@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
 
     run: the run's folder. most: takes of a window. seed: of the first takes. anew: forget what was judged before.
     """
+    work = _heard(work)
     code, document = work.plan()
     if code:
         return code
@@ -59,12 +60,11 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     there = None if anew else prospect.there  # what output.mp4 is of
     if anew:
         ledger.forget()
-    elif not work.keep_all:
-        drop(reskin, ledger.pictures(kept=False))  # of a command that was killed before it had done so
     while (wanted := takes.proposed()) is not None:
         results, best = ledger.results_of(wanted.chosen), ledger.best()
         new = results is None
         if results is None:
+            _give_up(reskin, takes, ledger, work)  # of a command that was killed before it had done so
             _say_round(takes, wanted, settings)
             begun, order = time.monotonic(), _order(takes, wanted.chosen)
             code = PASS if order == there else work.paint(*order)
@@ -83,8 +83,10 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
                 return work.judge(True)
             ledger.add(wanted, results, seconds, kinds)
         takes.feed(results)
-        if new and not work.keep_all:
-            _drop_losers(reskin, takes, ledger)
+        if new:
+            _give_up(reskin, takes, ledger, work)
+            _sweep(reskin, ledger, work)
+    _give_up(reskin, takes, ledger, work)
     best = ledger.best()
     assert best is not None  # a first round there always is
     for line in [*_outcome(takes, best, ledger), *ledger.settings_said()]:
@@ -94,11 +96,39 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     return code or work.judge(True)
 
 
-def _drop_losers(reskin: Path, takes: Takes, ledger: Ledger) -> None:
-    """Remove the pictures that no later round chooses: first takes.json says so, then they go."""
+def _give_up(reskin: Path, takes: Takes, ledger: Ledger, work: Work) -> None:
+    """Remove the pictures that no later round chooses: first takes.json says so, then they go.
+
+    Where an earlier command was given more takes, those are not given up by one that was given fewer.
+    """
     best = ledger.best()
-    ledger.keep(takes.kept | set(enumerate(best.chosen if best else ())))
-    drop_all_but(reskin, ledger.pictures(kept=True))
+    more = any(each["take"] > len(takes.takes_of(each["window"])) for each in ledger.takes)
+    if work.keep_all or best is None or more:
+        return
+    ledger.keep(takes.kept | set(enumerate(best.chosen)))
+    drop(reskin, ledger.pictures(kept=False))
+
+
+def _sweep(reskin: Path, ledger: Ledger, work: Work) -> None:
+    """Remove what takes.json does not know, of other inputs; not before all is in it that was painted."""
+    if not work.keep_all:
+        drop_all_but(reskin, ledger.pictures(kept=True))
+
+
+def _heard(work: Work) -> Work:
+    """Return the same, with Ctrl-C while a stage is begun as what it is in a stage: an exit code."""
+
+    def code_of(step: Callable[[], int]) -> int:
+        try:
+            return step()
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+    return replace(
+        work,
+        paint=lambda seeds, settings: code_of(lambda: work.paint(seeds, settings)),
+        judge=lambda last: code_of(lambda: work.judge(last)),
+    )
 
 
 def again(run: Path, number: int, work: Work) -> int:
