@@ -60,7 +60,7 @@ EXTRACTED = (
 """What extraction makes of source.mp4, and what is of that clip and of no other."""
 OUTPUT = "output.mp4"
 """A reskin's clip. What stands beside it and is of it, and of no other: `_OF_THE_CLIP`."""
-_OF_THE_CLIP = ("report", "pose.json", "detections.json", "output.json")
+_OF_THE_CLIP = ("report", "pose.json", "detections.json", "output.json", "takes.png")
 _INGEST = "ingest"
 _RUN, _RESKIN = "run", "reskin"
 _OF_A_RESKIN = _, _JUDGED = "reskin", "evaluator"
@@ -536,7 +536,7 @@ def run_stage(
         digests = {folder.relative(path): sha256_path(path) for path in inputs}
         folder.run.check_inputs(digests)
         packages = sorted({"handoff", name, *code})
-        key_text = json.dumps([name, params, digests, tools, _code_digest(packages)], sort_keys=True)
+        key_text = json.dumps([name, params, digests, tools, code_digest(packages)], sort_keys=True)
         key = hashlib.sha256(key_text.encode()).hexdigest()
         previous = folder.manifest["stages"].get(name)
         stage = Stage(folder, name, previous, digests)
@@ -572,7 +572,7 @@ def outputs_of(work: str) -> dict[str, str]:
     return dict(json.loads(work)[1])
 
 
-def _code_digest(packages: Iterable[str]) -> str:
+def code_digest(packages: Iterable[str]) -> str:
     """Digest the source files of the packages, so that a new version of a stage does its work again."""
     digest = hashlib.sha256()
     for package in packages:

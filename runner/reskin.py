@@ -14,7 +14,7 @@ from typing import Any
 
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Given, Option, named, passed_on
-from runner.evaluate import evaluate
+from runner.evaluate import draw_takes, evaluate
 from runner.holds import held_folder
 from runner.loop.ledger import LARGEST
 from runner.loop.rounds import Work, again, until_pass
@@ -49,6 +49,10 @@ VARY = "--vary"
 SECOND_JUDGE = "--second-judge"
 ACCEPT_MASK = "--accept-mask"
 """Options of the evaluator that the loop hands on to it."""
+KEEP_TRACK = "--keep-track"
+"""Option of the evaluator in all rounds but the last judging: each tracks only what changed since the one before."""
+USUAL_SECOND = "backward"
+"""Who judges what was chosen from several rounds, where no --second-judge is named."""
 MOST_TAKES = 100
 ONE_RESKIN = ("--prompts-file", "--seeds", "--window-seeds")
 """Options that ask for more than one reskin, or for what the loop itself decides."""
@@ -174,12 +178,21 @@ def _loop(
             arguments = [*stage, "--keep-windows", *own, *options]
             return start_stage("reskin", arguments, reads=pictures, writes=[folder], project=project)
 
-        def judge(last: bool) -> int:
+        def ask(*more: str) -> int:
             clip = folder / planned[0] / "output.mp4"
-            more = second if last else ["--no-pose"]
             return evaluate(["--original", str(mask), "--generated", str(clip), *accepted, *more])
 
-        work = Work(plan, paint, judge, keep_all=given.value(KEEP_TAKES.name) == "all")
+        def judge(last: bool) -> int:
+            return ask(*second) if last else ask("--no-pose", KEEP_TRACK)
+
+        def judge_winner() -> int:
+            return ask(*(second or [SECOND_JUDGE, USUAL_SECOND]))
+
+        def draw() -> int:
+            return draw_takes(folder / planned[0])
+
+        keep_all = given.value(KEEP_TAKES.name) == "all"
+        work = Work(plan, paint, judge, judge_winner=judge_winner, keep_all=keep_all, draw=draw)
         return (
             again(folder, take, work) if take is not None else until_pass(folder, tries or 1, seed, work, anew=forced)
         )

@@ -6,10 +6,10 @@
     settings    what there is to choose from, each by what it differs in: {"grow": 12}
     takes       window, take, seed, setting (its place in settings); server and seconds, of the painting, where the
                 stage noted them; pictures, the name of their folder in .windows; kept, false where they are dropped;
-                failing and worst_iou, of the window's frames in the round that had the fewest failing ones
-    rounds      number; paintings (window, take, seed); chosen, the take of each window; seconds of the painting in all;
-                failing, worst_frame, worst_iou; kinds, of failing frames, with how many there are; results,
-                [passed, iou, boundary_f, lost] of each frame
+                failing, worst_iou and kinds, of the window's frames in the round that had the fewest failing ones
+    rounds      number; paintings (window, take, seed); chosen, the take of each window; clip, SHA-256 of the output.mp4
+                that they make; seconds of the painting in all; failing, worst_frame, worst_iou; kinds, of failing
+                frames, with how many there are; results, [passed, iou, boundary_f, lost] of each frame
 
 It is written anew after each painting and after each verdict, beside and renamed. One that is of other inputs is begun
 anew.
@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 from runner import runs
 from runner.holds import fsync
 from runner.loop.losers import is_kept
-from runner.loop.prospect import Order, setting_said
+from runner.loop.prospect import Order
 from runner.loop.takes import FrameResult, Joint, Round, Span, rank
 
 NAME = "takes.json"
@@ -131,14 +132,6 @@ class Ledger:
         known = {(each["window"], each["take"]): each.get("pictures") for each in self.takes}
         return [known.get(pair) for pair in enumerate(chosen)]
 
-    def settings_said(self) -> list[str]:
-        """Return how many takes with each setting passed, a line each; nothing where there is one setting."""
-        lines = []
-        for place, setting in enumerate(self.settings if len(self.settings) > 1 else []):
-            judged = [each["failing"] for each in self.takes if each["setting"] == place and "failing" in each]
-            lines.append(f"  {setting_said(setting)}: {sum(not each for each in judged)} of {len(judged)} takes passed")
-        return lines
-
     def forget(self) -> None:
         """Begin anew: nothing is known."""
         self.rounds.clear()
@@ -158,10 +151,13 @@ class Ledger:
                 self.takes.append(asdict(each) | by | {"pictures": folder if is_kept(folder) else None, "kept": True})
         self._write()
 
-    def add(self, done: Round, results: list[FrameResult], seconds: float, kinds: Mapping[str, int]) -> None:
+    def add(
+        self, done: Round, results: list[FrameResult], seconds: float, kinds: Sequence[str], clip: str | None = None
+    ) -> None:
         """Note a round with its verdict, and write the file.
 
-        seconds: that the round's painting took. kinds: of failing frames, with how many there are.
+        seconds: that the round's painting took. kinds: how each frame fails, "" where it passes. clip: SHA-256 of what
+        was judged.
         """
         worst = min(range(len(results)), key=lambda index: results[index].iou)
         for each in self.takes:
@@ -171,30 +167,22 @@ class Ledger:
                 failing = [first + at for at, result in enumerate(part) if not result.passed]
                 if "failing" not in each or len(failing) < len(each["failing"]):
                     each |= {"failing": failing, "worst_iou": min(result.iou for result in part)}
+                    each["kinds"] = _counted(kinds[first:behind])
         self.rounds.append(
             {
                 "number": done.number,
                 "paintings": [{"window": p.window, "take": p.take, "seed": p.seed} for p in done.paintings],
                 "seconds": round(seconds, 1),
                 "chosen": list(done.chosen),
+                "clip": clip,
                 "failing": sum(not each.passed for each in results),
                 "worst_frame": worst,
                 "worst_iou": results[worst].iou,
-                "kinds": dict(kinds),
+                "kinds": _counted(kinds),
                 "results": [[each.passed, each.iou, each.boundary_f, each.lost] for each in results],
             }
         )
         self._write()
-
-    def same_frames(self) -> dict[int, list[int]]:
-        """Return, of each window that no take of passed, the frames in which every one of them (at least two) fails."""
-        found = {}
-        for window in range(len(self.windows)):
-            judged = [each["failing"] for each in self.takes if each["window"] == window and "failing" in each]
-            same = set(judged[0]).intersection(*judged[1:]) if len(judged) > 1 else set()
-            if same:
-                found[window] = sorted(same)
-        return found
 
     def _write(self) -> None:
         spans = [[first, behind - 1] for first, behind in self.windows]
@@ -212,6 +200,10 @@ class Ledger:
             raise runs.unwritable(self.path, error) from error
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _counted(kinds: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(filter(None, kinds)))
 
 
 def _is_result(found: Any) -> bool:

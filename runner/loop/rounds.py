@@ -9,8 +9,7 @@ every take, and takes.json has every verdict. What will not be chosen any more i
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from runner import runs
 from runner.loop.ledger import LARGEST, NAME, Ledger
 from runner.loop.losers import are_there, drop, drop_all_but
+from runner.loop.outlook import duration, outlook
 from runner.loop.prospect import Order, Prospect, setting_said
 from runner.loop.takes import FrameResult, Joint, Round, Takes
 from runner.process import RunnerError
@@ -34,14 +34,19 @@ class Work:
 
     plan: what `Prospect.read` reads comes with it, None where the code is not 0. paint: all windows, given the seed and
     the setting of each. judge: what was painted last; given whether it is for the last time, with everything that a
-    report has. judged_by: what `judge` asks for beside the gate's own. keep_all: the pictures of every take are kept.
+    report has. judged_by: what `judge` asks for beside the gate's own. judge_winner: what was chosen from several
+    rounds, for the last time and by one more judge, who took no part in choosing it; None where there is none.
+    keep_all: the pictures of every take are kept. draw: takes.png, which decides nothing: of the codes that it may end
+    with only that of an interruption counts.
     """
 
     plan: Callable[[], tuple[int, Any]]
     paint: Callable[[Sequence[int], Sequence[int]], int]
     judge: Callable[[bool], int]
     judged_by: str = ""
+    judge_winner: Callable[[], int] | None = None
     keep_all: bool = False
+    draw: Callable[[], int] = lambda: PASS
 
 
 def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = False) -> int:
@@ -65,9 +70,11 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
         new = results is None
         if results is None:
             _give_up(reskin, takes, ledger, work)  # of a command that was killed before it had done so
-            _say_round(takes, wanted, settings)
-            begun, order = time.monotonic(), _order(takes, wanted.chosen)
-            code = PASS if order == there else work.paint(*order)
+            _say_round(takes, wanted, ledger)
+            code, order = work.draw() if takes.judged else PASS, _order(takes, wanted.chosen)
+            begun = time.monotonic()
+            if code != INTERRUPTED:
+                code = PASS if order == there else work.paint(*order)
             seconds = time.monotonic() - begun
             if code == PASS:
                 there = order
@@ -77,11 +84,11 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
                 return _keep_best(best, ledger.order(best.chosen), there, work)
             if code not in (PASS, FAIL):
                 return code
-            results, kinds, contradicted = _results_of(reskin, windows[-1][1])
+            results, kinds, contradicted, clip = _results_of(reskin, windows[-1][1])
             if contradicted:
                 print(f"painting cannot mend it, so nothing is painted again: {contradicted}", flush=True)
                 return work.judge(True)
-            ledger.add(wanted, results, seconds, kinds)
+            ledger.add(wanted, results, seconds, kinds, clip)
         takes.feed(results)
         if new:
             _give_up(reskin, takes, ledger, work)
@@ -89,11 +96,16 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     _give_up(reskin, takes, ledger, work)
     best = ledger.best()
     assert best is not None  # a first round there always is
-    for line in [*_outcome(takes, best, ledger), *ledger.settings_said()]:
-        print(line, flush=True)
+    print(_outcome(takes, best, ledger), flush=True)
     order = ledger.order(best.chosen)
     code = PASS if order == there else work.paint(*order)
-    return code or work.judge(True)
+    return code or _drawn(work, _judge_winner(takes, work))
+
+
+def _judge_winner(takes: Takes, work: Work) -> int:
+    """Judge what is kept for the last time; once more by another judge where it was chosen from several rounds."""
+    chosen = len(takes.judged) > 1
+    return work.judge_winner() if chosen and work.judge_winner is not None else work.judge(True)
 
 
 def _give_up(reskin: Path, takes: Takes, ledger: Ledger, work: Work) -> None:
@@ -117,6 +129,7 @@ def _sweep(reskin: Path, ledger: Ledger, work: Work) -> None:
 
 def _heard(work: Work) -> Work:
     """Return the same, with Ctrl-C while a stage is begun as what it is in a stage: an exit code."""
+    winner = work.judge_winner
 
     def code_of(step: Callable[[], int]) -> int:
         try:
@@ -126,6 +139,7 @@ def _heard(work: Work) -> Work:
 
     return replace(
         work,
+        judge_winner=None if winner is None else lambda: code_of(winner),
         paint=lambda seeds, settings: code_of(lambda: work.paint(seeds, settings)),
         judge=lambda last: code_of(lambda: work.judge(last)),
     )
@@ -159,7 +173,14 @@ def again(run: Path, number: int, work: Work) -> int:
         ledger.keep_again(chosen)
     else:
         drop(path.parent, ledger.pictures(kept=False))
-    return code or work.judge(True)
+    return code or _drawn(work, work.judge(True))
+
+
+def _drawn(work: Work, code: int) -> int:
+    """Have takes.png drawn of a verdict, and return what the whole ends with."""
+    if code not in (PASS, FAIL):
+        return code
+    return INTERRUPTED if work.draw() == INTERRUPTED else code
 
 
 def _say_what_is_gone(reskin: Path, ledger: Ledger, chosen: Sequence[int]) -> None:
@@ -178,7 +199,7 @@ def _keep_best(best: Joint, order: Order, there: Order | None, work: Work) -> in
     """Have the best takes so far in output.mp4, with their verdict, after Ctrl-C; a second one ends this too."""
     print(f"interrupted; the best so far is kept: {_state(best)}", flush=True)
     code = PASS if order == there else work.paint(*order)
-    code = code or work.judge(False)
+    code = code or _drawn(work, work.judge(False))
     return INTERRUPTED if code in (PASS, FAIL) else code
 
 
@@ -198,21 +219,24 @@ def _notes_of(reskin: Path) -> dict[int, dict[str, Any]]:
     return {each["window"]: each for each in notes if type(runs.within(each, "window")) is int}
 
 
-def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], dict[str, int], str | None]:
-    """Return what the gate has just written: the frames' verdicts, the kinds of failure, what contradicts the mask."""
+def _results_of(reskin: Path, frames: int) -> tuple[list[FrameResult], list[str], str | None, str | None]:
+    """Return what the gate has just written: the frames' verdicts, how each fails ("" where it passes), what
+    contradicts the mask, and the SHA-256 of what was judged.
+    """
     path = reskin / "report" / "iou.json"
     report = runs.read_manifest(path, LARGEST)
     found: Any = runs.within(report, "frames")
     reasons: Any = runs.within(report, "verdict", "reasons") or []
     try:
         results = [_frame_result(each) for each in found]
-        kinds = Counter(_kind(each) for each in found if not each["passed"])
+        kinds = ["" if each["passed"] else _kind(each) for each in found]
         contradicted = next((str(each["text"]) for each in reasons if each["kind"] == "original mask"), None)
     except (TypeError, KeyError, ValueError) as error:
         raise RunnerError(f"{path} cannot be read, and the next round hangs on it; evaluate with --force.") from error
     if len(results) != frames:
         raise RunnerError(f"{path} is of {len(results)} frames, the clip has {frames}; evaluate with --force.")
-    return results, dict(kinds), contradicted
+    clip = runs.within(report, "how", "sha256", "generated")
+    return results, kinds, contradicted, clip if isinstance(clip, str) else None
 
 
 LOST_IOU = 0.5
@@ -236,18 +260,20 @@ def _kind(frame: dict[str, Any]) -> str:
     return "gap" if float(frame.get("gap") or 0) >= float(frame.get("leak") or 0) else "leak"
 
 
-def _say_round(takes: Takes, wanted: Round, settings: Sequence[Mapping[str, Any]]) -> None:
-    """Say what is done next, and why."""
+def _say_round(takes: Takes, wanted: Round, ledger: Ledger) -> None:
+    """Say what is done next, why, and what it may still take."""
     if not takes.judged:
         return
-    before = takes.judged[-1]
+    what, left = "the best takes together", ""
     if wanted.paintings:
-        with_what = {each.window: setting_said(settings[each.setting]) for each in wanted.paintings}
+        with_what = {each.window: setting_said(ledger.settings[each.setting]) for each in wanted.paintings}
         numbers = [f"{window}{f' ({said})' if said else ''}" for window, said in with_what.items()]
         what = f"window{'s' if len(numbers) > 1 else ''} {_listed(numbers)} of 0-{len(takes.windows) - 1} again"
-    else:
-        what = "the best takes together"
-    print(f"round {wanted.number}: {what}; {_state(before)}", flush=True)
+        waiting = sum(each > 0 for each in takes.left()) - len(numbers)
+        if waiting > 0:
+            what += f", {waiting} wait{'s' if waiting == 1 else ''} for {'it' if len(numbers) == 1 else 'them'}"
+        left = f"; {outlook(takes, ledger.takes)}"
+    print(f"round {wanted.number}: {what}; {_state(takes.judged[-1])}{left}", flush=True)
 
 
 def _state(joint: Joint) -> str:
@@ -260,32 +286,10 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _outcome(takes: Takes, best: Joint, ledger: Ledger) -> list[str]:
-    """Return what came of it, as lines: how many takes were judged, all rounds, and what no take mended."""
+def _outcome(takes: Takes, best: Joint, ledger: Ledger) -> str:
+    """Return what came of it, in one line; what the takes' figures are worth, the report says."""
     rounds = f"{len(takes.judged)} round{'s' if len(takes.judged) > 1 else ''}, {takes.paintings} paintings"
-    lines = [] if len(takes.judged) == 1 else _rounds_said(ledger)
-    if len(takes.judged) > 1:
-        lines.append(
-            f"{takes.paintings} takes of {len(takes.windows)} windows were judged and the best were chosen by that, so "
-            "their figures are on the bright side; --second-judge asks a tracker that took no part"
-        )
+    spent = f"{rounds}, {duration(sum(float(each.get('seconds') or 0) for each in ledger.rounds))} of painting"
     if best.passed:
-        return [*lines, f"every frame passes after {rounds}"]
-    for window, frames in ledger.same_frames().items():
-        lines.append(
-            f"window {window}: all takes fail in the same {len(frames)} frames ({frames[0]} to {frames[-1]}). It may "
-            "not be the painter's fault: evaluate_iou.py --calibrate says whether the tracker finds the source itself "
-            "there"
-        )
-    return [*lines, f"not every frame passes after {rounds}; the best is kept: {_state(best)}"]
-
-
-def _rounds_said(ledger: Ledger) -> list[str]:
-    lines = []
-    for each in ledger.rounds:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(each.get("kinds", {}).items()))
-        worst = f"worst IoU {each['worst_iou']:.2f} at {each['worst_frame']}"
-        lines.append(
-            f"  round {each['number']}: {each['failing']} frames fail{f' ({kinds})' if kinds else ''}, {worst}"
-        )
-    return lines
+        return f"every frame passes after {spent}"
+    return f"not every frame passes after {spent}; the best is kept: {_state(best)}"

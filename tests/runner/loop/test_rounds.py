@@ -29,7 +29,7 @@ class Studio:
     """A reskin folder and its two stages.
 
     good: which seeds pass in which window. dies_at: the call that does not end. inputs: what the reskin is made from.
-    contradicted: what the gate says against the original mask. how: a frame fails.
+    contradicted: what the gate says against the original mask. how: a frame fails. empty: windows without an object.
     """
 
     run: Path
@@ -45,10 +45,22 @@ class Studio:
     seeds: list[int] = field(default_factory=list)
     chosen: list[int] = field(default_factory=list)
     most_kept: int = 0
+    drawn: list[tuple[str, int]] = field(default_factory=list)
+    empty: set[int] = field(default_factory=set)
 
     @property
     def reskin(self) -> Path:
         return self.run / "reskins" / "drone"
+
+    @property
+    def clip(self) -> str:
+        """SHA-256 of the clip that is there."""
+        return hashlib.sha256(str(self.seeds).encode()).hexdigest()
+
+    def draw(self) -> int:
+        """Note which clip takes.png is drawn of, and how many rounds are known."""
+        self.drawn.append((self.clip, len(self.ledger()["rounds"])))
+        return 0
 
     def call(self, what: str) -> None:
         self.calls.append(what)
@@ -57,7 +69,7 @@ class Studio:
 
     @property
     def work(self) -> Work:
-        return Work(self.plan, self.paint, self.judge, keep_all=self.keep_all)
+        return Work(self.plan, self.paint, self.judge, keep_all=self.keep_all, draw=self.draw)
 
     def plan(self) -> tuple[int, Any]:
         """As the stage's --plan."""
@@ -91,6 +103,7 @@ class Studio:
         how = {"server": "127.0.0.1:8188", "seconds": 1.5, "resumed": False}
         places = [self.place(*each).name for each in zip(range(len(WINDOWS)), seeds, settings, strict=True)]
         notes = {"windows": [{**how, "window": window, "pictures": name} for window, name in enumerate(places)]}
+        notes["windows"] = [each for each in notes["windows"] if each["window"] not in self.empty]
         record = {"of": self.plan()[1]["of"], "seeds": self.seeds, "settings": self.chosen, "notes": notes}
         self.write("run.json", {"kind": "reskin", "stages": {"reskin": record}})
         return 0
@@ -113,7 +126,8 @@ class Studio:
         frames = [{"passed": each, "iou": 0.95 if each else 0.5, "boundary_f": 0.9} | self.how for each in passed]
         reasons = [{"kind": "original mask", "text": self.contradicted}] if self.contradicted else []
         (self.reskin / "report").mkdir(exist_ok=True)
-        self.write("report/iou.json", {"verdict": {"reasons": reasons}, "frames": frames})
+        how = {"sha256": {"generated": self.clip}}
+        self.write("report/iou.json", {"how": how, "verdict": {"reasons": reasons}, "frames": frames})
         return 0 if all(passed) and not reasons else 1
 
     def passes(self, window: int, seed: int, setting: int) -> bool:
@@ -143,8 +157,10 @@ def test_only_the_window_that_failed_is_painted_again_until_it_passes(
     assert [each.partition(" ")[0] for each in studio.calls] == ["paint", "judge"] * 3 + ["judge"]
     assert studio.calls[-1].endswith("whole")
     said = capsys.readouterr().out
-    assert "round 2: window 1 of 0-2 again; 4 of 12 frames fail, worst IoU 0.50 at 4\n" in said
-    assert said.endswith("every frame passes after 3 rounds, 5 paintings\n")
+    state = "4 of 12 frames fail, worst IoU 0.50 at 4"
+    assert f"round 2: window 1 of 0-2 again; {state}; at most 3 paintings, about 4 s\n" in said
+    assert f"round 3: window 1 of 0-2 again; {state}; at most 2 paintings, about 3 s\n" in said
+    assert said.endswith("every frame passes after 3 rounds, 5 paintings, 0 s of painting\n")
     ledger = studio.ledger()
     assert [each["failing"] for each in ledger["rounds"]] == [4, 4, 0]
     assert [each["chosen"] for each in ledger["rounds"]] == [[1, 1, 1], [1, 2, 1], [1, 3, 1]]
@@ -227,6 +243,10 @@ def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_pai
     take = {"take": 1, "seed": 0, "setting": 0, "server": "127.0.0.1:8188", "seconds": 1.5, "kept": True}
     places = [studio.place(window, 0, 0).name for window in range(3)]
     assert studio.ledger()["takes"] == [{**take, "window": at, "pictures": name} for at, name in enumerate(places)]
+    empty = Studio(tmp_path / "empty", third_time, empty={0})
+    empty.loop()
+    noted = [(each["window"], each["seconds"]) for each in empty.ledger()["takes"]]
+    assert noted == [(0, None), (1, 1.5), (2, 1.5), (1, 1.5), (1, 1.5)], "the rest are noted"
     studio.dies_at = None
     studio.loop()
     verdicts = [(each["window"], each["take"], each["failing"], each["worst_iou"]) for each in studio.ledger()["takes"]]
@@ -234,23 +254,55 @@ def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_pai
     assert verdicts == [(0, 1, *good), (1, 1, *bad), (2, 1, *good), (1, 2, *bad), (1, 3, *good)]
 
 
-def test_the_kinds_of_failure_are_told_apart_and_frames_that_no_take_mends_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ({"state": "FAIL", "gap": 0.4, "leak": 0.1}, "gap"),
+        ({"state": "FAIL", "gap": 0.1, "leak": 0.4}, "leak"),
+        ({"state": "UNCHANGED", "gap": 0.0, "leak": 0.4}, "UNCHANGED"),
+        ({"state": "UNPAINTED", "gap": 0.0, "leak": 0.4}, "UNPAINTED"),
+    ],
+)
+def test_the_kinds_of_failure_are_told_apart_in_takes_and_rounds(
+    tmp_path: Path, how: dict[str, Any], kind: str
 ) -> None:
-    for number, (how, kind) in enumerate(
-        (
-            ({"state": "FAIL", "gap": 0.4, "leak": 0.1}, "gap"),
-            ({"state": "FAIL", "gap": 0.1, "leak": 0.4}, "leak"),
-            ({"state": "UNCHANGED", "gap": 0.0, "leak": 0.4}, "UNCHANGED"),
-            ({"state": "UNPAINTED", "gap": 0.0, "leak": 0.4}, "UNPAINTED"),
-        )
-    ):
-        studio = Studio(tmp_path / str(number), lambda window, seed: window != 1, how=how)
-        assert studio.loop(2) == 1
-        said = capsys.readouterr().out
-        assert f"  round 2: 4 frames fail (4 {kind}), worst IoU 0.50 at 4\n" in said
-        assert "window 1: all takes fail in the same 4 frames (4 to 7)" in said
-        assert "4 takes of 3 windows were judged" in said
+    studio = Studio(tmp_path, lambda window, seed: window != 1, how=how)
+    assert studio.loop(2) == 1
+    assert [each["kinds"] for each in studio.ledger()["takes"]] == [{}, {kind: 4}, {}, {kind: 4}]
+    assert [each["kinds"] for each in studio.ledger()["rounds"]] == [{kind: 4}] * 2
+
+
+def test_each_round_says_which_clip_it_judged_and_the_picture_is_drawn_of_each_when_its_verdict_is_known(
+    tmp_path: Path,
+) -> None:
+    studio = Studio(tmp_path, lambda window, seed: window != 1)
+    assert studio.loop(3) == 1
+    clips = [each["clip"] for each in studio.ledger()["rounds"]]
+    assert len(set(clips)) == 3 and clips[0] == studio.clip, "the first take is kept"
+    assert studio.drawn == [(clips[0], 1), (clips[1], 2), (clips[0], 3)]
+    studio.drawn.clear()
+    studio.loop(3)
+    again(tmp_path, 2, studio.work)
+    assert studio.drawn == [(clips[0], 3), (clips[1], 3)]
+
+
+def test_where_all_pass_at_once_the_picture_is_drawn_once(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, lambda window, seed: True)
+    assert studio.loop() == 0
+    assert studio.drawn == [(studio.clip, 1)]
+
+
+@pytest.mark.parametrize("code", [3, 2])
+def test_a_picture_that_cannot_be_drawn_changes_nothing_else(tmp_path: Path, code: int) -> None:
+    studio = Studio(tmp_path, third_time)
+    assert until_pass(tmp_path, 4, 0, replace(studio.work, draw=lambda: code)) == 0
+    assert studio.paintings == 5
+
+
+def test_ctrl_c_while_the_picture_is_drawn_ends_it_with_the_best_so_far(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, third_time)
+    assert until_pass(tmp_path, 4, 0, replace(studio.work, draw=lambda: INTERRUPTED)) == INTERRUPTED
+    assert studio.paintings == 3 and studio.calls[-1] == "judge [0, 0, 0]"
 
 
 def test_a_contradicted_mask_ends_it_at_once_and_every_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,8 +420,6 @@ def test_settings_are_tried_in_turn_and_the_record_and_the_lines_say_which_passe
     assert (studio.seeds, studio.chosen) == ([0, seed_of(0, 3), seed_of(0, 3)], [0, 2, 2])
     said = capsys.readouterr().out
     assert "round 2: windows 1 (grow 8) and 2 (grow 8) of 0-2 again; 8 of 12 frames fail" in said
-    for line in ("  grow 4: 1 of 3 takes passed", "  grow 8: 0 of 2 takes passed", "  grow 12: 2 of 2 takes passed"):
-        assert f"{line}\n" in said
     ledger = studio.ledger()
     assert ledger["settings"] == GROWN
     assert [(each["window"], each["setting"]) for each in ledger["takes"]] == [
@@ -446,6 +496,7 @@ def test_after_ctrl_c_the_best_so_far_stands_there_with_its_verdict(tmp_path: Pa
         return INTERRUPTED if len(judged) == 2 else judged[-1]
 
     assert until_pass(tmp_path, 4, 0, replace(studio.work, judge=interrupted)) == INTERRUPTED
+    assert studio.drawn == [(studio.clip, 1)] * 2, "and takes.png, drawn once more, is of what stands there"
     assert studio.seeds == [0, 0, 0] and studio.paintings == 5, "round 2 is not the better one; nobody knows it yet"
     assert studio.calls[-2:] == ["paint [0, 0, 0]", "judge [0, 0, 0]"]
     early = Studio(tmp_path / "early", third_time)
@@ -514,3 +565,27 @@ def test_with_no_room_for_takes_json_what_stood_in_it_stays_and_the_same_command
         assert studio.loop() == 0
         assert studio.paintings == whole.paintings and studio.ledger()["takes"] == whole.ledger()["takes"]
         assert studio.kept() == whole.kept()
+
+
+def test_what_was_chosen_from_several_rounds_is_judged_by_one_more_and_nothing_else_is(tmp_path: Path) -> None:
+    def loop(name: str, good: Callable[[int, int], bool], stops: bool = False) -> tuple[int, list[str]]:
+        studio = Studio(tmp_path / name, good)
+
+        def judge(last: bool) -> int:
+            code = studio.judge(last)
+            return INTERRUPTED if stops and len(studio.calls) == 4 else code
+
+        def winner() -> int:
+            studio.calls.append("second judge")
+            return 0 if all(map(good, range(len(WINDOWS)), studio.seeds)) else 1
+
+        code = until_pass(studio.run, 3, 0, replace(studio.work, judge=judge, judge_winner=winner))
+        return code, studio.calls
+
+    for name, good, code in (("it passes", third_time, 0), ("it fails", lambda window, seed: window == 0, 1)):
+        ended, calls = loop(name, good)
+        assert ended == code and calls[-1] == "second judge" and calls.count("second judge") == 1
+    code, calls = loop("at once", lambda window, seed: True)
+    assert (code, calls[-1]) == (0, "judge [0, 0, 0] whole") and "second judge" not in calls
+    code, calls = loop("interrupted", third_time, stops=True)
+    assert code == INTERRUPTED and "second judge" not in calls

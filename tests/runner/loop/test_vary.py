@@ -74,8 +74,8 @@ def test_the_setting_that_passes_is_found_kept_and_told_and_an_earlier_round_can
     assert server.executions() - before == 2 * WINDOWS
     for line in (
         "round 2: windows 0 (cfg 1.0) and 1 (cfg 1.0) of 0-1 again",
-        f"  cfg 0.0: 0 of {WINDOWS} takes passed",
-        f"  cfg 1.0: {WINDOWS} of {WINDOWS} takes passed",
+        f"Setting cfg 0.0: 0 of {WINDOWS} takes passed",
+        f"Setting cfg 1.0: {WINDOWS} of {WINDOWS} takes passed",
     ):
         assert line in done.stdout
     known = ledger(run)
