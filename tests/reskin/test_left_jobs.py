@@ -44,7 +44,7 @@ def leave(comfy: ComfyOrchestrator, graph: Graph, note: Path) -> str:
 def test_a_job_that_was_left_is_not_sent_again(
     next_one: ComfyOrchestrator, proxy: Proxy, note: Path, state: str
 ) -> None:
-    graph = slow_graph(2 if state == "done" else 60)
+    graph = slow_graph(2 if state == "done" else 20)
     job = leave(next_one, graph, note)
     wanted = "ended" if state == "done" else "running"
     until(state, lambda: next_one.server.state(job) == wanted, PATIENCE_S)
