@@ -7,6 +7,7 @@ of it is `Attempts.told`, and as sentences `attempt_lines`; takechart.py draws i
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,8 @@ NAME = "takes.json"
 SCHEMA = 1
 MOST_WINDOWS, MOST_TAKES = 2000, 100
 """Windows of a clip, and takes of a window."""
-_LARGEST = 256 * 2**20
+_LARGEST = 64 * 2**20
+_MOST_VALUES = 8_000_000
 _ADVICE = "paint again with --until-pass"
 
 
@@ -43,7 +45,7 @@ class Attempt:
     """One take of one window, and what became of its frames in its best round.
 
     passed, worst_iou: None where it was not judged. kind: how most of the failing frames fail, "" where that is not
-    known. setting: its place in `Attempts.settings`.
+    known. setting: its place in `Attempts.settings`. painted: false where a window had nothing in it to paint.
     """
 
     window: int
@@ -53,6 +55,7 @@ class Attempt:
     failing: tuple[int, ...] = ()
     kind: str = ""
     setting: int = 0
+    painted: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class Attempts:
     def read(cls, path: Path) -> Attempts:
         """Read takes.json; raises InputError for what it cannot be, MissingFileError where there is none."""
         check_way(path)
-        found = read_json(path, _SHAPE, advice=_ADVICE, largest=_LARGEST, most=_LARGEST // 16)
+        found = read_json(path, _SHAPE, advice=_ADVICE, largest=_LARGEST, most=_MOST_VALUES)
         check_json(found, str(path), _fits, advice=_ADVICE)
+        timed = any(each.get("seconds") is not None for each in found["takes"])  # else nobody noted anything
         takes = [
             Attempt(
                 each["window"],
@@ -82,7 +86,8 @@ class Attempts:
                 each.get("worst_iou"),
                 tuple(each.get("failing", ())),
                 _most(each.get("kinds", {})),
-                each.get("setting", 0),
+                each["setting"],
+                not timed or each.get("seconds") is not None,
             )
             for each in found["takes"]
         ]
@@ -107,6 +112,11 @@ class Attempts:
         """Return the first round that judged these bytes."""
         return next((each for each in self.rounds if each.get("clip") == sha256), None)
 
+    def paintings(self, one: dict[str, Any]) -> int:
+        """Return how many windows were painted for a round."""
+        painted = {(each.window, each.take) for each in self.takes if each.painted}
+        return sum((each["window"], each["take"]) in painted for each in one["paintings"])
+
     def told(self) -> dict[str, Any] | None:
         """Return what a report has of it; None where one round was enough, and nothing was chosen.
 
@@ -118,22 +128,25 @@ class Attempts:
         if len(self.rounds) < 2:
             return None
         kept = ("number", "failing", "worst_iou", "worst_frame", "kinds")
-        rounds = [{"paintings": len(each["paintings"])} | {name: each[name] for name in kept} for each in self.rounds]
+        rounds = [{"paintings": self.paintings(each)} | {name: each[name] for name in kept} for each in self.rounds]
         judged = sum(each.passed is not None for each in self.takes)
         told = {"windows": len(self.windows), "takes": judged, "rounds": rounds, "stuck": self._stuck()}
         return told | {"settings": self._settings_told() if len(self.settings) > 1 else []}
 
     def _settings_told(self) -> list[dict[str, Any]]:
-        found = []
-        for place, said in enumerate(self.settings):
-            judged = [each.passed for each in self.takes if each.setting == place and each.passed is not None]
-            found.append({"setting": said, "judged": len(judged), "passed": sum(judged)})
-        return found
+        judged = Counter(each.setting for each in self.takes if each.passed is not None)
+        passed = Counter(each.setting for each in self.takes if each.passed)
+        return [
+            {"setting": said, "judged": judged[place], "passed": passed[place]}
+            for place, said in enumerate(self.settings)
+        ]
 
     def _stuck(self) -> list[dict[str, Any]]:
-        found = []
-        for window in range(len(self.windows)):
-            judged = [each for each in self.takes if each.window == window and each.passed is not None]
+        takes, found = defaultdict[int, list[Attempt]](list), []
+        for each in self.takes:
+            if each.passed is not None:
+                takes[each.window].append(each)
+        for window, judged in sorted(takes.items()):
             same = set(judged[0].failing).intersection(*(each.failing for each in judged)) if len(judged) > 1 else None
             if same:
                 frames = [list(span) for span in spans_of(sorted(same))]
@@ -149,13 +162,14 @@ def attempt_lines(
         return []
     heard = "the second judge took no part" if asked_again else "--second-judge asks a tracker that took no part"
     rounds = told["rounds"]
+    windows = f"{told['windows']} window{'s' * (told['windows'] != 1)}"
     lines = [
-        f"{told['takes']} takes of {told['windows']} windows were judged in {len(rounds)} rounds, and the best were "
-        f"chosen by that, so these figures are on the bright side; {heard}"
+        f"{told['takes']} takes of {windows} were judged in {len(rounds)} rounds, and the best were chosen by that, so "
+        f"these figures are on the bright side; {heard}"
     ]
     for each in rounds:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(each["kinds"].items()))
-        painted = f"{each['paintings']} painted" if each["paintings"] else "the best together"
+        painted = f"{each['paintings']} painted" if each["paintings"] else "nothing painted"
         lines.append(
             f"Round {each['number']} ({painted}): {each['failing']} frames fail{f' ({kinds})' if kinds else ''}, "
             f"worst IoU {each['worst_iou']:.2f} at frame {each['worst_frame']}"
@@ -219,11 +233,11 @@ _COUNTS = {
 }
 _TAKE = record(
     {"window": _FRAME, "take": integer(1, MOST_TAKES), "setting": integer(0)},
-    {"failing": listing(_FRAME), "worst_iou": or_null(number(0, 1)), "kinds": _KINDS},
+    {"failing": listing(_FRAME), "worst_iou": or_null(number(0, 1)), "kinds": _KINDS, "seconds": or_null(number(0))},
 )
 _ROUND = record(
     {
-        "paintings": listing(most=MOST_WINDOWS),
+        "paintings": listing(record({"window": _FRAME, "take": integer(1, MOST_TAKES)}), 0, MOST_WINDOWS),
         "chosen": listing(integer(1, MOST_TAKES), 1, MOST_WINDOWS),
         "results": listing(_result, 1),
     }

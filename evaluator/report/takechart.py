@@ -83,7 +83,7 @@ def _layout_of(attempts: Attempts) -> _Layout:
 
 def title_of(attempts: Attempts, shown: dict[str, Any]) -> str:
     """Return what stands over the picture: verdict, rounds and paintings. shown: the round that output.mp4 is of."""
-    rounds, paintings = len(attempts.rounds), sum(len(each["paintings"]) for each in attempts.rounds)
+    rounds, paintings = len(attempts.rounds), sum(map(attempts.paintings, attempts.rounds))
     spent = f"{rounds} round{'s' * (rounds != 1)}, {paintings} painting{'s' * (paintings != 1)}"
     if not shown["failing"]:
         return f"PASS after {spent}"

@@ -288,7 +288,9 @@ def _listed(words: Sequence[str]) -> str:
 
 def _outcome(takes: Takes, best: Joint, ledger: Ledger) -> str:
     """Return what came of it, in one line; what the takes' figures are worth, the report says."""
-    rounds = f"{len(takes.judged)} round{'s' if len(takes.judged) > 1 else ''}, {takes.paintings} paintings"
+    # a window with nothing in it is painted by nobody
+    paintings = sum(each.get("seconds") is not None for each in ledger.takes) or takes.paintings
+    rounds = f"{len(takes.judged)} round{'s' * (len(takes.judged) > 1)}, {paintings} painting{'s' * (paintings > 1)}"
     spent = f"{rounds}, {duration(sum(float(each.get('seconds') or 0) for each in ledger.rounds))} of painting"
     if best.passed:
         return f"every frame passes after {spent}"

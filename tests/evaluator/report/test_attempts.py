@@ -37,6 +37,15 @@ def test_what_is_told_is_how_many_were_judged_each_round_and_what_no_take_mended
     assert told["stuck"] == [{"window": 1, "takes": 3, "frames": [[FRAMES - 2, FRAMES - 1]]}]
 
 
+def test_a_window_with_nothing_in_it_was_painted_by_nobody(tmp_path: Path) -> None:
+    found = takes_document()
+    found["rounds"][0]["paintings"] = [{"window": 0, "take": 1, "seed": 1}, {"window": 1, "take": 1, "seed": 1}]
+    for each in found["takes"]:
+        each["seconds"] = 2.5 if each["window"] else None
+    told = Attempts.read(write_takes(tmp_path, found)).told() or {}
+    assert [each["paintings"] for each in told["rounds"]] == [1, 1, 1] and told["takes"] == 4
+
+
 def test_a_take_that_nobody_judged_is_not_counted_and_one_round_chose_nothing(tmp_path: Path) -> None:
     found = takes_document()
     found["takes"].append({"window": 0, "take": 2, "seed": 5, "setting": 0})

@@ -36,7 +36,8 @@ def attempts_of(verdicts: list[list[bool | None]]) -> tuple[Attempts, dict[str, 
     results = [[bool(each[-1]), 0.95 if each[-1] else 0.6] for each in verdicts]
     failing = sum(not each[0] for each in results)
     shown = {"chosen": [len(each) for each in verdicts], "results": results, "failing": failing}
-    shown |= {"worst_iou": 0.6, "worst_frame": 0, "paintings": [{}] * len(takes)}
+    made = [{"window": each.window, "take": each.take} for each in takes]
+    shown |= {"worst_iou": 0.6, "worst_frame": 0, "paintings": made}
     return Attempts([(index, index) for index in range(len(verdicts))], takes, [shown]), shown
 
 
@@ -98,6 +99,9 @@ def test_of_several_settings_a_letter_says_which_and_the_key_what_it_stands_for(
 
 def test_the_title_says_verdict_rounds_and_paintings() -> None:
     assert title_of(*attempts_of([[True]])) == "PASS after 1 round, 1 painting"
+    attempts, shown = attempts_of([[True], [True]])
+    attempts.takes[1] = replace(attempts.takes[1], painted=False)
+    assert title_of(attempts, shown) == "PASS after 1 round, 1 painting", "the other window has nothing in it"
     attempts, shown = attempts_of([[True], [False]])
     attempts.rounds.append({"paintings": []})
     assert title_of(attempts, shown) == "FAIL after 2 rounds, 2 paintings: 1 of 2 frames, worst IoU 0.60 at frame 0"

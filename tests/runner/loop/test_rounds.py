@@ -236,7 +236,9 @@ def test_files_of_the_stages_that_cannot_be_read_are_named(tmp_path: Path) -> No
             until_pass(tmp_path, 4, 0, replace(studio.work, plan=lambda document=document: (0, document)))
 
 
-def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_painting_on(tmp_path: Path) -> None:
+def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_painting_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     studio = Studio(tmp_path, third_time, dies_at=1)
     with pytest.raises(Killed):
         studio.loop()
@@ -247,6 +249,7 @@ def test_every_take_is_in_the_ledger_with_its_verdict_and_before_it_from_its_pai
     empty.loop()
     noted = [(each["window"], each["seconds"]) for each in empty.ledger()["takes"]]
     assert noted == [(0, None), (1, 1.5), (2, 1.5), (1, 1.5), (1, 1.5)], "the rest are noted"
+    assert "every frame passes after 3 rounds, 4 paintings, " in capsys.readouterr().out, "nobody paints nothing"
     studio.dies_at = None
     studio.loop()
     verdicts = [(each["window"], each["take"], each["failing"], each["worst_iou"]) for each in studio.ledger()["takes"]]
