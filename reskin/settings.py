@@ -151,6 +151,8 @@ def read_varied(
     """
     values: dict[str, list[Any]] = {}
     for text in texts:
+        if any(unicodedata.category(each).startswith("C") for each in text):
+            raise UsageError(f"--vary {printable(text)} has control characters; leave them out.")
         name, equals, listed = text.partition("=")
         name = name.strip().removeprefix("--")
         if name in FIXED:
@@ -201,8 +203,10 @@ def _with_value(name: str, value: str, given: dict[str, Any], kind: click.ParamT
 
 
 def differing(settings: Sequence[Settings]) -> list[dict[str, Any]]:
-    """Return of each of some settings what not all have, by option names, as JSON."""
+    """Return of each of some settings what not all have, by option names: texts as they would be given, and numbers."""
     asked = [each.asked() for each in settings]
+    for given in asked:
+        given |= {name: ":".join(map(str, value)) for name, value in given.items() if isinstance(value, tuple)}
     names = [name for name in asked[0] if any(each[name] != asked[0][name] for each in asked)]
     return [{name: each[name] for name in names} for each in asked]
 

@@ -106,10 +106,15 @@ class Ledger:
         return [each["seed"] for each in takes], [each["setting"] for each in takes]
 
     def keep(self, kept: Collection[tuple[int, int]]) -> None:
-        """Note which takes, (window, take), are kept, and that all others are given up for good; write the file."""
-        for each in self.takes:
-            each["kept"] = each.get("kept", True) and (each["window"], each["take"]) in kept
-        self._write()
+        """Note which takes, (window, take), are kept, and that all others are given up: once and for all.
+
+        The file is written where that is new.
+        """
+        lost = [each for each in self.takes if each.get("kept", True) and (each["window"], each["take"]) not in kept]
+        for each in lost:
+            each["kept"] = False
+        if lost:
+            self._write()
 
     def keep_again(self, chosen: Sequence[int]) -> None:
         """Note that some takes, one a window, which were given up are kept once more, and write the file."""
@@ -184,12 +189,17 @@ class Ledger:
         document: dict[str, Any] = {"schema": SCHEMA, "of": self.of, "windows": spans}
         document |= {"settings": self.settings, "takes": self.takes, "rounds": self.rounds}
         partial = self.path.with_name(f".{NAME}.{os.getpid()}.partial")
-        with runs.new_file(partial) as file:
-            file.write(json.dumps(document).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
-        fsync(self.path.parent)
+        try:
+            with runs.new_file(partial) as file:
+                file.write(json.dumps(document).encode() + b"\n")
+                file.flush()
+                fsync(file.fileno())
+            os.replace(partial, self.path)
+            fsync(self.path.parent)
+        except OSError as error:
+            raise runs.unwritable(self.path, error) from error
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _counted(kinds: Iterable[str]) -> dict[str, int]:

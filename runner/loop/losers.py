@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner import runs
 
-FOLDER = ".windows"
+FOLDER, FIRST = ".windows", "frame_00000.png"
 _KEPT = re.compile(r"\d{4,}-[0-9a-f]{32}")
 
 
@@ -25,7 +25,7 @@ def is_kept(name: object) -> bool:
 
 def are_there(reskin: Path, name: str | None) -> bool:
     """Say whether a take's pictures are there. name: of their folder, None where it is not known."""
-    return name is not None and (reskin / FOLDER / name).is_dir()
+    return name is not None and (reskin / FOLDER / name / FIRST).is_file()
 
 
 def drop(reskin: Path, names: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
 
     run: the run's folder. most: takes of a window. seed: of the first takes. anew: forget what was judged before.
     """
+    work = _heard(work)
     code, document = work.plan()
     if code:
         return code
@@ -64,12 +65,11 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
     there = None if anew else prospect.there  # what output.mp4 is of
     if anew:
         ledger.forget()
-    elif not work.keep_all:
-        drop(reskin, ledger.pictures(kept=False))  # of a command that was killed before it had done so
     while (wanted := takes.proposed()) is not None:
         results, best = ledger.results_of(wanted.chosen), ledger.best()
         new = results is None
         if results is None:
+            _give_up(reskin, takes, ledger, work)  # of a command that was killed before it had done so
             _say_round(takes, wanted, ledger)
             code, order = work.draw() if takes.judged else PASS, _order(takes, wanted.chosen)
             begun = time.monotonic()
@@ -90,8 +90,10 @@ def until_pass(run: Path, most: int, seed: int, work: Work, *, anew: bool = Fals
                 return work.judge(True)
             ledger.add(wanted, results, seconds, kinds, clip)
         takes.feed(results)
-        if new and not work.keep_all:
-            _drop_losers(reskin, takes, ledger)
+        if new:
+            _give_up(reskin, takes, ledger, work)
+            _sweep(reskin, ledger, work)
+    _give_up(reskin, takes, ledger, work)
     best = ledger.best()
     assert best is not None  # a first round there always is
     print(_outcome(takes, best, ledger), flush=True)
@@ -106,11 +108,41 @@ def _judge_winner(takes: Takes, work: Work) -> int:
     return work.judge_winner() if chosen and work.judge_winner is not None else work.judge(True)
 
 
-def _drop_losers(reskin: Path, takes: Takes, ledger: Ledger) -> None:
-    """Remove the pictures that no later round chooses: first takes.json says so, then they go."""
+def _give_up(reskin: Path, takes: Takes, ledger: Ledger, work: Work) -> None:
+    """Remove the pictures that no later round chooses: first takes.json says so, then they go.
+
+    Where an earlier command was given more takes, those are not given up by one that was given fewer.
+    """
     best = ledger.best()
-    ledger.keep(takes.kept | set(enumerate(best.chosen if best else ())))
-    drop_all_but(reskin, ledger.pictures(kept=True))
+    more = any(each["take"] > len(takes.takes_of(each["window"])) for each in ledger.takes)
+    if work.keep_all or best is None or more:
+        return
+    ledger.keep(takes.kept | set(enumerate(best.chosen)))
+    drop(reskin, ledger.pictures(kept=False))
+
+
+def _sweep(reskin: Path, ledger: Ledger, work: Work) -> None:
+    """Remove what takes.json does not know, of other inputs; not before all is in it that was painted."""
+    if not work.keep_all:
+        drop_all_but(reskin, ledger.pictures(kept=True))
+
+
+def _heard(work: Work) -> Work:
+    """Return the same, with Ctrl-C while a stage is begun as what it is in a stage: an exit code."""
+    winner = work.judge_winner
+
+    def code_of(step: Callable[[], int]) -> int:
+        try:
+            return step()
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+    return replace(
+        work,
+        judge_winner=None if winner is None else lambda: code_of(winner),
+        paint=lambda seeds, settings: code_of(lambda: work.paint(seeds, settings)),
+        judge=lambda last: code_of(lambda: work.judge(last)),
+    )
 
 
 def again(run: Path, number: int, work: Work) -> int:

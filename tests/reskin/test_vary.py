@@ -68,6 +68,10 @@ def test_every_kind_of_value_is_read_as_the_option_itself_reads_it(tmp_path: Pat
         ("look.safetensors", 0.5),
         ("look.safetensors", 1.0),
     ]
+    assert told("lora=look.safetensors:0.5,look.safetensors") == [
+        {"lora": "look.safetensors:0.5"},
+        {"lora": "look.safetensors:1.0"},
+    ]
     assert told('object-prompt="a red, matte drone",a blue one') == [
         {"object-prompt": "a red, matte drone"},
         {"object-prompt": "a blue one"},
@@ -106,6 +110,7 @@ def test_every_kind_of_value_is_read_as_the_option_itself_reads_it(tmp_path: Pat
         (("lora=a,b:nan",), "--lora b:nan is not FILE or FILE:STRENGTH"),
         (("reference=a.png,b.png",), "there is no picture a.png"),
         (('object-prompt="a,b',), '--vary object-prompt="a,b is not NAME=VALUE,VALUE; a value with a comma or a quote'),
+        (('sampler=a,"b\nc"',), "has control characters"),
         (("object-prompt=a,  ",), "--vary object-prompt has an empty value"),
         ((f"steps={','.join(map(str, range(1, 22)))}", "grow=1,2,3,4,5"), "--vary makes 105 settings, which are more"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runner.loop.ledger import NAME
+from runner.loop.ledger import NAME, Ledger
 from runner.loop.rounds import INTERRUPTED, Work, again, until_pass
 from runner.loop.takes import seed_of
 from runner.process import RunnerError
@@ -91,6 +92,7 @@ class Studio:
             place = self.place(window, seed, setting)
             if not place.exists():
                 place.mkdir(parents=True)
+                (place / "frame_00000.png").touch()
                 self.painted.append((window, seed))
         per_window = [len(list((self.reskin / ".windows").glob(f"{window:04d}-*"))) for window in range(len(WINDOWS))]
         self.most_kept = max(self.most_kept, *per_window)
@@ -468,6 +470,26 @@ def test_killed_between_the_decision_and_the_removal_the_same_command_removes_th
     assert studio.kept() == [0, 1, 2] and studio.paintings == 5
 
 
+@pytest.mark.parametrize("passing", [2, 3])
+def test_killed_between_the_verdict_and_the_decision_the_same_command_decides_before_it_paints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passing: int
+) -> None:
+    keep = Ledger.keep
+
+    def killed(self: Ledger, kept: set[tuple[int, int]]) -> None:
+        if {(each["window"], each["take"]) for each in self.takes} - kept:
+            raise Killed
+        keep(self, kept)
+
+    studio = Studio(tmp_path, lambda window, seed: window != 1 or seed == seed_of(0, passing))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Ledger, "keep", killed)
+        studio.loop()
+    assert studio.kept() == [0, 1, 1, 2] and len(studio.ledger()["rounds"]) == 2
+    assert studio.loop() == 0
+    assert studio.kept() == [0, 1, 2] and studio.most_kept == 2 and studio.paintings == 2 + passing
+
+
 def test_after_ctrl_c_the_best_so_far_stands_there_with_its_verdict(tmp_path: Path) -> None:
     studio = Studio(tmp_path, lambda window, seed: window == 0 and seed == 0)
     judged: list[int] = []
@@ -483,6 +505,69 @@ def test_after_ctrl_c_the_best_so_far_stands_there_with_its_verdict(tmp_path: Pa
     early = Studio(tmp_path / "early", third_time)
     assert until_pass(early.run, 4, 0, replace(early.work, judge=lambda last: INTERRUPTED)) == INTERRUPTED
     assert early.paintings == 3
+
+
+def test_ctrl_c_while_a_stage_is_begun_is_the_same(tmp_path: Path) -> None:
+    """The runner gets it too, whatever it does between two stages."""
+    for number, (stage, at) in enumerate((("paint", 2), ("judge", 2))):
+        studio = Studio(tmp_path / str(number), third_time)
+
+        def stop(what: str, studio: Studio = studio, stage: str = stage, at: int = at) -> None:
+            if what == stage and sum(each.startswith(stage) for each in studio.calls) == at - 1:
+                studio.calls.append(f"{stage} is interrupted")
+                raise KeyboardInterrupt
+
+        def paint(
+            seeds: Sequence[int],
+            settings: Sequence[int],
+            studio: Studio = studio,
+            stop: Callable[[str], None] = stop,
+        ) -> int:
+            stop("paint")
+            return studio.paint(seeds, settings)
+
+        def judge(last: bool, studio: Studio = studio, stop: Callable[[str], None] = stop) -> int:
+            stop("judge")
+            return studio.judge(last)
+
+        assert until_pass(studio.run, 4, 0, replace(studio.work, paint=paint, judge=judge)) == INTERRUPTED
+        assert studio.seeds == [0, 0, 0] and studio.calls[-1] == "judge [0, 0, 0]"
+        assert studio.loop() == 0 and studio.paintings == 5
+
+
+def test_ctrl_c_while_the_loop_looks_where_it_was_is_the_end(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, third_time)
+    studio.loop()
+    studio.calls.clear()
+    assert until_pass(tmp_path, 4, 0, replace(studio.work, plan=lambda: (INTERRUPTED, None))) == INTERRUPTED
+    assert not studio.calls
+
+
+def test_with_no_room_for_takes_json_what_stood_in_it_stays_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Studio(tmp_path / "whole", third_time)
+    whole.loop()
+    for full_at in range(8):  # three rounds, each with its takes and its verdict, two with what is given up
+        studio, written = Studio(tmp_path / str(full_at), third_time), list[str]()
+
+        def full(file: object, full_at: int = full_at, studio: Studio = studio, written: list[str] = written) -> None:
+            if isinstance(file, int):
+                written.append((studio.reskin / NAME).read_text() if (studio.reskin / NAME).exists() else "")
+                if len(written) == full_at + 1:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch, pytest.raises(RunnerError, match=r"takes\.json \(No space left") as caught:
+            patch.setattr("runner.loop.ledger.fsync", full)
+            studio.loop()
+        assert caught.value.exit_code == 3 and str(caught.value).endswith(
+            "; free some room, then run the same command again."
+        )
+        assert ((studio.reskin / NAME).read_text() if full_at else "") == written[-1]
+        assert not list(studio.reskin.glob("*.partial")) and not list(studio.reskin.glob(".*.partial"))
+        assert studio.loop() == 0
+        assert studio.paintings == whole.paintings and studio.ledger()["takes"] == whole.ledger()["takes"]
+        assert studio.kept() == whole.kept()
 
 
 def test_what_was_chosen_from_several_rounds_is_judged_by_one_more_and_nothing_else_is(tmp_path: Path) -> None:
