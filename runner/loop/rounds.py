@@ -142,6 +142,7 @@ def _heard(work: Work) -> Work:
         judge_winner=None if winner is None else lambda: code_of(winner),
         paint=lambda seeds, settings: code_of(lambda: work.paint(seeds, settings)),
         judge=lambda last: code_of(lambda: work.judge(last)),
+        draw=lambda: code_of(work.draw),
     )
 
 

@@ -302,9 +302,16 @@ def test_a_picture_that_cannot_be_drawn_changes_nothing_else(tmp_path: Path, cod
     assert studio.paintings == 5
 
 
-def test_ctrl_c_while_the_picture_is_drawn_ends_it_with_the_best_so_far(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", [True, False])
+def test_ctrl_c_while_the_picture_is_drawn_ends_it_with_the_best_so_far(tmp_path: Path, begun: bool) -> None:
     studio = Studio(tmp_path, third_time)
-    assert until_pass(tmp_path, 4, 0, replace(studio.work, draw=lambda: INTERRUPTED)) == INTERRUPTED
+
+    def draw() -> int:
+        if not begun:
+            raise KeyboardInterrupt
+        return INTERRUPTED
+
+    assert until_pass(tmp_path, 4, 0, replace(studio.work, draw=draw)) == INTERRUPTED
     assert studio.paintings == 3 and studio.calls[-1] == "judge [0, 0, 0]"
 
 
