@@ -35,7 +35,7 @@ from runner.process import ROOT
 from runner.tools import STAGES
 
 Frame = NDArray[np.uint8]
-HANG_S = 300.0
+HANG_S = 900.0
 """How long a test waits for what must happen: so long that only a hang reaches it, however busy the machine is."""
 
 
@@ -62,7 +62,7 @@ class Product:
     root: Path = ROOT
 
     def __call__(
-        self, script: str, *arguments: object, prefix: tuple[str, ...] = (), timeout_s: float = 600
+        self, script: str, *arguments: object, prefix: tuple[str, ...] = (), timeout_s: float = 2 * HANG_S
     ) -> subprocess.CompletedProcess[str]:
         """Run `script` (extract_physics.py, ... or a module) to its end and return what it printed."""
         return subprocess.run(

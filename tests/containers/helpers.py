@@ -26,7 +26,7 @@ from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.image import DockerImage
 
 from runner.process import ROOT
-from tests.helpers import Product, take_out
+from tests.helpers import HANG_S, Product, take_out
 
 TAG = os.environ.get("SKATE_TAG") or "test"
 PROJECT = f"skate-test-{os.getpid()}"
@@ -130,7 +130,7 @@ class World(Product):
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=HANG_S,
         )
 
     def elsewhere(self, data: Path, **settings: str) -> World:

@@ -16,7 +16,7 @@ from handoff.masks import read_masks, read_png
 from handoff.video import ClipInfo, probe, read_frames
 from runner.comfy.comfyserver import serve
 from runner.process import ROOT
-from tests.helpers import write_clip
+from tests.helpers import HANG_S, write_clip
 from tests.posegen.helpers import install_networks, scene
 from tests.reskin.servers import comfy_python, comfy_source
 from tests.tracker.helpers import write_registry
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("comfyui")
     models, log = folder / "models", folder / "comfyui.log"
     script = ROOT / "tests" / "reskin" / "tinymodels.py"
-    subprocess.run([comfy_python(), script, comfy_source(), models], check=True, timeout=300)
+    subprocess.run([comfy_python(), script, comfy_source(), models], check=True, timeout=HANG_S)
     with serve(comfy_python(), comfy_source(), folder / "work", log, models=models) as address:
         yield address
 

@@ -20,7 +20,7 @@ from handoff.video import probe, read_frames
 from posegen.cli import FOUND_BY, OPTIONS, command
 from posegen.onnx_session import gpu_problem
 from runner.process import ROOT
-from tests.helpers import textured, write_clip
+from tests.helpers import HANG_S, textured, write_clip
 from tests.posegen.helpers import install_networks, install_rtmw, two_people
 
 HEAVY = ("cv2", "onnxruntime", "rtmlib", "mediapipe", "torch", "av", "numpy")
@@ -197,7 +197,7 @@ def posegen(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command in the stage's own environment where that is built, else in the tests'."""
     python = os.environ.get("POSEGEN_PYTHON", sys.executable)
     command = [python, "-m", "posegen", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
 @pytest.fixture

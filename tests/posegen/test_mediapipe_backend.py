@@ -19,7 +19,7 @@ from handoff.run import Run
 from handoff.video import read_frames
 from posegen.keypoints import KPT_THR
 from posegen.mediapipe_backend import ROOM, NativeLog, only, without_chatter
-from tests.helpers import read_gray, textured, write_clip
+from tests.helpers import HANG_S, read_gray, textured, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 16
@@ -42,7 +42,7 @@ def posegen(interpreter: str, *arguments: object) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=HANG_S,
     )
 
 
@@ -203,7 +203,7 @@ def test_nothing_in_the_current_folder_is_taken_for_a_network_or_for_settings(
 ) -> None:
     """MediaPipe looks for its networks below the current folder first, and matplotlib for its settings."""
     code = "import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec('mediapipe').origin).parent)"
-    found = subprocess.run([posegen_python, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run([posegen_python, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_S)
     package, here = Path(found.stdout.strip()), tmp_path / "here"
     planted = [path.relative_to(package.parent) for path in (package / "modules").rglob("*.*") if path.is_file()]
     assert len(planted) > 10
@@ -213,7 +213,12 @@ def test_nothing_in_the_current_folder_is_taken_for_a_network_or_for_settings(
     os.mkfifo(here / "matplotlibrc")
     done = subprocess.run(
         [posegen_python, "-P", "-m", "posegen", "--run", "run", "-i", os.path.relpath(skater_clip, here)],
-        cwd=here, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert sha256_path(here / "run" / "pose.json") == sha256_path(skater.path("pose.json"))

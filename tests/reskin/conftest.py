@@ -13,7 +13,7 @@ from handoff.ingest import ingest
 from handoff.run import Run
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from runner.comfy.comfyserver import serve
-from tests.helpers import moving_square, write_clip
+from tests.helpers import HANG_S, moving_square, write_clip
 from tests.reskin.helpers import (
     FPS,
     HEIGHT,
@@ -34,7 +34,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with tiny checkpoints of Wan 2.1 VACE, random weights under the real names."""
     folder = tmp_path_factory.mktemp("models")
     script = Path(__file__).with_name("tinymodels.py")
-    subprocess.run([comfy_python(), script, comfy_source(), folder], check=True, timeout=300)
+    subprocess.run([comfy_python(), script, comfy_source(), folder], check=True, timeout=HANG_S)
     return folder
 
 

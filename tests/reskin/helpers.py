@@ -28,7 +28,7 @@ from reskin.regions import fit_into
 from reskin.windows import FOLDER, KeptWindows
 from reskin.workflow import Graph
 from runner.process import ROOT
-from tests.helpers import records, square_position, until, vouch_for
+from tests.helpers import HANG_S, records, square_position, until, vouch_for
 from tests.reskin.servers import history, queue
 
 WIDTH, HEIGHT, SIDE = 160, 120, 32
@@ -106,7 +106,7 @@ def reskin(run: Run, *options: str, name: str = "drone") -> int:
 def reskin_fails(run: Run, *options: str) -> tuple[int, str]:
     """The command as it is typed: its exit code, and the last line that it prints."""
     given = [sys.executable, "-m", "reskin", *arguments(run, *options, name="drone")]
-    done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stderr.strip().splitlines()[-1]
 

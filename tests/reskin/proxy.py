@@ -23,8 +23,8 @@ class Fault:
     missing: bool = False  # answered with 404 as by a server without such a route, and never handed on
     deaf: bool = False  # handed on, and the answer is lost
     delay_s: float = 0.0  # handed on late
-    lag_s: float = 0.0  # answered late
     before: Callable[[], None] | None = None  # called before it is handed on or answered
+    after: Callable[[], None] | None = None  # called before the answer is handed back
     torn_at: int | None = None  # bytes of the answer that come through
     renames: tuple[bytes, bytes] = (b"", b"")  # of one length: what the answer says, and what it says instead
 
@@ -115,7 +115,8 @@ class Proxy:
                 await self._tunnel(reader, writer, there, back)
                 return
             answer = await there.read()
-            await asyncio.sleep(fault.lag_s)
+            if fault.after:
+                await asyncio.get_running_loop().run_in_executor(None, fault.after)
             if fault.renames[0]:
                 answer = answer.replace(*fault.renames)
             writer.write(b"" if fault.deaf else answer[: fault.torn_at])

@@ -18,7 +18,7 @@ from evaluator import cli as evaluator
 from handoff.ingest import ingest
 from reskin import cli as reskin
 from runner.process import ROOT, stage_environment
-from tests.helpers import moving_square, outputs, records, until, write_clip
+from tests.helpers import HANG_S, moving_square, outputs, records, until, write_clip
 from tests.reskin.helpers import FPS, HEIGHT, SIDE, WIDTH, disc_mask, square_mask, write_masks
 
 pytestmark = pytest.mark.server
@@ -69,7 +69,7 @@ def judge(run: Path, seed: int, stop_at: str | None = None) -> subprocess.Popen[
 
 
 def end(process: subprocess.Popen[str], *codes: int) -> None:
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=HANG_S)
     assert process.returncode in codes, said
 
 
@@ -117,7 +117,7 @@ def crowd(painted: Path, comfy_server: str) -> Iterator[list[subprocess.Popen[st
     half += [f"alone-seed{seed}/report/.overlay.mp4.*.partial" for seed in SEEDS]
     try:
         for process in processes:
-            until("it is at work", lambda process=process: has_stopped(process), 300)
+            until("it is at work", lambda process=process: has_stopped(process))
         assert all(list(painted.glob(f"reskins/{pattern}")) for pattern in half)
         yield processes
     finally:
@@ -157,7 +157,7 @@ def test_eight_at_once_are_all_complete_and_right_and_a_ninth_on_one_of_them_is_
     painted: Path, alone: dict[str, str], crowd: list[subprocess.Popen[str]], comfy_server: str
 ) -> None:
     for ninth in (judge(painted, 0), paint(painted, comfy_server, 0)):
-        said, _ = ninth.communicate(timeout=300)
+        said, _ = ninth.communicate(timeout=HANG_S)
         assert ninth.returncode == 2, said
         assert said.splitlines()[-1].startswith("error: another process is painting or judging the reskin"), said
     go_on(crowd)

@@ -16,6 +16,7 @@ from handoff.run import Run
 from reskin.comfy.client import TRIES
 from reskin.comfy.errors import ServerUnreachable
 from runner.process import ROOT
+from tests.helpers import HANG_S
 from tests.reskin.helpers import arguments, new_jobs, nothing_written, reskin, reskin_fails, whole
 from tests.reskin.proxy import Fault, Proxy
 from tests.reskin.servers import history, output_folder, processes_of
@@ -194,7 +195,7 @@ def test_a_full_disk_on_our_side_leaves_nothing_half_written(make_run: MakeRun, 
         f"{sys.executable} -m reskin {given}; code=$?; find {small}/run -type f -newer {run.dir}/mask.mp4; exit $code"
     )
     shell = ["unshare", "--map-root-user", "--mount", "sh", "-c", script]
-    done = subprocess.run(shell, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=HANG_S, check=False)
     if done.returncode == 99:
         pytest.skip("this machine does not let a test mount a small tmpfs (unshare --map-root-user --mount)")
     assert done.returncode == 3, done.stderr

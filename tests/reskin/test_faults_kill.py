@@ -15,7 +15,7 @@ from handoff.files import sha256_file
 from handoff.run import Run
 from reskin.cli import command
 from runner.process import ROOT
-from tests.helpers import records, until
+from tests.helpers import HANG_S, records, until
 from tests.reskin.helpers import arguments, nothing_written, reskin_fails
 from tests.reskin.proxy import Fault, Proxy, proxy_to
 from tests.reskin.servers import BackstageServer, backstage, history, post, queue
@@ -61,14 +61,13 @@ def test_a_server_killed_in_mid_job_and_started_again_gets_the_job_again(
             until(
                 "the second job is at work",
                 lambda: proxy.count("POST", "/prompt") == 2 and bool(queue(victim.address)["queue_running"]),
-                90,
             )
             victim.kill()
             proxy.leave()
             time.sleep(1)
             proxy.upstream = successor.address
             proxy.come_back()
-            said, errors = process.communicate(timeout=240)
+            said, errors = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, errors
     assert "no longer knows the job" in said and "it was restarted" in said and "submitted again" in said
     assert victim.executions() == 2 and successor.executions() == WINDOWS - 1, "the one that died with it came again"
@@ -77,9 +76,14 @@ def test_a_server_killed_in_mid_job_and_started_again_gets_the_job_again(
     assert not list(run.dir.rglob("*.partial"))
 
 
-def done_first() -> Fault:
+def done_first(address: str) -> Fault:
     """The job has ended, and the socket has said so, before anybody asks for it."""
-    return Fault("POST", "/prompt", lag_s=8)
+
+    def done() -> None:
+        until("the job has ended", lambda: not any(queue(address).values()))
+        time.sleep(1)
+
+    return Fault("POST", "/prompt", after=done)
 
 
 def become(proxy: Proxy, address: str) -> Callable[[], None]:
@@ -99,7 +103,7 @@ def test_without_retries_a_lost_job_is_an_end_of_its_own(
     run = make_run(40)
     with proxy_to(comfy_server) as proxy:
         proxy.faults = [Fault("GET", "/api/jobs", before=become(proxy, successor.address))]
-        proxy.faults += [done_first()] if done else []
+        proxy.faults += [done_first(comfy_server)] if done else []
         code, line = reskin_fails(run, "--server", proxy.address, "--retries", "0")
     assert code == 9
     assert line.startswith(f"error: the server at {proxy.address} no longer knows the job ")
@@ -112,9 +116,9 @@ def test_a_job_that_was_done_when_its_server_was_restarted_is_done_again(
 ) -> None:
     run = make_run(40)
     with proxy_to(comfy_server) as proxy:
-        proxy.faults = [Fault("GET", "/api/jobs", before=become(proxy, successor.address)), done_first()]
+        proxy.faults = [Fault("GET", "/api/jobs", before=become(proxy, successor.address)), done_first(comfy_server)]
         with start(run, "--server", proxy.address) as process:
-            said, errors = process.communicate(timeout=120)
+            said, errors = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, errors
     assert "it was restarted" in said and "submitted again" in said
     assert sha256_file(run.path("reskins/drone/output.mp4")) == undisturbed(run, comfy_server)
@@ -127,7 +131,7 @@ def test_a_job_whose_record_somebody_deletes_is_not_done_again(make_run: MakeRun
         def delete() -> None:
             post(comfy_server, "/history", delete=list(history(comfy_server)))
 
-        proxy.faults = [Fault("GET", "/api/jobs", before=delete), done_first()]
+        proxy.faults = [Fault("GET", "/api/jobs", before=delete), done_first(comfy_server)]
         code, line = reskin_fails(run, "--server", proxy.address)
         assert proxy.count("POST", "/prompt") == 1
     assert code == 12
@@ -143,10 +147,9 @@ def test_three_seeds_on_two_servers_of_which_one_is_killed_are_all_there_each_on
         until(
             "both servers work",
             lambda: bool(queue(other)["queue_running"]) and bool(queue(comfy_server)["queue_running"]),
-            90,
         )
         successor.kill()
-        said, errors = process.communicate(timeout=240)
+        said, errors = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, errors
     given = [line for line in said.splitlines() if ": on 127.0.0.1:" in line]
     back = [line.removesuffix(f": on {other}") for line in given if line.endswith(other)]

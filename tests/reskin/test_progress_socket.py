@@ -34,7 +34,7 @@ def next_value(progress: ProgressSocket, within_s: float = 0.1) -> int:
         heard.extend(each["data"]["value"] for each in progress.messages(within_s))
         return bool(heard)
 
-    until("a message", one, 60)
+    until("a message", one)
     return heard[0]
 
 
@@ -221,5 +221,5 @@ def test_progress_without_numbers_is_passed_on_without_them(connect: Connect) ->
         connection.sendall(frame(json.dumps({"type": "executing", "data": data}).encode()))
 
     progress, heard = connect(talk), list[Progress]()
-    until("the job's end", lambda: listen(progress, GRAPH, "mine", heard.append), 60)
+    until("the job's end", lambda: listen(progress, GRAPH, "mine", heard.append))
     assert heard == [Progress("paint", 2, 5), Progress("paint", 0, 0), Progress("paint", 0, 0)]

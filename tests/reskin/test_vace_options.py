@@ -18,7 +18,7 @@ from handoff.poses import PoseWriter
 from handoff.run import Run
 from handoff.video import Frame, probe, read_frames
 from runner.process import ROOT
-from tests.helpers import vouch_for
+from tests.helpers import HANG_S, vouch_for
 from tests.reskin.helpers import HEIGHT, NAME, SMALL, WIDTH, paint_vace
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -86,7 +86,7 @@ def test_make_reskin_takes_the_locked_workflow_where_its_models_are(
         capture_output=True,
         text=True,
         check=False,
-        timeout=500,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stderr
     assert "workflow wan_vace_locked (wan2.1_vace_1.3B_fp16.safetensors)" in done.stdout

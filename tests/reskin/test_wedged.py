@@ -27,12 +27,12 @@ def wedged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
     with backstage(tmp_path_factory.mktemp("wedged")) as server:
         post(server.address, "/prompt", prompt=slow_graph())
-        until("a job runs", lambda: bool(queue(server.address)["queue_running"]), 90)
+        until("a job runs", lambda: bool(queue(server.address)["queue_running"]))
         for _ in range(3):
             # the first of them is in the queue by itself; the others are put there and cannot be sorted
             post(server.address, "/prompt", prompt=slow_graph(1), prompt_id=str(uuid.UUID(int=1)), number=7)
         post(server.address, "/interrupt")
-        until("no job runs", lambda: not queue(server.address)["queue_running"], 90)
+        until("no job runs", lambda: not queue(server.address)["queue_running"])
         time.sleep(1)
         assert queue(server.address)["queue_pending"] and not queue(server.address)["queue_running"]
         assert "TypeError" in server.log.read_text(errors="replace")

@@ -11,6 +11,7 @@ import pytest
 
 from runner.process import ROOT
 from selector.window import Corners, Drag, draw_box, enlarge
+from tests.helpers import HANG_S
 
 DOWN, MOVE, UP = cv2.EVENT_LBUTTONDOWN, cv2.EVENT_MOUSEMOVE, cv2.EVENT_LBUTTONUP
 
@@ -64,5 +65,5 @@ def test_a_window_that_a_busy_desktop_shows_late_is_not_taken_for_a_closed_one(m
 @pytest.mark.parametrize("data", [b"", b"II*\0" + bytes(100), b"\0\0\0\x0cjP  \r\n\x87\n"])
 def test_what_is_no_png_reaches_no_decoder(data: bytes) -> None:
     command = [sys.executable, "-m", "selector"]
-    done = subprocess.run(command, cwd=ROOT, input=data, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, input=data, capture_output=True, timeout=HANG_S, check=False)
     assert done.returncode and b"Error: what is on stdin is no PNG." in done.stderr and b"Traceback" not in done.stderr
