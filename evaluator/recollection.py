@@ -74,7 +74,7 @@ class Recollection:
         self._path, self._key, self._info, self._keep = folder / NAME, key, info, keep
         self._head = _read_head(self._path, key, info.frames)
         self._clip = sha256_path(clip)
-        self._changed = 0 if self._head is None else self._first_changed(clip, self._head)
+        self._changed = self._first_changed(clip) if self._head else 0
         self._frames: list[str] = []
         borders = [start - LOOKED_AHEAD - 1 for start in starts if start > LOOKED_AHEAD]
         self._wanted = frozenset(borders[:: -(-len(borders) // MOST_STATES) or 1])
@@ -84,7 +84,7 @@ class Recollection:
         self._reading, self._writing = contextlib.ExitStack(), contextlib.ExitStack()
 
     def __enter__(self) -> Recollection:
-        if self._head is not None:
+        if self._head:
             self._old = self._reading.enter_context(open_plain(self._path / _MASKS))
             self._starts = [0, *itertools.accumulate(length for *_, length in self._head["frames"])]
         if self._keep:
@@ -105,12 +105,12 @@ class Recollection:
         else:
             shutil.rmtree(self._path, ignore_errors=True)
 
-    def _first_changed(self, clip: Path, head: dict[str, Any]) -> int:
+    def _first_changed(self, clip: Path) -> int:
         """Return the first frame that is not as it was, how many there are where all are."""
-        if head["clip"] == self._clip:
+        if self._head["clip"] == self._clip:
             return self._info.frames
         decoded = progress(read_frames(clip), total=self._info.frames, desc="what has changed")
-        pairs = enumerate(zip(decoded, head["frames"], strict=False))
+        pairs = enumerate(zip(decoded, self._head["frames"], strict=False))
         return next((index for index, (frame, before) in pairs if _digest(frame) != before[0]), self._info.frames)
 
     def see(self, frame: Frame) -> None:
@@ -119,7 +119,7 @@ class Recollection:
 
     def begin(self, shot: range) -> Waypoints:
         """Say behind which frame the track of a shot goes on; behind its last one where nothing of it has changed."""
-        if self._head is None:
+        if not self._head:
             return Waypoints(self._wanted, self._put_state)
         changed, after, state = min(self._changed, shot.stop), None, b""
         for frame in sorted(int(each) for each in self._head["states"] if shot.start <= int(each) < changed):
@@ -134,7 +134,6 @@ class Recollection:
 
     def mask(self, index: int) -> Mask:
         """Return the mask (H, W) bool of a frame up to the one that its shot's track goes on behind."""
-        assert self._head is not None  # who asks was told that it is known
         _, digest, length = self._head["frames"][index]
         self._old.seek(self._starts[index])
         packed = self._old.read(length)
@@ -188,18 +187,18 @@ class Recollection:
             raise InputError(f"{self._path / name} was changed while it was in use; run the same command again.")
 
 
-def _read_head(folder: Path, key: str, frames: int) -> dict[str, Any] | None:
-    """Return what this machine wrote there for the same tracker and as many frames; None where it did not."""
+def _read_head(folder: Path, key: str, frames: int) -> dict[str, Any]:
+    """Return what this machine wrote there for the same tracker and as many frames; nothing where it did not."""
     try:
         with open_plain(folder / _HEAD) as file:
             head = file.read(_LARGEST)
         if not has_seal(_mark(head)):
-            return None
+            return {}
         found: dict[str, Any] = json.loads(head)
         fits = found["key"] == key and len(found["frames"]) == frames
-        return found if fits and all(_digests(folder, found)) else None
+        return found if fits and all(_digests(folder, found)) else {}
     except (OSError, InputError, StorageError):
-        return None
+        return {}
 
 
 def _digests(folder: Path, head: dict[str, Any]) -> Iterator[bool]:

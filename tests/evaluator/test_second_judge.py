@@ -70,7 +70,7 @@ def test_both_ious_stand_in_every_report_and_only_the_first_decides(
     assert data["how"]["second_judge"] == {"description": "half-blind tracker", "backend": "blind"}
     line = f"Second judge, half-blind tracker: mean IoU {figures['mean']:.4f}, minimum {min(second):.4f} at frame "
     for said in (done.output, (report / "summary.md").read_text(), (report / "junit.xml").read_text()):
-        assert line in said and "at or below 0.9 in 0-13. It informs, and decides nothing" in text
+        assert line in said and "at or below 0.9 in 0-13. It informs, and decides nothing" in said
         assert "; also above 0.9 in 0 of the 14 frames in which the first judge is; " in said
     assert "| second judge: IoU |" in (report / "summary.md").read_text()
     assert "second_iou" in (report / "iou.csv").read_text().splitlines()[0]

@@ -104,7 +104,7 @@ class Sam2Backend:
                 self._prompt(session, shot, places, skater)
             for index, logits, scores in session.propagate():
                 wanted = waypoints is not None and self._repeats and shot.start + index in waypoints.wanted
-                if waypoints is not None and wanted and session.only_forward:
+                if waypoints is not None and wanted and session.is_settled:
                     waypoints.keep(shot.start + index, session.freeze())
                 masks = exclusive_masks(logits)
                 empty = np.zeros((info.height, info.width), bool)

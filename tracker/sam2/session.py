@@ -57,6 +57,7 @@ class Sam2Session:
         self._features: object = {}
         self._started = False
         self._begin, self._next = 0, 0  # the first frame that is yielded, and the one that comes next
+        self._settled = 0  # see `is_settled`
 
     def __enter__(self) -> Sam2Session:
         return self
@@ -99,7 +100,8 @@ class Sam2Session:
         if state is None:
             state = lazy_state(self._predictor, self._images, self._source.width, self._source.height)
             self._states[obj_id] = state
-        self._firsts[obj_id] = min(frame, self._firsts.get(obj_id, frame))
+        first = self._firsts[obj_id] = min(frame, self._firsts.get(obj_id, frame))
+        self._settled = max(self._settled, frame + 1, first + self._reach.pointers if first else 0)
         with self._model(state):
             if mask is not None:
                 self._predictor.add_new_mask(state, frame_idx=frame, obj_id=obj_id, mask=torch.from_numpy(mask))
@@ -116,15 +118,15 @@ class Sam2Session:
                 )
 
     @property
-    def only_forward(self) -> bool:
-        """Whether all frames to come follow from the state alone: no object waits for what was tracked backward."""
-        heads = (range(first, first + self._reach.pointers) if first else range(0) for first in self._firsts.values())
-        return all(
-            self._next >= max(first, head.stop) for first, head in zip(self._firsts.values(), heads, strict=True)
-        )
+    def is_settled(self) -> bool:
+        """Whether no frame up to the one that was yielded last hangs on one behind it, and the state has all else.
+
+        A track backward attends to frames behind the first prompt, and each frame to all prompts, those to come too.
+        """
+        return self._next >= self._settled
 
     def freeze(self) -> bytes:
-        """Return the state behind the frame that was yielded last, where it is `only_forward`."""
+        """Return the state behind the frame that was yielded last, where it `is_settled`."""
         kept = {obj_id: state["output_dict_per_obj"][0] for obj_id, state in self._states.items()}
         file = io.BytesIO()
         torch.save({"firsts": self._firsts, "outputs": kept}, file)
@@ -133,7 +135,7 @@ class Sam2Session:
     def thaw(self, state: bytes, begin: int) -> None:
         """Take a frozen state, in place of prompts; `propagate` goes on with frame `begin` then."""
         found = torch.load(io.BytesIO(state), map_location=self._predictor.device, weights_only=True)
-        self._firsts, self._begin = found["firsts"], begin
+        self._firsts, self._begin, self._settled = found["firsts"], begin, begin
         for obj_id, outputs in found["outputs"].items():
             made = lazy_state(self._predictor, self._images, self._source.width, self._source.height)
             made |= {"obj_id_to_idx": {obj_id: 0}, "obj_idx_to_id": {0: obj_id}, "obj_ids": [obj_id]}
