@@ -43,7 +43,7 @@ evaluate: ## [RUN=name]: the gate, IoU > 0.90 in every frame (make ends with 2 w
 pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name] [TRIES=n]: extract, reskin, evaluate
 	@$(clip_needed); $(prompt_needed); $(extract)
 	@$(reskin)
-	@$(evaluate)
+	@[ -n "$$TRIES" ] || $(evaluate)
 
 build: ## [STAGES="tracker posegen"] [NODES="name ..."|none]: make the container images, for RUNNER=docker
 	@$(python) runner --words STAGES docker build

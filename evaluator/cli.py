@@ -86,9 +86,9 @@ _OPTIONS: tuple[Option, ...] = (
     ),
     (
         ("--second-judge",),
-        {"type": click.Choice(("embedded", *MODELS))},
-        "Track the result once more with another tracker, and report its IoU too; it decides nothing, "
-        "e.g. --second-judge tiny",
+        {"type": click.Choice(("backward", "embedded", *MODELS))},
+        "Track the result once more, with another tracker or backward: with the same one, from the other end of the "
+        "clip; its IoU is reported too and decides nothing, e.g. --second-judge backward",
     ),
     (("--pose",), {"type": PATH}, "The source's skeletons; else the run's, e.g. --pose pose.json"),
     (
@@ -111,6 +111,12 @@ _OPTIONS: tuple[Option, ...] = (
         ("--format", "formats"),
         {"type": click.Choice(list(FILES)), "multiple": True},
         "A report to write, repeatable; json is always written, e.g. --format junit --format summary  [default: all]",
+    ),
+    (
+        ("--keep-track",),
+        {"is_flag": True},
+        "Keep what is tracked in the reskin's folder: the next evaluation tracks only from the first changed frame on, "
+        "with the same masks; one without this option removes it, e.g. --keep-track",
     ),
     (("--check",), {"is_flag": True}, "Only say whether it can be evaluated: exit code 0, 2 or 3, e.g. --check"),
     (("--force",), {"is_flag": True}, "Evaluate again even where nothing has changed, e.g. --force"),
@@ -143,6 +149,7 @@ def command(
     generated_detections: Path | None,
     output: Path | None,
     formats: tuple[str, ...],
+    keep_track: bool,
     check: bool,
     force: bool,
 ) -> int:
@@ -163,6 +170,7 @@ def command(
     reports = frozenset({JSON, *(formats or FILES)})
     if generated is None and generated_mask is not None:
         of_clips = {"bbox": bbox, "frame": frame, "calibrate": calibrate, "check": check, "second_judge": second_judge}
+        of_clips["keep_track"] = keep_track
         more = {"generated_pose": generated_pose, "generated_detections": generated_detections}
         _refuse_with_masks(formats, **of_clips, pose=pose, **more)
         from evaluator.scoring import Wishes  # here, not above: these bring OpenCV
@@ -183,9 +191,9 @@ def command(
     run = Run.containing(original)
     material = gather(original, generated, run, pose, generated_pose, generated_detections)
     setup = choose_setup(run, original, material.info, bbox, frame, TrackerChoice(backend, model, device))
-    second = second_setup(setup, run, material.info, second_judge, device) if second_judge else None
+    second = second_setup(setup, run, original, material.info, second_judge, device) if second_judge else None
     report = output or _own_report(generated)
-    wishes = Wishes(threshold, reports, calibrate, force, min_replaced, accept_mask)
+    wishes = Wishes(threshold, reports, calibrate, force, min_replaced, accept_mask, keep_track)
     job = Evaluation(material, setup, report, wishes, click.echo, second)
     job.check()
     if check:

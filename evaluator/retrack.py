@@ -2,7 +2,8 @@
 
 `choose_setup` decides tracker and places, `retrack` tracks. `floor_ious` is the noise floor: what IoU the same second
 track gives on the source itself, encoded as the output was. A frame that fails there too may fail by the tracker alone;
-`second_ious` are those of another tracker in the generated clip. Both inform, and the verdict never looks at them.
+`second_ious` are those of a second judge in the generated clip: another tracker, or the same one from the other end.
+Both inform, and the verdict never looks at them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluator.trust import tracker_record
+from evaluator.trust import numbers, tracker_record
 from handoff.command import progress
 from handoff.errors import InputError, UsageError
 from handoff.files import scratch_dir
@@ -23,7 +24,8 @@ from handoff.masks import Mask, bounds, mask_iou, read_masks
 from handoff.places import Box, Place, check_places
 from handoff.run import Run
 from handoff.video import ClipInfo, VideoWriter, clip_colours, read_frames
-from tracker.interface import Keep, TrackerBackend
+from tracker.interface import Keep, Recall, TrackerBackend
+from tracker.quality import ends_of
 from tracker.sam2.sizes import MODELS
 from tracker.selection import TrackerChoice, check_same, difference, make_backend, wanted_again
 from tracker.tracker import Request, SkateboardTracker
@@ -36,8 +38,9 @@ class Setup:
     places: of the object, the first prompt first. skater: places of the skater, for a tracker that follows both, so
     that a pixel which both claim is decided as it was the first time. shots: as the clip was cut, empty for one.
     keep, fill_px: how masks are tidied, as the original's were. differs: in what the tracker is not the original
-    mask's own, None where it is the same or where nobody knows. origin of the places: "flag", "run" or "mask" (the
-    first frame where the original is not empty). remarks: sentences for the console on what was decided.
+    mask's own, None where it is the same or where nobody knows. origin of the places: "flag", "run", "mask" (the
+    first frame where the original is not empty) or, of a second judge, "backward". remarks: sentences for the console
+    on what was decided.
     """
 
     backend: TrackerBackend
@@ -70,6 +73,20 @@ class Setup:
         if (self.keep, self.fill_px) != ("all", 0):
             more |= {"keep": self.keep, "fill_holes": self.fill_px}
         return tracker | first | more | {"box_from": self.origin, "other_tracker": self.differs}
+
+    @property
+    def judge(self) -> str:
+        """What tracks, in words, and from where, for a second judge."""
+        if self.origin != BACKWARD:
+            return self.backend.description
+        frames = [place.frame for place in self.places]
+        where = f"frame{'s' if len(frames) > 1 else ''} {numbers(frames)}"
+        return f"{self.backend.description}, backward: from the other end ({where})"
+
+    def judge_as_json(self) -> dict[str, Any]:
+        """Return the same as parameters."""
+        where = {"places": [place.as_json() for place in self.places]} if self.origin == BACKWARD else {}
+        return self.backend.params | where
 
 
 def choose_setup(
@@ -153,21 +170,23 @@ def choose_backend(recorded: dict[str, Any], wanted: TrackerChoice) -> TrackerBa
     return backend
 
 
-EMBEDDED = "embedded"
-JUDGES = (EMBEDDED, *MODELS)
-"""What --second-judge may name: the embedded tracker, and the sizes of SAM 2.1."""
+BACKWARD, EMBEDDED = "backward", "embedded"
+TRACKERS = (EMBEDDED, *MODELS)
+"""What --second-judge may name beside BACKWARD: the embedded tracker, and the sizes of SAM 2.1."""
 
 
-def second_setup(setup: Setup, run: Run | None, info: ClipInfo, judge: str, device: str) -> Setup:
-    """Return how another tracker, one of JUDGES, tracks the object again: from the same places.
+def second_setup(setup: Setup, run: Run | None, original: Path, info: ClipInfo, judge: str, device: str) -> Setup:
+    """Return how a second judge tracks the object again: another one of TRACKERS from the same places, or BACKWARD.
 
     Raises UsageError where it is the tracker that judges already, or cannot begin at these places, MissingError where
     it is not here (weights, GPU).
     """
+    if judge == BACKWARD:
+        return _backward(setup, original, info)
     wanted = TrackerChoice(EMBEDDED) if judge == EMBEDDED else TrackerChoice("sam2", judge, device)
     backend = make_backend(wanted)
     if difference(backend, setup.backend.params) is None:
-        others = ", ".join(each for each in JUDGES if each != judge)
+        others = ", ".join(each for each in (*TRACKERS, BACKWARD) if each != judge)
         raise UsageError(f"--second-judge {judge} is the tracker that judges already; name another one of {others}.")
     try:
         backend.check(setup.places)
@@ -177,16 +196,33 @@ def second_setup(setup: Setup, run: Run | None, info: ClipInfo, judge: str, devi
     return replace(setup, backend=backend, skater=skater, differs=None, remarks=())
 
 
+def _backward(setup: Setup, original: Path, info: ClipInfo) -> Setup:
+    """Return how the same tracker comes back: in each shot from the original mask's box at its other end.
+
+    That is the last frame with a whole mask, or the first one where that is farther from all places of the first track.
+    """
+    shots, places = setup.shots or (range(info.frames),), []
+    for first, last in ends_of(read_masks(original), shots):
+        shot = next(each for each in shots if first.frame in each)
+        known = [place.frame for place in setup.places if place.frame in shot]
+        away = {end: min((abs(end.frame - each) for each in known), default=0) for end in (last, first)}
+        places.append(max(away, key=away.__getitem__))
+    return replace(setup, places=tuple(places), origin=BACKWARD, remarks=())
+
+
 def _skater(notes: dict[str, Any]) -> tuple[Place, ...]:
     return tuple(Place.from_json(each) for each in notes.get("skater", ()))
 
 
-def retrack(generated: Path, setup: Setup, info: ClipInfo | None = None) -> Iterator[Mask]:
+def retrack(
+    generated: Path, setup: Setup, info: ClipInfo | None = None, recall: Recall | None = None
+) -> Iterator[Mask]:
     """Yield the mask (H, W) bool of the object in every frame of the generated clip, in order.
 
-    info: of the generated clip, where its frames have been counted already.
+    info: of the generated clip, where its frames have been counted already. recall: what is known of it.
     """
     tracker = SkateboardTracker(setup.backend)
+    tracker.recall = recall
     tracker.init_video(generated, info)
     keep: Keep = "largest" if setup.keep == "largest" else "all"
     tracker.request = Request(setup.places, setup.skater, setup.shots, keep, setup.fill_px)
@@ -211,7 +247,10 @@ def output_crf(generated: Path) -> int:
 
 
 def second_ious(original: Path, generated: Path, info: ClipInfo, setup: Setup) -> Iterator[float]:
-    """Track in the generated clip once more, and yield the IoU of each frame with the original mask."""
+    """Track in the generated clip once more, and yield the IoU of each frame with the original mask.
+
+    setup: of the second judge.
+    """
     pairs = zip(read_masks(original), retrack(generated, setup, info), strict=True)
     for truth, found in progress(pairs, total=info.frames, desc="second judge"):
         yield mask_iou(truth, found)

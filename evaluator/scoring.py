@@ -47,7 +47,7 @@ class Wishes:
     """What was asked for.
 
     formats: names of `evaluator.report.FILES`. min_replaced: 0 asks for nothing new. accept_mask: a contradicted
-    original mask is no reason to fail.
+    original mask is no reason to fail. keep_track: what is tracked is kept for the next evaluation of the reskin.
     """
 
     threshold: float
@@ -56,6 +56,7 @@ class Wishes:
     force: bool = False
     min_replaced: float = MIN_REPLACED
     accept_mask: bool = False
+    keep_track: bool = False
 
 
 class Scoring:
@@ -66,7 +67,7 @@ class Scoring:
     SIGKILL, they are not taken for its own.
 
     say: takes the console line of each frame. how, trust: what a report says beside the scores. witnesses: are heard
-    about G meanwhile. windows: that the clip was painted in.
+    about G meanwhile. windows: that the clip was painted in. takes: what is told of the takes that it was chosen from.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Scoring:
         trust: Trust,
         witnesses: Witnesses | None = None,
         windows: Windows = (),
+        takes: dict[str, Any] | None = None,
     ) -> None:
         self._material, self._wishes = material, wishes
         self._gate = Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
         self._how, self._trust, self._windows, self._witnesses = how, trust, windows, witnesses
+        self._takes = takes
         self._colours, self._leftovers = ColourJumps(), _leftovers(material, witnesses)
         self._worst = WorstFrames()
         self._floor: list[float] = []
@@ -107,8 +110,11 @@ class Scoring:
         known = itertools.zip_longest(self._gate.scores, self._floor, self._second)
         return [dataclasses.replace(score, floor_iou=floor, second_iou=second) for score, floor, second in known]
 
-    def score(self, found: Iterator[Mask]) -> None:
-        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured."""
+    def score(self, found: Iterator[Mask], see: Callable[[Frame], object] | None = None) -> None:
+        """Hold P of every frame against G. The tracker goes on while the clips are decoded and frames are measured.
+
+        see: takes each frame (H, W, 3) of the generated clip, in order.
+        """
         with contextlib.ExitStack() as stack:
             # OpenCV's pool serves one call at a time: shared, it makes tracker and scoring wait for each other
             stack.enter_context(opencv_on_one_thread())
@@ -117,6 +123,8 @@ class Scoring:
 
             def one(item: tuple[Sight, Mask]) -> None:
                 self._one(*item, writer)
+                if see is not None and item[0].output is not None:
+                    see(item[0].output)
 
             try:
                 with Behind(one, _WAITING, nice=_NICE) as behind:
@@ -165,7 +173,7 @@ class Scoring:
         wishes, frames, trust = self._wishes, self._material.info.frames, self._trust
         if self._witnesses is not None:
             trust = dataclasses.replace(trust, standing=self._witnesses.conclude())
-        told = {"colour": self._colours.as_json(self._windows)}
+        told = {"colour": self._colours.as_json(self._windows)} | ({"takes": self._takes} if self._takes else {})
         if self._material.clip is not None:
             told["detector"] = self._leftovers.as_json() if self._leftovers else None
         asked = wishes.min_replaced, told, wishes.accept_mask

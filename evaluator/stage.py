@@ -7,18 +7,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import hashlib
+import json
 import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from evaluator.inputs import Material, check_original, check_run
+from evaluator.recollection import NAME, Recollection
 from evaluator.remarks import Windows, output_windows
 from evaluator.report import FILES, JSON, OVERLAY
+from evaluator.report.attempts import Attempts
 from evaluator.report.result import Result
-from evaluator.report.texts import read_json, read_kept, remove_reports
+from evaluator.report.texts import read_json, read_kept, remove_reports, write_texts
 from evaluator.retrack import Setup, floor_ious, output_crf, retrack, second_ious
 from evaluator.scoring import Say, Scoring, Wishes, drop_reports
 from evaluator.seal import has_seal, seal
@@ -29,7 +37,7 @@ from handoff.files import sha256_path
 from handoff.links import check_way
 from handoff.masks import measure_masks, read_masks
 from handoff.places import read_prompts
-from handoff.run import RESKINS, Reskin, Run, Stage, outputs_of, run_stage, tool_versions
+from handoff.run import RESKINS, Reskin, Run, Stage, code_digest, outputs_of, run_stage, tool_versions
 from handoff.video import ClipInfo
 from tracker.witness.ruling import Witnesses
 
@@ -54,7 +62,7 @@ def check_writable(folder: Path) -> None:
 class Evaluation:
     """Track again in a generated clip, and score it.
 
-    report: the folder. say: takes console lines. second: how another tracker tracks once more (--second-judge).
+    report: the folder. say: takes console lines. second: how a second judge tracks once more (--second-judge).
     """
 
     material: Material
@@ -115,7 +123,7 @@ class Evaluation:
             "min_replaced": self.wishes.min_replaced,
             "calibrate": self.wishes.calibrate,
             "accept_mask": self.wishes.accept_mask,
-            "second_judge": self.second.backend.params if self.second else None,
+            "second_judge": self.second.judge_as_json() if self.second else None,
             "formats": sorted(self.wishes.formats),
             "report": reskin.relative(self.report),
             "trust": self.trust.as_json(),  # a --verify since then is in no file that is read
@@ -128,13 +136,13 @@ class Evaluation:
         more_tools = [*self.setup.backend.versions, *(self.second.backend.versions if self.second else ())]
         tools |= tool_versions("numpy", "opencv-python-headless", "av", "matplotlib", *more_tools)
         more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
-        gathered, inputs = reskin.run.manifest, self.material.inputs
+        gathered, inputs, takes = reskin.run.manifest, self.material.inputs, self._takes
         kept: Result | None = None
 
         def believed(work: str) -> bool:
             nonlocal kept
             kept = self._kept(work, reskin) if self._is_ours(work) else None
-            return kept is not None
+            return kept is not None and kept.told.get("takes") == takes  # which grow after a verdict
 
         try:
             with run_stage(
@@ -142,13 +150,25 @@ class Evaluation:
             ) as stage:
                 if reskin.run.manifest != gathered:
                     raise BusyError(f"{reskin.run.dir} was extracted anew meanwhile; run the same command again.")
-                result = self._say_again(kept) if kept else self._judge(stage)
+                result = self._say_again(kept, takes) if kept else self._judge(stage)
+                if kept and not stage.unchanged:
+                    self._write_again(stage, result)
         except StorageError:
             drop_reports(self.report)  # run.json does not know of them
             raise
         if not stage.unchanged:
             self._seal(stage.work)
         return result
+
+    @functools.cached_property
+    def _takes(self) -> dict[str, Any] | None:
+        """Return what is told of the takes that the clip was chosen from; it decides nothing, so a refusal is said."""
+        try:
+            found = Attempts.beside(self.material.generated, sha256_path)
+        except InputError as error:
+            self.say(str(error))
+            return None
+        return found[0].told() if found else None
 
     def _windows(self) -> Windows:
         return output_windows(self.material.generated, self.material.info.frames)
@@ -185,20 +205,31 @@ class Evaluation:
             self.say(f"{path} was exchanged while it was looked at; {self.material.generated} is judged anew")
         return kept
 
-    def _say_again(self, kept: Result) -> Result:
-        """Return a kept result, judged by its figures."""
+    def _say_again(self, kept: Result, takes: dict[str, Any] | None) -> Result:
+        """Return a kept result, judged by its figures, with what is told of takes by now."""
         wishes, frames = self.wishes, self.material.info.frames
         result = kept.judged_again(wishes.threshold, frames, wishes.min_replaced, accept_mask=wishes.accept_mask)
         for score in result.scores:
             self.say(score.line())
-        return result
+        told = {name: value for name, value in result.told.items() if name != "takes"}
+        return dataclasses.replace(result, told=told | ({"takes": takes} if takes else {}))
+
+    def _write_again(self, stage: Stage, result: Result) -> None:
+        """Write a kept result's texts, in which other takes are told; its pictures are what they were."""
+        stage.forget()
+        write_texts(self.report, result, self.wishes.formats)
+        self._record(stage, result)
 
     def _judge(self, stage: Stage) -> Result:
         """Track and score, and name for run.json what was written and what came of it."""
-        generated = self.material.generated
         stage.forget()
         self._remove_stale()
         result = self._evaluate()
+        self._record(stage, result)
+        return result
+
+    def _record(self, stage: Stage, result: Result) -> None:
+        generated = self.material.generated
         for each in sorted(self.wishes.formats):
             stage.add_output(self.report / FILES[each])
         for path in (self.material.generated_pose, self.material.generated_detections):
@@ -209,7 +240,6 @@ class Evaluation:
         stage.note("minimum_iou", verdict.minimum)
         stage.note("passed", result.passed)
         stage.note("sentence", result.sentence)
-        return result
 
     def _remove_stale(self) -> None:
         """Remove the reports beside the clip that are of another one, where this report goes elsewhere."""
@@ -227,20 +257,42 @@ class Evaluation:
         material, wishes, setup = self.material, self.wishes, self.setup
         how = {**material.as_json(), "description": setup.backend.description, **setup.as_json()}
         if self.second:
-            how["second_judge"] = {"description": self.second.backend.description, **self.second.backend.params}
+            how["second_judge"] = {"description": self.second.judge, **self.second.judge_as_json()}
         witnesses = witnesses_of(material.run, material.original, material.info)
-        more = (self.trust, witnesses, self._windows())
+        more = (self.trust, witnesses, self._windows(), self._takes)
         with Scoring(material, wishes, self.report, self.say, how, *more) as session:
-            session.score(retrack(material.generated, setup, material.info))
+            with self._recollection() as recall:
+                found = retrack(material.generated, setup, material.info, recall)
+                session.score(found, recall.see if recall else None)
             if self.second:  # what stops this, or the floor, leaves the report of the gate's own part
                 self._ask_second(session, self.second)
             if wishes.calibrate:
                 how["floor_crf"] = self._calibrate(session)
         return session.conclude()
 
+    @contextlib.contextmanager
+    def _recollection(self) -> Iterator[Recollection | None]:
+        """Yield what the last evaluation of this reskin tracked; None where nothing is known, or is to be."""
+        reskin, setup = self._reskin(), self.setup
+        if self.wishes.force and reskin is not None:
+            shutil.rmtree(reskin.dir / NAME, ignore_errors=True)
+        wanted = self.wishes.keep_track or (reskin is not None and (reskin.dir / NAME).is_dir())
+        if reskin is None or not wanted or not self._is_recorded(reskin):
+            yield None
+            return
+        versions = tool_versions("numpy", "opencv-python-headless", "av", *setup.backend.versions)
+        code = code_digest(("evaluator", "handoff", "tracker"))
+        basis = [setup.as_json(), setup.backend.params, str(self.material.info), versions, code]
+        key = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
+        starts = [start for start, _ in self._windows()]
+        material, keep = self.material, self.wishes.keep_track
+        files = reskin.dir, key, material.generated, material.info
+        with Recollection(*files, starts, self.say, keep=keep) as recollection:
+            yield recollection
+
     def _ask_second(self, session: Scoring, second: Setup) -> None:
         material = self.material
-        self.say(f"second judge: tracking once more with {second.backend.description}")
+        self.say(f"second judge: tracking once more with {second.judge}")
         session.take_second(second_ious(material.original, material.generated, material.info, second))
 
     def _calibrate(self, session: Scoring) -> int:

@@ -74,11 +74,13 @@ class WindowPainter(Protocol):
 class Painted:
     """How a window came to be. seconds: on the server, with its way there and back. resumed: by an earlier command.
 
-    server: HOST:PORT. Both are None where an earlier command did not note them.
+    server: HOST:PORT. Both are None where an earlier command did not note them. pictures: the name of their folder in
+    reskins/NAME/.windows.
     """
 
     server: str | None
     seconds: float | None
+    pictures: str
     resumed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,7 +120,8 @@ class _Servers:
             self.kept.make(order.window.index, order.key) as partial,
         ):
             self.painter.paint(order, comfy, partial, listener)
-            painted = Painted(address, round(time.monotonic() - began, 2))
+            place = self.kept.place(order.window.index, order.key)
+            painted = Painted(address, round(time.monotonic() - began, 2), place.name)
             write_text(partial / _NOTE, json.dumps({"server": address, "seconds": painted.seconds}) + "\n")
         self.painted[order.window.index] = painted
 
@@ -149,6 +152,7 @@ def _read_note(path: Path) -> Painted:
     return Painted(
         server if isinstance(server, str) else None,
         float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None,
+        path.parent.name,
         resumed=True,
     )
 

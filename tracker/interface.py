@@ -6,7 +6,8 @@ exactly once. `embedded/backend.py` and `sam2/backend.py` have the two that ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -33,6 +34,36 @@ class Found(NamedTuple):
     human: Mask | None = None
 
 
+@dataclass(frozen=True)
+class Waypoints:
+    """Frames behind which a track's state is kept, and where it goes on from a kept one.
+
+    wanted: frames of the clip; `keep` is given those of them that a state of one frame is enough for, with the state.
+    after, state: the frame that the track goes on behind, and what was kept there; None for a track from its start.
+    """
+
+    wanted: Collection[int]
+    keep: Callable[[int, bytes], object]
+    after: int | None = None
+    state: bytes = b""
+
+
+class Recall(Protocol):
+    """What an earlier track of nearly the same clip found."""
+
+    def begin(self, shot: range) -> Waypoints:
+        """Say behind which frame the track of a shot goes on; the frames up to it are known."""
+        ...
+
+    def mask(self, index: int) -> Mask:
+        """Return the mask of a known frame, as the backend gave it."""
+        ...
+
+    def put(self, mask: Mask) -> None:
+        """Take the mask of the next frame, known or not, as the backend gave it."""
+        ...
+
+
 class TrackerBackend(Protocol):
     """A way to track."""
 
@@ -48,11 +79,18 @@ class TrackerBackend(Protocol):
         ...
 
     def track(
-        self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
+        self,
+        path: Path,
+        info: ClipInfo,
+        shot: range,
+        places: Sequence[Place],
+        skater: Sequence[Place],
+        waypoints: Waypoints | None = None,
     ) -> Iterator[Found]:
         """Yield every frame of the shot, a mask that is all False where the object is lost.
 
-        places: where the object is, on frames of the shot; the skater's likewise. Not both are empty.
+        places: where the object is, on frames of the shot; the skater's likewise. Not both are empty. waypoints: where
+        it goes on behind a frame, only the frames behind that one are yielded: the very masks of the whole track.
         Its memory must not grow with the length of the clip.
         """
         ...

@@ -18,14 +18,17 @@ good mask and goes back to the prompt frame. Where the first pass had drifted to
 something, and the two disagree. It needs no truth, but it is no proof: both passes may be wrong in the same way. How
 well it predicts real error is measured in docs/measurements.md.
 
-Memory does not grow with the clip, but for two numbers a frame.
+`ends_of` says where else a track of each shot may begin: the gate's second judge does.
+
+Memory does not grow with the clip, but for some numbers a frame.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -35,6 +38,7 @@ import numpy as np
 from handoff.command import progress, spans_text
 from handoff.errors import InputError
 from handoff.masks import Mask, bounds, mask_iou, read_masks
+from handoff.places import Place
 
 Status = Literal["tracked", "absent", "suspicious:whole-frame", "suspicious:area-jump", "suspicious:components"]
 
@@ -235,9 +239,37 @@ class _Stretch:
         return min(self._good(range(self.frames.start, goal)), default=goal)
 
     def _good(self, frames: range) -> list[int]:
-        trusted = [area for area in self.areas if area]
-        least = GOOD_SHARE * float(np.median(trusted)) if trusted else 0.0
+        least = _least_whole(self.areas)
         return [index for index in frames if self.areas[index - self.frames.start] > least]
+
+
+def _least_whole(areas: Sequence[int]) -> float:
+    """How large a mask has to be at least to start from, px; areas: 0 for a frame that cannot be trusted."""
+    trusted = [area for area in areas if area]
+    return GOOD_SHARE * float(np.median(trusted)) if trusted else 0.0
+
+
+def ends_of(masks: Iterable[Mask], shots: Sequence[range]) -> list[tuple[Place, Place]]:
+    """Return where a track may begin at either end of each shot that shows the object: its first and its last place.
+
+    A place is the box of a mask (H, W) that is whole enough to start from, as for `verify`; in a shot in which no mask
+    can be trusted, of any. masks: of every frame. shots: ranges of frames that together are the whole clip.
+    """
+    ends, judge, numbered = [], StatusLog(), enumerate(masks)
+    for shot in shots:
+        judge.new_shot()
+        places: list[Place] = []
+        areas: list[int] = []
+        for index, mask in islice(numbered, len(shot)):
+            status, box = judge.add(index, mask), bounds(mask)
+            if box is not None:
+                places.append(Place(index, box))
+                areas.append(int(np.count_nonzero(mask)) if status == "tracked" else 0)
+        least = _least_whole(areas)
+        whole = [place for place, area in zip(places, areas, strict=True) if area > least] or places
+        if whole:
+            ends.append((whole[0], whole[-1]))
+    return ends
 
 
 def _survey(masks: Path, shot: range) -> list[_Stretch]:

@@ -19,7 +19,7 @@ from handoff.places import Box, Place, Point, check_place, check_places
 from handoff.threads import Behind
 from handoff.video import ClipInfo, probe
 from tracker.cleanup import clean
-from tracker.interface import Found, Keep, TrackerBackend
+from tracker.interface import Found, Keep, Recall, TrackerBackend
 from tracker.quality import StatusLog
 from tracker.selection import BACKENDS, TrackerChoice, make_backend
 
@@ -80,6 +80,7 @@ class SkateboardTracker:
         self.backend: TrackerBackend = make_backend(made) if isinstance(made, str | TrackerChoice) else made
         self._path: Path | None = None
         self._info: ClipInfo | None = None
+        self.recall: Recall | None = None  # of an earlier track
         self._forget()
 
     def _forget(self) -> None:
@@ -169,6 +170,8 @@ class SkateboardTracker:
         for shot in request.shots or (range(info.frames),):
             self.status.new_shot()
             for found in self._follow_shot(self._path, shot):
+                if self.recall is not None:
+                    self.recall.put(found.mask)
                 found = self._tidied(found)
                 self.status.add(found.frame_index, found.mask, found.score)
                 if not found.mask.any():
@@ -185,11 +188,16 @@ class SkateboardTracker:
         places = [place for place in request.places if place.frame in shot]
         skater = [place for place in request.skater if place.frame in shot] if self.backend.tracks_skater else []
         empty = np.zeros((info.height, info.width), bool)
-        if places or skater:
+        if not (places or skater):
+            yield from (Found(index, empty) for index in shot)
+        elif self.recall is None:
             yield from self.backend.track(path, info, shot, places, skater)
         else:
-            for index in shot:
-                yield Found(index, empty)
+            waypoints = self.recall.begin(shot)
+            behind = shot.start if waypoints.after is None else waypoints.after + 1
+            yield from (Found(index, self.recall.mask(index)) for index in range(shot.start, behind))
+            if behind < shot.stop:
+                yield from self.backend.track(path, info, shot, places, skater, waypoints)
 
     def _tidied(self, found: Found) -> Found:
         request = self._request

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from evaluator import MIN_REPLACED
 from evaluator.gate import FrameScore, Verdict, judge
 from evaluator.remarks import remark_lines
+from evaluator.report.attempts import attempt_lines
 from evaluator.trust import Trust, numbers
 from handoff.errors import InputError
 
@@ -288,10 +289,12 @@ class Result:
         known = [score for score in self.scores if score.second_iou is not None]
         over = "" if len(known) == len(self.scores) else f" (of the first {len(known)} frames only)"
         low = [each.frame for each in known if each.second_iou is not None and each.second_iou <= self.threshold]
+        first = {each.frame for each in known if each.iou > self.threshold}
         return [
             f"Second judge{over}, {self.how['second_judge']['description']}: mean IoU {found['mean']:.4f}, minimum "
-            f"{found['worst']:.4f} at frame {found['frame']}; at or below {self.threshold:g} in "
-            f"{numbers(low) or 'no frame'}. It decides nothing"
+            f"{found['worst']:.4f} at frame {found['frame']}; also above {self.threshold:g} in "
+            f"{len(first.difference(low))} of the {len(first)} frames in which the first judge is; at or below "
+            f"{self.threshold:g} in {numbers(low) or 'no frame'}. It informs, and decides nothing"
         ]
 
     def limits(self) -> list[str]:
@@ -299,7 +302,12 @@ class Result:
         differs = self.how.get("other_tracker")
         other = [f"P was not found by the original mask's own tracker: {differs}"] if differs else []
         lines = [*other, *self.new_lines(), *self.trust.lines(), *self.second_lines(), *self.floor_lines()]
-        return [*lines, *remark_lines(self.told)]
+        return [*lines, *remark_lines(self.told), *self.take_lines()]
+
+    def take_lines(self) -> list[str]:
+        """Return what is to be known of the takes that the clip was chosen from; nothing where nothing was chosen."""
+        heard = any(score.second_iou is not None for score in self.scores)
+        return attempt_lines(self.told.get("takes"), self.scores, self.threshold, asked_again=heard)
 
     def new_lines(self) -> list[str]:
         """Return how much of the object is new; nothing where that is not known, which the sentence says."""

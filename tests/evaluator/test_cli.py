@@ -25,7 +25,7 @@ from tests.helpers import DemoRun, Product, moving_square, square_position, writ
 def test_help_shows_every_option_with_an_example() -> None:
     shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
     options = [each for each in command.params if isinstance(each, click.Option)]
-    assert len(options) == 20
+    assert len(options) == 21
     for option in options:
         example = (option.help or "").partition("e.g. ")[2]
         assert any(name in example.split() for name in option.opts), option.opts

@@ -11,7 +11,7 @@ import pytest
 from handoff.errors import InputError
 from handoff.files import sha256_file, sha256_tree
 from handoff.ingest import ingest
-from handoff.run import SCHEMA, Run, _code_digest, run_stage
+from handoff.run import SCHEMA, Run, code_digest, run_stage
 from tests.helpers import moving_square, write_clip
 
 
@@ -183,8 +183,8 @@ def test_a_changed_help_text_is_no_changed_code(tmp_path: Path, monkeypatch: pyt
     (package / "__init__.py").write_text("")
     (package / "commands.json").write_text("{}")
     monkeypatch.syspath_prepend(tmp_path)
-    before = _code_digest(["somestage"])
+    before = code_digest(["somestage"])
     (package / "commands.json").write_text('{"help": "other words"}')
-    assert _code_digest(["somestage"]) == before
+    assert code_digest(["somestage"]) == before
     (package / "__init__.py").write_text("VALUE = 1\n")
-    assert _code_digest(["somestage"]) != before
+    assert code_digest(["somestage"]) != before

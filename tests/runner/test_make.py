@@ -172,6 +172,9 @@ def test_tries_paint_again_what_fails_and_without_them_it_is_painted_once(make: 
     painted = [arguments for name, arguments, _ in make.calls if name == "reskin"]
     assert "--until-pass" not in painted[0]
     assert painted[1][-2:] == ["--until-pass", "4"]
+    assert [name for name, *_ in make.calls] == ["reskin", "extract", "reskin"], "the loop has judged what it made"
+    assert make("pipeline", "VIDEO=a.mp4", "PROMPT=a").returncode == 0
+    assert [name for name, *_ in make.calls[3:]] == ["extract", "reskin", "evaluate"]
 
 
 def test_a_pipeline_ends_where_a_command_does_and_make_ends_with_2_and_says_the_commands_code(make: Make) -> None:

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from handoff.errors import InputError
 from handoff.masks import MaskSequenceWriter, read_masks
+from handoff.places import Box
 from handoff.video import probe
 from tests.tracker.helpers import bouncing_board, iou, make_scene
 from tracker.embedded.backend import EmbeddedBackend
 from tracker.embedded.classical import EmbeddedTracker
-from tracker.quality import Retrack, StatusLog, verify
+from tracker.quality import Retrack, StatusLog, ends_of, verify
 
 Mask = NDArray[np.bool_]
 
@@ -220,6 +221,25 @@ def test_the_record_has_one_number_a_frame_and_null_where_nothing_was_compared(t
     assert record["ious"] == [None, 0.333, 0.333]
     assert record["doubtful"] == [1, 2]
     assert record["frames"] == 2
+
+
+def test_the_ends_of_a_shot_are_its_first_and_last_whole_masks_with_their_boxes() -> None:
+    sliver = at(30)
+    sliver[:, 37:] = False
+    shots = [range(8), range(8, 10), range(10, 14)]
+    first = [NOTHING, sliver, at(31), NOTHING, at(32), at(32), at(33), sliver]
+    masks = [*first, NOTHING, NOTHING, *map(at, (50, 51, 52, 53))]
+    ends = [[(place.frame, place.box) for place in pair] for pair in ends_of(masks, shots)]
+    assert ends == [
+        [(2, Box(31, 10, 51, 20)), (6, Box(33, 10, 53, 20))],
+        [(10, Box(50, 10, 70, 20)), (13, Box(53, 10, 73, 20))],
+    ]
+
+
+def test_where_no_mask_can_be_trusted_any_will_do() -> None:
+    everything = np.ones((40, 120), bool)
+    (ends,) = ends_of([NOTHING, everything, everything, NOTHING], [range(4)])
+    assert [place.frame for place in ends] == [1, 2]
 
 
 def embedded(clip: Path) -> Retrack:

@@ -22,7 +22,8 @@ from handoff.masks import Mask
 from handoff.places import Place
 from handoff.video import ClipInfo, read_frames
 from tracker.embedded.classical import EmbeddedTracker
-from tracker.interface import Found
+from tracker.embedded.frozen import freeze, thaw
+from tracker.interface import Found, Waypoints
 
 _CHUNK_BYTES = 24 << 20  # decoded frames held while reading backward
 
@@ -49,7 +50,13 @@ class EmbeddedBackend:
                 )
 
     def track(
-        self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
+        self,
+        path: Path,
+        info: ClipInfo,
+        shot: range,
+        places: Sequence[Place],
+        skater: Sequence[Place],
+        waypoints: Waypoints | None = None,
     ) -> Iterator[Found]:
         """See `TrackerBackend.track`: back from the earliest place into a spool first, then on to the end.
 
@@ -57,21 +64,26 @@ class EmbeddedBackend:
         """
         self.check(places)
         boxes = {place.frame: place.box for place in places if place.box}
-        first = min(boxes)
-        with MaskSpool((info.height, info.width)) as spool:
-            if first > shot.start:
-                tracker = EmbeddedTracker()
-                before = read_backward(path, first, info, shot.start)
-                for index, frame in progress(before, total=first + 1 - shot.start, desc="back from the prompt"):
-                    spool.push(tracker.start(frame, boxes[first]) if index == first else tracker.step(frame))
-            for index in range(shot.start, first):
-                yield Found(index, spool.pop())
+        first, tracker = min(boxes), EmbeddedTracker()
+        if waypoints is not None and waypoints.after is not None:
+            first, tracker = waypoints.after + 1, thaw(waypoints.state)
+        else:
+            with MaskSpool((info.height, info.width)) as spool:
+                if first > shot.start:
+                    before = read_backward(path, first, info, shot.start)
+                    for index, frame in progress(before, total=first + 1 - shot.start, desc="back from the prompt"):
+                        spool.push(tracker.start(frame, boxes[first]) if index == first else tracker.step(frame))
+                for index in range(shot.start, first):
+                    yield Found(index, spool.pop())
         for index, frame in enumerate(read_frames(path, first, shot.stop), start=first):
             if index in boxes:
                 tracker = EmbeddedTracker()
-                yield Found(index, tracker.start(frame, boxes[index]))
+                mask = tracker.start(frame, boxes[index])
             else:
-                yield Found(index, tracker.step(frame))
+                mask = tracker.step(frame)
+            if waypoints is not None and index in waypoints.wanted:
+                waypoints.keep(index, freeze(tracker))
+            yield Found(index, mask)
 
     def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
         """See `TrackerBackend.retrack`."""

@@ -18,10 +18,11 @@ from handoff.errors import MissingError, UsageError
 from handoff.masks import Mask
 from handoff.places import Place
 from handoff.video import ClipInfo
-from tracker.interface import Found
+from tracker.interface import Found, Waypoints
 
 if TYPE_CHECKING:
     from tracker.sam2.predictor import Predictor
+    from tracker.sam2.session import Sam2Session
 
 _OBJECT, _SKATER = 1, 2
 _SHOWN_DIGITS = 12
@@ -57,6 +58,7 @@ class Sam2Backend:
             from tracker.sam2.predictor import check_compiler
 
             check_compiler(self._device)
+        self._repeats = self._device == "cpu" and not compiled  # shown only there: equal to the last bit
         self._predictor: Predictor | None = None
         self.params: dict[str, Any] = {
             "backend": self.name,
@@ -82,7 +84,13 @@ class Sam2Backend:
                 )
 
     def track(
-        self, path: Path, info: ClipInfo, shot: range, places: Sequence[Place], skater: Sequence[Place]
+        self,
+        path: Path,
+        info: ClipInfo,
+        shot: range,
+        places: Sequence[Place],
+        skater: Sequence[Place],
+        waypoints: Waypoints | None = None,
     ) -> Iterator[Found]:
         """See `TrackerBackend.track`. A pixel that object and skater both claim is given to the higher logit."""
         from tracker.sam2.frames import ClipFrames
@@ -90,20 +98,29 @@ class Sam2Backend:
 
         source = ClipFrames(path, info, shot.start, shot.stop)
         with self._errors(), Sam2Session(self._loaded(), source, spool_dir=spool_folder(path)) as session:
-            for identity, where in ((_OBJECT, places), (_SKATER, skater)):
-                for place in where:
-                    session.add_prompt(
-                        place.frame - shot.start,
-                        identity,
-                        box=place.box,
-                        points=[(point.x, point.y) for point in place.points] or None,
-                        labels=[point.label for point in place.points] or None,
-                    )
+            if waypoints is not None and waypoints.after is not None:
+                session.thaw(waypoints.state, waypoints.after + 1 - shot.start)
+            else:
+                self._prompt(session, shot, places, skater)
             for index, logits, scores in session.propagate():
+                wanted = waypoints is not None and self._repeats and shot.start + index in waypoints.wanted
+                if waypoints is not None and wanted and session.is_settled:
+                    waypoints.keep(shot.start + index, session.freeze())
                 masks = exclusive_masks(logits)
                 empty = np.zeros((info.height, info.width), bool)
                 human = masks.get(_SKATER, empty) if skater else None
                 yield Found(shot.start + index, masks.get(_OBJECT, empty), scores.get(_OBJECT), human)
+
+    def _prompt(self, session: Sam2Session, shot: range, places: Sequence[Place], skater: Sequence[Place]) -> None:
+        for identity, where in ((_OBJECT, places), (_SKATER, skater)):
+            for place in where:
+                session.add_prompt(
+                    place.frame - shot.start,
+                    identity,
+                    box=place.box,
+                    points=[(point.x, point.y) for point in place.points] or None,
+                    labels=[point.label for point in place.points] or None,
+                )
 
     def retrack(self, path: Path, info: ClipInfo, start: int, mask: Mask, frames: range) -> Iterator[tuple[int, Mask]]:
         """See `TrackerBackend.retrack`: the mask itself is the prompt, which upstream takes as it is, and no skater."""

@@ -7,6 +7,7 @@ session is made of: `ObjectTrack`, one object in one upstream state, stepped fra
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,10 +51,13 @@ class Sam2Session:
         """`spool_dir`: a folder on a disk (not in memory) for what lies before a prompt; see `LogitSpool`."""
         self._predictor, self._source, self._spool_dir = predictor, source, spool_dir
         self._images = LazyFrames(source, predictor.image_size, predictor.device)
+        self._reach = reach_of(predictor)
         self._states: dict[int, State] = {}
         self._firsts: dict[int, int] = {}
         self._features: object = {}
         self._started = False
+        self._begin, self._next = 0, 0  # the first frame that is yielded, and the one that comes next
+        self._settled = 0  # see `is_settled`
 
     def __enter__(self) -> Sam2Session:
         return self
@@ -96,7 +100,8 @@ class Sam2Session:
         if state is None:
             state = lazy_state(self._predictor, self._images, self._source.width, self._source.height)
             self._states[obj_id] = state
-        self._firsts[obj_id] = min(frame, self._firsts.get(obj_id, frame))
+        first = self._firsts[obj_id] = min(frame, self._firsts.get(obj_id, frame))
+        self._settled = max(self._settled, frame + 1, first + self._reach.pointers if first else 0)
         with self._model(state):
             if mask is not None:
                 self._predictor.add_new_mask(state, frame_idx=frame, obj_id=obj_id, mask=torch.from_numpy(mask))
@@ -112,14 +117,41 @@ class Sam2Session:
                     labels=np.array(labels, np.int32) if points else None,
                 )
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no frame up to the one that was yielded last hangs on one behind it, and the state has all else.
+
+        A track backward attends to frames behind the first prompt, and each frame to all prompts, those to come too.
+        """
+        return self._next >= self._settled
+
+    def freeze(self) -> bytes:
+        """Return the state behind the frame that was yielded last, where it `is_settled`."""
+        kept = {obj_id: state["output_dict_per_obj"][0] for obj_id, state in self._states.items()}
+        file = io.BytesIO()
+        torch.save({"firsts": self._firsts, "outputs": kept}, file)
+        return file.getvalue()
+
+    def thaw(self, state: bytes, begin: int) -> None:
+        """Take a frozen state, in place of prompts; `propagate` goes on with frame `begin` then."""
+        found = torch.load(io.BytesIO(state), map_location=self._predictor.device, weights_only=True)
+        self._firsts, self._begin, self._settled = found["firsts"], begin, begin
+        for obj_id, outputs in found["outputs"].items():
+            made = lazy_state(self._predictor, self._images, self._source.width, self._source.height)
+            made |= {"obj_id_to_idx": {obj_id: 0}, "obj_idx_to_id": {0: obj_id}, "obj_ids": [obj_id]}
+            made["output_dict_per_obj"][0] = outputs
+            made["temp_output_dict_per_obj"][0] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+            made["frames_tracked_per_obj"][0] = {}
+            self._states[obj_id] = made
+
     def propagate(self) -> Iterator[TrackedFrame]:
         """Yield every frame, 0 to n-1, each exactly once, with all objects. Once a session."""
         if not self._states or self._started:
             raise UsageError("propagate() runs once, after at least one add_prompt().")
         self._started = True
-        count, reach = len(self._source), reach_of(self._predictor)
+        count = len(self._source)
         tracks = {
-            obj_id: ObjectTrack(self._predictor, state, reach, self._firsts[obj_id], count)
+            obj_id: ObjectTrack(self._predictor, state, self._reach, self._firsts[obj_id], count, self._begin)
             for obj_id, state in self._states.items()
         }
         with contextlib.ExitStack() as stack:
@@ -131,8 +163,10 @@ class Sam2Session:
                 for obj_id, track in tracks.items()
                 if track.first > 0
             }
-            self._track_up_to_the_prompts(tracks, spools)
-            for index in range(count):
+            if not self._begin:
+                self._track_up_to_the_prompts(tracks, spools)
+            for index in range(self._begin, count):
+                self._next = index + 1
                 frame = TrackedFrame(index, {}, {})
                 for obj_id, track in tracks.items():
                     if index < track.first or index in track.head:
@@ -207,18 +241,22 @@ class ObjectTrack:
     frame after the head attends to anything that the backward pass writes.
     """
 
-    def __init__(self, predictor: Predictor, state: State, reach: Reach, first: int, frames: int) -> None:
+    def __init__(
+        self, predictor: Predictor, state: State, reach: Reach, first: int, frames: int, begin: int = 0
+    ) -> None:
+        """begin: the frame that a thawed state goes on with; 0 for a track from its prompts."""
         self.first = first  # the earliest frame with a prompt
+        self._begin = begin
         self._predictor, self._state, self._reach = predictor, state, reach
         self._frames = frames
-        self._next_forward: int | None = first
-        self._next_backward: int | None = first - 1 if first > 0 else None
+        self._next_forward: int | None = begin or first
+        self._next_backward: int | None = first - 1 if first > 0 and not begin else None
         self._passes: dict[bool, Iterator[tuple[int, list[int], Any]]] = {}
 
     @property
     def head(self) -> range:
         """The frames that must be tracked forward before the backward pass; empty where there is no such pass."""
-        if self.first == 0:
+        if self.first == 0 or self._begin:
             return range(0)
         return range(self.first, min(self.first + self._reach.pointers, self._frames))
 
@@ -249,7 +287,7 @@ class ObjectTrack:
     def _advance(self, *, reverse: bool) -> tuple[int, Any]:
         if reverse not in self._passes:
             self._passes[reverse] = self._predictor.propagate_in_video(
-                self._state, start_frame_idx=self.first, reverse=reverse
+                self._state, start_frame_idx=self._begin or self.first, reverse=reverse
             )
         index, _, logits = next(self._passes[reverse])
         return index, logits[0, 0]

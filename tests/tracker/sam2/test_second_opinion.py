@@ -1,12 +1,13 @@
-"""--second-judge with the embedded tracker and SAM 2.1, each as the judge of what the other made."""
+"""--second-judge with the embedded tracker and SAM 2.1, each as the judge of what the other made, and backward."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,10 +17,15 @@ pytest.importorskip("sam2", reason="needs the tracker's environment: sam2 is not
 from evaluator.cli import command
 from handoff.errors import UsageError
 from handoff.ingest import ingest
+from handoff.masks import bounds
+from handoff.places import Box
 from handoff.run import Run
 from tests.helpers import write_clip
-from tests.tracker.helpers import invoke
-from tests.tracker.sam2.helpers import BOX, TINY, environment, moving_scene
+from tests.tracker.helpers import invoke, iou, masks_of
+from tests.tracker.sam2.helpers import BOX, OTHER, TINY, environment, expected, moving_scene, write_pose
+
+if TYPE_CHECKING:
+    from tracker.sam2.predictor import Predictor
 
 FRAMES = 8
 
@@ -80,3 +86,26 @@ def test_points_are_nothing_that_the_embedded_tracker_can_begin_with(tmp_path: P
     run = made_with(tmp_path, "--point", "45,45,0", *TINY)
     with pytest.raises(UsageError, match="embedded cannot begin where the first track did: the embedded"):
         gate(run, "--second-judge", "embedded")
+
+
+@pytest.mark.parametrize("skater", [False, True])
+def test_backward_sam_2_begins_with_the_box_of_the_last_mask_and_knows_the_skater_as_before(
+    tmp_path: Path, predictor: Predictor, skater: bool
+) -> None:
+    run = ingest(write_clip(tmp_path / "clip.mp4", moving_scene(FRAMES)), tmp_path / "run")
+    if skater:
+        write_pose(run)
+    invoke(run, "--bbox", str(BOX), "--frame", "1", *TINY)
+    (run.dir / "reskins" / "same").mkdir(parents=True)
+    shutil.copy(run.source, run.dir / "reskins" / "same" / "output.mp4")
+    masks = masks_of(run)
+    gate(run, "--second-judge", "backward", "--min-replaced", "0", "--format", "json")
+    data = report_of(run)
+    assert [each["iou"] for each in data["frames"]] == [1.0] * FRAMES
+    (place,) = data["how"]["second_judge"]["places"]
+    box = bounds(masks[place["frame"]])
+    assert place["frame"] > 1 and box is not None and place["box"] == box.as_list()
+    people = [{"frame": 3, "box": OTHER, "points": [(75.5, 50.0), (70.0, 20.0)], "labels": [1, 1]}] if skater else []
+    found, _ = expected(predictor, run, [{"frame": place["frame"], "box": Box(*place["box"])}], people)
+    assert [each["second_iou"] for each in data["frames"]] == [iou(a, b) for a, b in zip(masks, found, strict=True)]
+    assert not np.array_equal(masks, found), "another way through the clip"
