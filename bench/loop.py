@@ -219,9 +219,13 @@ class Painter:
         name, before = f"loop{seed}", len(history(self.address))
         given = [*arguments(self.run, self.graph, name, [self.address]), "--seed", str(seed), "--keep-windows"]
 
-        def paint(seeds: Sequence[int] | None) -> int:
-            own = [] if seeds is None else ["--window-seeds", ",".join(map(str, seeds))]
-            return int(reskin.main([*given, *own], standalone_mode=False))
+        def plan() -> tuple[int, object]:
+            path = self.folder / "plan.json"
+            reskin.main([*given, "--plan", str(path)], standalone_mode=False)
+            return 0, json.loads(path.read_text())
+
+        def paint(seeds: Sequence[int], settings: Sequence[int]) -> int:
+            return int(reskin.main([*given, "--window-seeds", ",".join(map(str, seeds))], standalone_mode=False))
 
         def judge(last: bool) -> int:
             files = [
@@ -241,7 +245,7 @@ class Painter:
                     self.gates.append(time.perf_counter() - began)
 
         self.gates.clear()
-        code = until_pass(self.run.dir, TAKES, seed, Work(lambda seeds: 1, paint, judge), anew=True)
+        code = until_pass(self.run.dir, TAKES, seed, Work(plan, paint, judge), anew=True)
         if code:
             raise GateFailed(f"the loop ended with exit code {code}.")
         paintings, own = len(history(self.address)) - before, self.run.path(f"reskins/{name}")

@@ -7,7 +7,7 @@ from handoff.helptext import answer_without
 try:
     from evaluator.cli import command
     from handoff.command import main
-except Exception as error:
+except (Exception, KeyboardInterrupt) as error:
     sys.exit(answer_without("evaluator", error))
 
 if __name__ == "__main__":

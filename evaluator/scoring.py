@@ -67,7 +67,7 @@ class Scoring:
     SIGKILL, they are not taken for its own.
 
     say: takes the console line of each frame. how, trust: what a report says beside the scores. witnesses: are heard
-    about G meanwhile. windows: that the clip was painted in.
+    about G meanwhile. windows: that the clip was painted in. takes: what is told of the takes that it was chosen from.
     """
 
     def __init__(
@@ -80,11 +80,13 @@ class Scoring:
         trust: Trust,
         witnesses: Witnesses | None = None,
         windows: Windows = (),
+        takes: dict[str, Any] | None = None,
     ) -> None:
         self._material, self._wishes = material, wishes
         self._gate = Gate(wishes.threshold, wishes.min_replaced)
         self._folder, self._reports, self._say = folder, wishes.formats, say
         self._how, self._trust, self._windows, self._witnesses = how, trust, windows, witnesses
+        self._takes = takes
         self._colours, self._leftovers = ColourJumps(), _leftovers(material, witnesses)
         self._worst = WorstFrames()
         self._floor: list[float] = []
@@ -171,7 +173,7 @@ class Scoring:
         wishes, frames, trust = self._wishes, self._material.info.frames, self._trust
         if self._witnesses is not None:
             trust = dataclasses.replace(trust, standing=self._witnesses.conclude())
-        told = {"colour": self._colours.as_json(self._windows)}
+        told = {"colour": self._colours.as_json(self._windows)} | ({"takes": self._takes} if self._takes else {})
         if self._material.clip is not None:
             told["detector"] = self._leftovers.as_json() if self._leftovers else None
         asked = wishes.min_replaced, told, wishes.accept_mask

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -23,8 +24,9 @@ from evaluator.inputs import Material, check_original, check_run
 from evaluator.recollection import NAME, Recollection
 from evaluator.remarks import Windows, output_windows
 from evaluator.report import FILES, JSON, OVERLAY
+from evaluator.report.attempts import Attempts
 from evaluator.report.result import Result
-from evaluator.report.texts import read_json, read_kept, remove_reports
+from evaluator.report.texts import read_json, read_kept, remove_reports, write_texts
 from evaluator.retrack import Setup, floor_ious, output_crf, retrack, second_ious
 from evaluator.scoring import Say, Scoring, Wishes, drop_reports
 from evaluator.seal import has_seal, seal
@@ -134,13 +136,13 @@ class Evaluation:
         more_tools = [*self.setup.backend.versions, *(self.second.backend.versions if self.second else ())]
         tools |= tool_versions("numpy", "opencv-python-headless", "av", "matplotlib", *more_tools)
         more: dict[str, Any] = {"code": ("tracker",), "outside": self.report, "force": self.wishes.force}
-        gathered, inputs = reskin.run.manifest, self.material.inputs
+        gathered, inputs, takes = reskin.run.manifest, self.material.inputs, self._takes
         kept: Result | None = None
 
         def believed(work: str) -> bool:
             nonlocal kept
             kept = self._kept(work, reskin) if self._is_ours(work) else None
-            return kept is not None
+            return kept is not None and kept.told.get("takes") == takes  # which grow after a verdict
 
         try:
             with run_stage(
@@ -148,13 +150,25 @@ class Evaluation:
             ) as stage:
                 if reskin.run.manifest != gathered:
                     raise BusyError(f"{reskin.run.dir} was extracted anew meanwhile; run the same command again.")
-                result = self._say_again(kept) if kept else self._judge(stage)
+                result = self._say_again(kept, takes) if kept else self._judge(stage)
+                if kept and not stage.unchanged:
+                    self._write_again(stage, result)
         except StorageError:
             drop_reports(self.report)  # run.json does not know of them
             raise
         if not stage.unchanged:
             self._seal(stage.work)
         return result
+
+    @functools.cached_property
+    def _takes(self) -> dict[str, Any] | None:
+        """Return what is told of the takes that the clip was chosen from; it decides nothing, so a refusal is said."""
+        try:
+            found = Attempts.beside(self.material.generated, sha256_path)
+        except InputError as error:
+            self.say(str(error))
+            return None
+        return found[0].told() if found else None
 
     def _windows(self) -> Windows:
         return output_windows(self.material.generated, self.material.info.frames)
@@ -191,20 +205,31 @@ class Evaluation:
             self.say(f"{path} was exchanged while it was looked at; {self.material.generated} is judged anew")
         return kept
 
-    def _say_again(self, kept: Result) -> Result:
-        """Return a kept result, judged by its figures."""
+    def _say_again(self, kept: Result, takes: dict[str, Any] | None) -> Result:
+        """Return a kept result, judged by its figures, with what is told of takes by now."""
         wishes, frames = self.wishes, self.material.info.frames
         result = kept.judged_again(wishes.threshold, frames, wishes.min_replaced, accept_mask=wishes.accept_mask)
         for score in result.scores:
             self.say(score.line())
-        return result
+        told = {name: value for name, value in result.told.items() if name != "takes"}
+        return dataclasses.replace(result, told=told | ({"takes": takes} if takes else {}))
+
+    def _write_again(self, stage: Stage, result: Result) -> None:
+        """Write a kept result's texts, in which other takes are told; its pictures are what they were."""
+        stage.forget()
+        write_texts(self.report, result, self.wishes.formats)
+        self._record(stage, result)
 
     def _judge(self, stage: Stage) -> Result:
         """Track and score, and name for run.json what was written and what came of it."""
-        generated = self.material.generated
         stage.forget()
         self._remove_stale()
         result = self._evaluate()
+        self._record(stage, result)
+        return result
+
+    def _record(self, stage: Stage, result: Result) -> None:
+        generated = self.material.generated
         for each in sorted(self.wishes.formats):
             stage.add_output(self.report / FILES[each])
         for path in (self.material.generated_pose, self.material.generated_detections):
@@ -215,7 +240,6 @@ class Evaluation:
         stage.note("minimum_iou", verdict.minimum)
         stage.note("passed", result.passed)
         stage.note("sentence", result.sentence)
-        return result
 
     def _remove_stale(self) -> None:
         """Remove the reports beside the clip that are of another one, where this report goes elsewhere."""
@@ -235,7 +259,7 @@ class Evaluation:
         if self.second:
             how["second_judge"] = {"description": self.second.judge, **self.second.judge_as_json()}
         witnesses = witnesses_of(material.run, material.original, material.info)
-        more = (self.trust, witnesses, self._windows())
+        more = (self.trust, witnesses, self._windows(), self._takes)
         with Scoring(material, wishes, self.report, self.say, how, *more) as session:
             with self._recollection() as recall:
                 found = retrack(material.generated, setup, material.info, recall)

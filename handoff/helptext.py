@@ -22,7 +22,7 @@ _INSTEAD = {
     "evaluator": "evaluate_iou.py runs it in the stage's own environment",
     "handoff.weights": "make weights runs it in an environment that has what it needs",
 }
-MISSING, FAULT = 3, 70
+MISSING, FAULT, INTERRUPTED = 3, 70, 130
 
 
 def help_of(command: str) -> str:
@@ -30,17 +30,21 @@ def help_of(command: str) -> str:
     return str(json.loads(COMMANDS.read_text(encoding="utf-8"))[command]["help"])
 
 
-def is_package(error: Exception) -> bool:
+def is_package(error: BaseException) -> bool:
     """Say whether it is a package that is missing or cannot be loaded, and no module of this project."""
     return isinstance(error, ImportError) and (error.name or "").split(".")[0] not in _OURS
 
 
-def answer_without(command: str, error: Exception) -> int:
+def answer_without(command: str, error: BaseException) -> int:
     """Answer for `python -m COMMAND`, whose modules cannot be imported, and return the exit code, never Python's 1.
 
     error: what importing them raised. Where a package is missing or cannot be loaded, --help prints the recorded text,
-    and everything else gets one sentence on stderr: what is wrong, and what to run. Anything else is a fault: 70.
+    and everything else gets one sentence on stderr: what is wrong, and what to run. Ctrl-C meanwhile is what it always
+    is: 130. Anything else is a fault: 70.
     """
+    if isinstance(error, KeyboardInterrupt):
+        print("error: interrupted; nothing was done, run the same command to go on.", file=sys.stderr)
+        return INTERRUPTED
     if not is_package(error):
         traceback.print_exception(error)
         said = f"cannot be loaded ({type(error).__name__}; above is where); nothing was done."

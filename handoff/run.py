@@ -60,7 +60,7 @@ EXTRACTED = (
 """What extraction makes of source.mp4, and what is of that clip and of no other."""
 OUTPUT = "output.mp4"
 """A reskin's clip. What stands beside it and is of it, and of no other: `_OF_THE_CLIP`."""
-_OF_THE_CLIP = ("report", "pose.json", "detections.json", "output.json")
+_OF_THE_CLIP = ("report", "pose.json", "detections.json", "output.json", "takes.png")
 _INGEST = "ingest"
 _RUN, _RESKIN = "run", "reskin"
 _OF_A_RESKIN = _, _JUDGED = "reskin", "evaluator"
@@ -467,11 +467,13 @@ class Stage:
     """What `run_stage` hands to the stage: is there work, and what came of it.
 
     work: names the finished work, by all that it depends on and all that came of it; empty until it is finished.
+    inputs: SHA-256 of what is read, by path.
     """
 
-    def __init__(self, folder: StageFolder, name: str, previous: dict[str, Any] | None) -> None:
+    def __init__(self, folder: StageFolder, name: str, previous: dict[str, Any] | None, inputs: dict[str, str]) -> None:
         self.folder = folder
         self.name = name
+        self.inputs = inputs
         self.unchanged = False
         self.work = ""
         self._previous = previous
@@ -537,7 +539,7 @@ def run_stage(
         key_text = json.dumps([name, params, digests, tools, code_digest(packages)], sort_keys=True)
         key = hashlib.sha256(key_text.encode()).hexdigest()
         previous = folder.manifest["stages"].get(name)
-        stage = Stage(folder, name, previous)
+        stage = Stage(folder, name, previous, digests)
         done = previous and previous.get("key") == key and not force
         done = done and _still_there(folder, previous["outputs"], outside)
         if previous and done and (believed is None or believed(_name_work(key, previous["outputs"]))):

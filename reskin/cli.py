@@ -15,8 +15,10 @@ from reskin.settings import (
     GROW_PX,
     MAX_GROW_PX,
     OVERLAP_MODES,
+    read_choices,
     read_seeds,
     read_settings,
+    read_varied,
 )
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP
 
@@ -104,6 +106,10 @@ PAINTING: tuple[Option, ...] = (
     ),
 )
 """How to paint: for `read_settings`."""
+_TYPES: dict[str, click.ParamType[Any]] = {
+    names[0].removeprefix("--"): how.get("type") or click.STRING for names, how, _ in PAINTING if "is_flag" not in how
+}
+"""Of the values of each of them, by its name."""
 
 OPTIONS: tuple[Option, ...] = (
     (
@@ -154,6 +160,18 @@ OPTIONS: tuple[Option, ...] = (
         "A seed for each window, in order, e.g. --window-seeds 0,7,0  [default: --seed for all]",
     ),
     (
+        ("--vary",),
+        {"multiple": True, "metavar": "NAME=V,V"},
+        "Values of an option that windows may have in turn; repeatable, then all of them with one another, e.g. --vary "
+        "grow=4,12 --vary cfg=4,6",
+    ),
+    (
+        ("--window-settings",),
+        {"metavar": "N,N,..."},
+        "Which of the settings that --vary makes each window has, counted from 0, e.g. --vary grow=4,12 "
+        "--window-settings 0,1,0  [default: 0 for all]",
+    ),
+    (
         ("--keep-windows",),
         {"is_flag": True},
         "Keep the pictures of every window and seed in reskins/NAME/.windows: none is painted twice, e.g. "
@@ -182,6 +200,11 @@ OPTIONS: tuple[Option, ...] = (
         f"Only say whether there is work: exit 0 for no, {WORK_TO_DO} for yes, e.g. --prompt drone --run runs/demo "
         "--check",
     ),
+    (
+        ("--plan",),
+        {"type": PATH},
+        "Only write what will be painted: windows, settings, what output.mp4 is of, e.g. --plan plan.json",
+    ),
 )
 
 
@@ -199,12 +222,15 @@ def command(
     seed: int,
     seeds: int | None,
     window_seeds: str | None,
+    vary: tuple[str, ...],
+    window_settings: str | None,
     keep_windows: bool,
     timeout_s: float,
     retries: int,
     patience_s: float | None,
     force: bool,
     check: bool,
+    plan: Path | None,
     **painting: Any,
 ) -> int:
     """Re-skin the object (and the skater) of a run: writes reskins/NAME/output.mp4 and output.json.
@@ -220,19 +246,23 @@ def command(
 
     jobs = plan_jobs(read_prompts(prompt, prompts_file), name, seed, seeds)
     own_seeds = None if window_seeds is None else read_seeds(window_seeds)
-    if own_seeds is not None and len(jobs) > 1:
-        raise UsageError(f"--window-seeds is for one reskin, and {len(jobs)} are asked for; name one prompt.")
+    for option, value in (("--window-seeds", own_seeds), ("--window-settings", window_settings), ("--plan", plan)):
+        if value is not None and len(jobs) > 1:
+            raise UsageError(f"{option} is for one reskin, and {len(jobs)} are asked for; name one prompt.")
     limits = JobLimits.of(timeout_s, retries, patience_s, len(servers))
     addresses = list(dict.fromkeys(map(parse_address, servers)))
-    if not addresses and not check:
+    if not addresses and not check and plan is None:
         raise UsageError("--server HOST:PORT is missing; generate_reskin.py starts a server and gives it.")
     settings = read_settings(painting)
-    workflow = choose_workflow(workflow_name, quiet=check)
-    if (asked := settings.asked()) and workflow.name == DRAFT:
-        raise UsageError(f"--{next(iter(asked))} is for workflows with a model, and the draft has none; leave it out.")
+    varied = read_varied(vary, painting, settings, _TYPES)
+    choices = None if window_settings is None else read_choices(window_settings, len(varied) or 1)
+    workflow = choose_workflow(workflow_name, quiet=check or plan is not None)
+    asked = [*settings.asked(), *(["vary"] if varied else [])]
+    if asked and workflow.name == DRAFT:
+        raise UsageError(f"--{asked[0]} is for workflows with a model, and the draft has none; leave it out.")
 
     from reskin.stage import ReskinOrder, reskin_run
 
-    given = (mask, pose, force, check, own_seeds, keep_windows)
+    given = (mask, pose, force, check, own_seeds, keep_windows, varied, choices, plan)
     order = ReskinOrder(run_dir, jobs, addresses, limits, workflow, settings, *given)
     return 0 if reskin_run(order) else WORK_TO_DO

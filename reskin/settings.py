@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 import unicodedata
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
+
+import click
 
 from handoff.errors import UsageError, printable
 from reskin.windows import MODEL_FRAMES, MODEL_OVERLAP, check_model_windows, fitting_overlap
@@ -30,6 +35,21 @@ LARGEST_SEED = 2**64 - 1
 
 _LARGEST = 4096
 _MAX_TEXT = 2000
+
+FIXED = {
+    "seed": "every take has a seed of its own anyway",
+    "size": "all windows have the model's pictures in one size",
+    "window": "the windows are planned once for the clip",
+    "overlap": "the windows are planned once for the clip",
+    "overlap-mode": "it joins a window to the next",
+    "no-lock": "what is put back is the same in the whole clip",
+    "replaces": "what the object was is the same in the whole clip",
+    "workflow": "one graph paints all windows",
+    "prompt": "it names the reskin; object-prompt and human-prompt can be varied",
+}
+"""What is not varied from window to window, and why."""
+MOST_VARIED = 100
+"""Settings that --vary may make: a window has no more takes than that."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,89 @@ def read_settings(given: dict[str, Any]) -> Settings:
     if settings.window is not None or settings.overlap is not None:
         settings.windows(None)
     return settings
+
+
+def read_varied(
+    texts: Sequence[str], given: dict[str, Any], settings: Settings, types: Mapping[str, click.ParamType[Any]]
+) -> tuple[Settings, ...]:
+    """Return the settings that --vary makes, all its values with one another, the first ones first; none without it.
+
+    texts: NAME=V1,V2 each; a value with a comma in it stands in double quotes. given: the command's keywords, of which
+    `settings` were read: a value that was given for itself is the first one. types: option name -> of its values.
+    Raises UsageError for a name that there is not, that is fixed or that is there twice, for a value that cannot be,
+    and for one value alone.
+    """
+    values: dict[str, list[Any]] = {}
+    for text in texts:
+        if any(unicodedata.category(each).startswith("C") for each in text):
+            raise UsageError(f"--vary {printable(text)} has control characters; leave them out.")
+        name, equals, listed = text.partition("=")
+        name = name.strip().removeprefix("--")
+        if name in FIXED:
+            raise UsageError(f"--vary {name} cannot be: {FIXED[name]}; leave it out.")
+        if not equals or name not in types:
+            known = ", ".join(sorted(set(types) - FIXED.keys()))
+            raise UsageError(f"--vary {printable(text)} is not NAME=VALUE,VALUE with one of the names {known}.")
+        if name in values:
+            raise UsageError(f"--vary {name} is there twice; give all its values in one, NAME=VALUE,VALUE.")
+        field = name.replace("-", "_")
+        found = [] if given[field] is None else [getattr(settings, field)]
+        read = [getattr(_with_value(name, each, given, types[name]), field) for each in _listed(text, listed)]
+        twice = next((each for at, each in enumerate(read) if each in read[:at]), None)
+        if twice is not None:
+            raise UsageError(f"--vary {printable(text)} has one value twice; give each once.")
+        values[name] = [*found, *(each for each in read if each not in found)]
+        if len(values[name]) == 1:
+            raise UsageError(f"--vary {printable(text)} has one value alone; give another one too, or --{name} itself.")
+    count = math.prod(map(len, values.values()))
+    if count > MOST_VARIED:
+        raise UsageError(f"--vary makes {count} settings, which are more than {MOST_VARIED}; give fewer values.")
+    names = [name.replace("-", "_") for name in values]
+    return tuple(
+        replace(settings, **dict(zip(names, each, strict=True))) for each in product(*values.values()) if values
+    )
+
+
+def _listed(text: str, listed: str) -> list[str]:
+    """Return the values of "V1,V2", or of '"a, b","c"'."""
+    try:
+        (values,) = csv.reader([listed], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise UsageError(
+            f"--vary {printable(text)} is not NAME=VALUE,VALUE; a value with a comma or a quote in it stands in double "
+            "quotes."
+        ) from error
+    return [each.strip() for each in values or [""]]
+
+
+def _with_value(name: str, value: str, given: dict[str, Any], kind: click.ParamType[Any]) -> Settings:
+    """Return the settings with one value of --vary; UsageError where it cannot be."""
+    if not value:
+        raise UsageError(f"--vary {name} has an empty value; give NAME=VALUE,VALUE.")
+    try:
+        return read_settings({**given, name.replace("-", "_"): kind.convert(value, None, None)})
+    except click.BadParameter as error:
+        raise UsageError(f"--vary {name} has {printable(value)}, which cannot be: {error.message}") from error
+
+
+def differing(settings: Sequence[Settings]) -> list[dict[str, Any]]:
+    """Return of each of some settings what not all have, by option names: texts as they would be given, and numbers."""
+    asked = [each.asked() for each in settings]
+    for given in asked:
+        given |= {name: ":".join(map(str, value)) for name, value in given.items() if isinstance(value, tuple)}
+    names = [name for name in asked[0] if any(each[name] != asked[0][name] for each in asked)]
+    return [{name: each[name] for name in names} for each in asked]
+
+
+def read_choices(text: str, settings: int) -> tuple[int, ...]:
+    """Return the places, 0 to settings - 1, of "0,1,0"; raise UsageError for what is none."""
+    words = [each.strip() for each in text.split(",")]
+    for each in words:
+        if not re.fullmatch(r"[0-9]{1,4}", each) or int(each) >= settings:
+            raise UsageError(
+                f"--window-settings has {printable(each)}, and --vary makes {settings} settings, counted from 0."
+            )
+    return tuple(map(int, words))
 
 
 def check_seed(what: str, seed: object, count: int = 1) -> None:

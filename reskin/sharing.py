@@ -28,7 +28,7 @@ from handoff.jsonfile import read_json
 from handoff.masks import frame_name, read_png
 from handoff.threads import Ahead
 from reskin.comfy.errors import ServerError
-from reskin.comfy.orchestrator import ComfyOrchestrator
+from reskin.comfy.orchestrator import ComfyOrchestrator, JobNote
 from reskin.comfy.progress import Listener, Progress
 from reskin.jobs import run_windows
 from reskin.painting import Clip, Layers, WindowFrames, read_windows
@@ -74,11 +74,13 @@ class WindowPainter(Protocol):
 class Painted:
     """How a window came to be. seconds: on the server, with its way there and back. resumed: by an earlier command.
 
-    server: HOST:PORT. Both are None where an earlier command did not note them.
+    server: HOST:PORT. Both are None where an earlier command did not note them. pictures: the name of their folder in
+    reskins/NAME/.windows.
     """
 
     server: str | None
     seconds: float | None
+    pictures: str
     resumed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,14 +109,19 @@ class _Servers:
         place = self.kept.place(order.window.index, order.key)
         if not is_whole(place, order.pictures):
             return False
+        self.kept.job(order.window.index, order.key).unlink(missing_ok=True)  # of a command that was killed just then
         self.painted[order.window.index] = _read_note(place / _NOTE)
         return True
 
     def _paint(self, order: WindowOrder, comfy: ComfyOrchestrator, listener: Listener) -> None:
         address, began = comfy.server.address, time.monotonic()
-        with self.kept.make(order.window.index, order.key) as partial:
+        with (
+            comfy.noting(self.kept.job(order.window.index, order.key)),
+            self.kept.make(order.window.index, order.key) as partial,
+        ):
             self.painter.paint(order, comfy, partial, listener)
-            painted = Painted(address, round(time.monotonic() - began, 2))
+            place = self.kept.place(order.window.index, order.key)
+            painted = Painted(address, round(time.monotonic() - began, 2), place.name)
             write_text(partial / _NOTE, json.dumps({"server": address, "seconds": painted.seconds}) + "\n")
         self.painted[order.window.index] = painted
 
@@ -145,6 +152,7 @@ def _read_note(path: Path) -> Painted:
     return Painted(
         server if isinstance(server, str) else None,
         float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None,
+        path.parent.name,
         resumed=True,
     )
 
@@ -264,7 +272,8 @@ class SeveralServers(_Servers):
                 self._show(", ".join(filter(None, self._at.values())))
 
         try:
-            self._paint(order, self._comfys[server], listen)
+            if not self._left_elsewhere(order, server, listen):
+                self._paint(order, self._comfys[server], listen)
         except ServerError:
             raise  # it names the server
         except PreserverError as error:
@@ -274,6 +283,21 @@ class SeveralServers(_Servers):
             listen(None)
         shutil.rmtree(self.scratch / f"{order.window.index:04d}")
         self._tell(order.window, order)
+
+    def _left_elsewhere(self, order: WindowOrder, server: str, listener: Listener) -> bool:
+        """Take what another of the servers was asked for by a command that was killed; say whether it was there."""
+        job = JobNote.read(self.kept.job(order.window.index, order.key))
+        other = self._comfys.get(job.server) if job and job.server != server else None
+        if job is None or other is None:
+            return False
+        # one of its own: the other one's is at work
+        with ComfyOrchestrator(job.server, limits=other.limits, stop=self._stop, say=self._say) as comfy:
+            if not comfy.has(job):
+                return False
+            with contextlib.suppress(ServerError):  # it is not this worker's server
+                self._paint(order, comfy, listener)
+                return True
+        return False
 
     def _tell(self, window: Window, order: WindowOrder | None = None) -> None:
         with self._news:

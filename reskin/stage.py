@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from handoff.clip.likeness import check_like_source
 from handoff.command import say
-from handoff.errors import BusyError, InputError, UsageError, printable, storage_errors
+from handoff.errors import BusyError, InputError, storage_errors
 from handoff.files import scratch_dir, settle, write_text
 from handoff.links import check_way, open_plain
 from handoff.masks import check_mask_sequence
@@ -28,39 +28,14 @@ from handoff.run import OUTPUT, RESKINS, Reskin, Run, Stage, run_stage, tool_ver
 from reskin.comfy.errors import JobFailed, ServerError
 from reskin.comfy.orchestrator import ComfyOrchestrator, JobLimits
 from reskin.comfy.progress import Progress
-from reskin.draft_painter import DraftPainter, decide_looks, fill_look
 from reskin.jobs import Job, run_queue
-from reskin.model_painter import VacePainter
-from reskin.nouns import Nouns, check_name, old_object, told_apart, write_texts
-from reskin.painting import OUTPUT_CRF, Clip, Joining, paint_clip
-from reskin.regions import fit_into, fit_to_area
-from reskin.settings import Settings
-from reskin.sharing import OneServer, SeveralServers, WindowPainter
-from reskin.windows import KeptWindows, Window, plan_overlapping, plan_windows
-from reskin.workflow import (
-    DRAFT,
-    LOCKED,
-    LORA,
-    NEGATIVE,
-    ONE_PASS,
-    PROMPT,
-    REFERENCE,
-    SEED,
-    Graph,
-    Slot,
-    Workflow,
-    check_slots,
-    drop,
-    fill,
-    graph_sha256,
-    load_workflow,
-    nodes_of,
-    size_slots,
-    unfilled,
-    value_of,
-    where_from,
-    window_frames,
-)
+from reskin.nouns import Nouns, check_name, old_object, told_apart
+from reskin.painting import OUTPUT_CRF, Clip, paint_clip
+from reskin.plan import PaintRequest, foresee, plan_painting
+from reskin.settings import LARGEST_SEED, Settings
+from reskin.sharing import OneServer, SeveralServers
+from reskin.windows import KeptWindows, Window
+from reskin.workflow import DRAFT, Workflow, check_slots, graph_sha256, nodes_of, unfilled, where_from
 
 _TOOLS = ("av", "numpy", "opencv-python-headless", "requests", "websocket-client")
 
@@ -69,8 +44,9 @@ _TOOLS = ("av", "numpy", "opencv-python-headless", "requests", "websocket-client
 class ReskinOrder:
     """What one command asks for.
 
-    mask, pose: in place of the run's own. check: only ask whether there is work. window_seeds: one a window, where
-    these have seeds of their own. keep_windows: keep the pictures of every window and seed.
+    mask, pose: in place of the run's own. check: only ask whether there is work. window_seeds, window_settings, varied:
+    as in `PaintRequest`. keep_windows: keep the pictures of every window and seed. plan: only write there what a loop
+    has to know (`foresee`).
     """
 
     run_dir: Path
@@ -85,21 +61,9 @@ class ReskinOrder:
     check: bool = False
     window_seeds: tuple[int, ...] | None = None
     keep_windows: bool = False
-
-
-@dataclass(frozen=True)
-class PaintRequest:
-    """What to paint: reskins/NAME of a run. replaces: what the object was, where that is known. pose: the user's."""
-
-    job: Job
-    workflow: Workflow
-    clip: Clip
-    settings: Settings
-    replaces: str | None = None
-    pose: Path | None = None
-    force: bool = False
-    window_seeds: tuple[int, ...] | None = None
-    keep_windows: bool = False
+    varied: tuple[Settings, ...] = ()
+    window_settings: tuple[int, ...] | None = None
+    plan: Path | None = None
 
 
 def reskin_run(order: ReskinOrder) -> bool:
@@ -120,9 +84,15 @@ def reskin_run(order: ReskinOrder) -> bool:
             order.force,
             order.window_seeds,
             order.keep_windows,
+            order.varied,
+            order.window_settings,
         )
         for job in jobs
     }
+    if order.plan is not None:
+        if _foresee(run.reskin(jobs[0].name), requests[jobs[0]], order.plan):
+            _mark_newest(run, jobs[0].name)
+        return True
     left = [job for job in jobs if _has_work(run.reskin(job.name), requests[job])]
     if left and (order.check or not order.servers):
         for job in left:
@@ -240,20 +210,35 @@ def _has_work(own: Reskin, request: PaintRequest) -> bool:
 
 def _stage_of(own: Reskin, request: PaintRequest) -> contextlib.AbstractContextManager[Stage]:
     """Return the stage of one job: what it reads, and all that changes its result."""
-    clip, job, workflow, settings = request.clip, request.job, request.workflow, request.settings
-    files = (clip.source, clip.object_mask, clip.skater_mask, request.pose, clip.skeleton, settings.reference)
-    params = {
-        "prompt": str(job.prompt),
-        "seed": job.seed,
-        "workflow": workflow.name,
-        "sha256": workflow.sha256,
-    } | settings.asked()
-    if set(request.window_seeds or ()) - {job.seed}:
-        params["window_seeds"] = list(request.window_seeds or ())
-    if request.replaces is not None:
-        params["replaces"] = request.replaces
+    clip, params = request.clip, request.params() | request.of_windows()
+    references = dict.fromkeys(each.reference for each in request.choices)
+    files = (clip.source, clip.object_mask, clip.skater_mask, request.pose, clip.skeleton, *references)
     inputs = [path for path in files if path is not None]
     return run_stage(own, "reskin", params=params, inputs=inputs, tools=tool_versions(*_TOOLS), force=request.force)
+
+
+def _foresee(own: Reskin, request: PaintRequest, path: Path) -> bool:
+    """Have `foresee` write what a loop has to know; return whether an output.mp4 of the request is there as made."""
+    with own.lock(), contextlib.suppress(_Planned):
+        params = own.manifest["stages"].get("reskin", {}).get("params", {})
+        windows = len(request.windows())
+        standing = replace(
+            request,
+            window_seeds=_numbers(params.get("window_seeds"), windows, LARGEST_SEED),
+            window_settings=_numbers(params.get("window_settings"), windows, len(request.choices) - 1),
+        )
+        with _stage_of(own, standing) as stage:
+            foresee(path, f"{RESKINS}/{own.name}", standing, stage, standing if stage.unchanged else None)
+            if not stage.unchanged:
+                raise _Planned
+            return True
+    return False
+
+
+def _numbers(found: Any, count: int, largest: int) -> tuple[int, ...] | None:
+    """Return `found` where it is a list of so many whole numbers, 0 to `largest`; else None."""
+    fits = isinstance(found, list) and len(found) == count
+    return tuple(found) if fits and all(type(each) is int and 0 <= each <= largest for each in found) else None
 
 
 def _kept(own: Reskin, request: PaintRequest) -> KeptWindows:
@@ -285,18 +270,6 @@ def error_log(folder: Path) -> Iterator[None]:
         write_text(path, f"{error}\n\n{error.traceback}")
         raise type(error)(f"{error} (the server's traceback: {path})", error.traceback) from error
     path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Who paints which windows, and what output.json says of it."""
-
-    painter: WindowPainter
-    graph: Graph
-    windows: list[Window]
-    joining: Joining
-    backend: str
-    record: dict[str, Any]
 
 
 def _useful(comfys: Sequence[ComfyOrchestrator], ask: Callable[[ComfyOrchestrator], object]) -> list[ComfyOrchestrator]:
@@ -343,9 +316,9 @@ def paint_run(
                 bar.update(window.stop - before)
 
             def check(comfy: ComfyOrchestrator) -> None:
-                versions.append(comfy.check(plan.graph, where_from, unfilled(plan.graph)))
+                versions.extend([comfy.check(graph, where_from, unfilled(graph)) for graph in plan.graphs])
 
-            plan = (_plan_draft if request.workflow.name == DRAFT else _plan_model)(request)
+            plan = plan_painting(request)
             versions: list[str] = []
             comfys = _useful(comfys, check)
             version = ", ".join(dict.fromkeys(versions))
@@ -374,10 +347,10 @@ def paint_run(
         "seed": request.job.seed,
         **plan.record,
         "backend": plan.backend,
-        "workflow": {"name": workflow.name, "sha256": workflow.sha256, "graph_sha256": graph_sha256(plan.graph)},
+        "workflow": {"name": workflow.name, "sha256": workflow.sha256, "graph_sha256": graph_sha256(plan.graphs[0])},
         "server": {"comfyui": version},
         "windows": [[window.start, window.stop - 1] for window in plan.windows],
-        "window_seeds": seeds_of(request, len(plan.windows)),
+        "window_seeds": request.seeds(len(plan.windows)),
         "windows_resumed": servers.resumed,
         "pixels": figures,
         "encoder": {"codec": "h264", "pix_fmt": "yuv420p", "crf": OUTPUT_CRF},
@@ -390,70 +363,13 @@ def paint_run(
     # here and not in output.json, which is the same whoever paints, and however long it takes
     stage.note(
         "windows",
-        [servers.painted[window.index].as_dict() for window in plan.windows if window.index in servers.painted],
+        [
+            {"window": window.index, **servers.painted[window.index].as_dict()}
+            for window in plan.windows
+            if window.index in servers.painted
+        ],
     )
     say(
         f"{output} ({figures['frames']} frames; {figures['changed_outside_px']} px changed outside the regions "
         f"before encoding, CRF {OUTPUT_CRF})"
-    )
-
-
-def seeds_of(request: PaintRequest, windows: int) -> list[int]:
-    """Return the seed of each window: those that were given, else the job's; UsageError for another number of them."""
-    given = request.window_seeds
-    if given is None:
-        return [request.job.seed] * windows
-    if len(given) != windows:
-        raise UsageError(f"--window-seeds has {len(given)} seeds for the clip's {windows} windows; give one a window.")
-    return list(given)
-
-
-def _plan_draft(request: PaintRequest) -> _Plan:
-    info = request.clip.info
-    windows = plan_windows(info.frames, info.width, info.height)
-    seeds = seeds_of(request, len(windows))
-    looks = decide_looks(request.clip, request.job.prompt, {request.job.seed, *seeds})
-    return _Plan(
-        DraftPainter(request.workflow, [looks[seed] for seed in seeds], info),
-        fill_look(request.workflow, looks[request.job.seed], info),
-        windows,
-        Joining(),
-        "draft (embedded: paints without a model)",
-        {"colours": looks[request.job.seed].palette.as_dict()},
-    )
-
-
-def _plan_model(request: PaintRequest) -> _Plan:
-    info, settings, workflow = request.clip.info, request.settings, request.workflow
-    if workflow.name == LOCKED and request.clip.skater_mask is None:
-        workflow = load_workflow(ONE_PASS)  # the object's pass alone, on the source
-    length, overlap = settings.windows(window_frames(workflow.graph))
-    fit = fit_into(info.width, info.height, *settings.size) if settings.size else fit_to_area(info.width, info.height)
-    skater = request.job.prompt.skater if request.clip.skater_mask else None
-    prompt = replace(request.job.prompt, skater=skater)
-    texts = write_texts(prompt, request.replaces, settings.object_prompt, settings.human_prompt)
-    values: dict[Slot, Any] = {PROMPT: texts.positive_of(), NEGATIVE: texts.negative_of(), SEED: request.job.seed}
-    graph = fill(workflow.graph, values | settings.slots() | size_slots(*fit.model), name=workflow.name)
-    for title, used in ((REFERENCE, settings.reference), (LORA, settings.lora)):
-        if used is None:
-            for node_id in nodes_of(graph, title).values():
-                drop(graph, node_id)
-    windows = plan_overlapping(info.frames, length, overlap)
-    seeds = seeds_of(request, len(windows))
-    model = value_of(graph, Slot("model", ("unet_name",))) or "the workflow's own model"
-    return _Plan(
-        VacePainter(graph, seeds, info, fit, settings.grow_px, settings.reference),
-        graph,
-        windows,
-        Joining(settings.anchored, settings.lock),
-        f"{printable(workflow.name)} ({printable(model)})",
-        {
-            "replaces": request.replaces,
-            "texts": {"prompt": texts.positive_of(), "negative prompt": texts.negative_of()},
-            "settings": settings.asked(),
-            "size": {"model": list(fit.model), "inner": list(fit.inner), "offset": list(fit.offset)},
-            "overlap": {"frames": overlap, "mode": "anchor" if settings.anchored else "fade"},
-            "grow_px": settings.grow_px,
-            "locked": settings.lock,
-        },
     )

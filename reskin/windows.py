@@ -109,6 +109,10 @@ class KeptWindows:
         """Return where window `index` made from this input lies; a folder of that name is complete."""
         return self.folder / f"{index:04d}-{key[:32]}"
 
+    def job(self, index: int, key: str) -> Path:
+        """Return where it is noted which server was asked for it, while it is painted."""
+        return self.folder / f".{index:04d}-{key[:32]}.job"
+
     @contextlib.contextmanager
     def make(self, index: int, key: str) -> Iterator[Path]:
         """Yield a folder for the window's pictures that gets its name on a clean exit; older ones of it go before."""

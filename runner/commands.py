@@ -37,7 +37,7 @@ _PATH_REASONS = {
 }
 """What the operating system says of a path that was given, as handoff/errors.py has it."""
 COMMANDS = ROOT / "handoff" / "commands.json"
-INTERNAL = ("--check", "--prompt-only", "--keep-detections", "--again-as")
+INTERNAL = ("--check", "--plan", "--window-settings", "--prompt-only", "--keep-detections", "--again-as")
 """What only the runner says to a stage."""
 RUN_AND_CLIP = ("--run", "--input", "--force")
 """What every root command gives to its stages itself."""

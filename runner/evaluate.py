@@ -70,6 +70,24 @@ def evaluate(arguments: list[str]) -> int:
     return start_stage("evaluator", [*stage, *force], reads=beside, writes=writes)
 
 
+def draw_takes(reskin: Path) -> int:
+    """Have takes.png drawn in a reskin's folder; it decides nothing, so a failure is only said.
+
+    Return the code: of an interruption, by SIGTERM too, that of Ctrl-C.
+    """
+    run = runs.run_of(reskin / CLIP) or reskin
+    try:
+        code = start_stage("evaluator", [str(reskin)], writes=[run], module="evaluator.report")
+    except RunnerError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        code = MISSING
+    if code in INTERRUPTED:
+        return INTERRUPTED[0]
+    if code:
+        print("warning: takes.png is not drawn", file=sys.stderr)
+    return code
+
+
 def _unnamed(what: str, name: str, named_run: Path | None) -> Path:
     """Return the file that is taken where none was named, and say which: one here, else the run's or its reskin's."""
     if Path(name).exists():

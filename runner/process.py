@@ -113,3 +113,22 @@ def passing_sigterm(child: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def leaving_sigint() -> Iterator[list[int]]:
+    """Leave Ctrl-C to a child that is started and waited for in the block; yield a list of the signals that came.
+
+    A KeyboardInterrupt here could come just when the child's exit code has been fetched: it would be lost, and the next
+    wait would say 0. What came before the child was there is to be passed on to it.
+    """
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        yield came  # only the main thread is interrupted; what is ignored stays so, in the child too
+        return
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from runner import runs
 from runner.commands import FORCE, RUN, CommandLine, Given, Option, named, passed_on
-from runner.evaluate import evaluate
+from runner.evaluate import draw_takes, evaluate
+from runner.holds import held_folder
+from runner.loop.ledger import LARGEST
 from runner.loop.rounds import Work, again, until_pass
 from runner.process import RunnerError
 from runner.stages import chosen, comfyui, start_stage
@@ -21,14 +26,26 @@ OWN = {"--mask": MASK, "--pose": POSE, "--server": None}
 """Options of the stage that are looked at here first, with what they are where they are not given."""
 UNTIL_PASS = Option(
     ("--until-pass",),
-    "Judge, and paint again, with another seed, the windows in which a frame failed: at most N takes of each.",
+    "Judge, and paint again, with another seed (and, by --vary, setting), the windows in which a frame failed: at most "
+    "N takes of each.",
     "N",
 )
 TAKE = Option(
     ("--take",),
-    "Make output.mp4 of an earlier round's takes again, as takes.json numbers them, and judge it; nothing is painted.",
+    "Make output.mp4 of an earlier round's takes again, as takes.json numbers them, and judge it. What is still there "
+    "is not painted again; what was dropped (--keep-takes) is, and that is said.",
     "K",
 )
+KEEP_TAKES = Option(
+    ("--keep-takes",),
+    "Whose pictures stay: those of the best takes, which may still be chosen, or those of all, so that --take paints "
+    "nothing.",
+    "WHICH",
+    choices=("best", "all"),
+    default="best",
+)
+VARY = "--vary"
+"""Option of the reskin stage that only the loop makes use of."""
 SECOND_JUDGE = "--second-judge"
 ACCEPT_MASK = "--accept-mask"
 """Options of the evaluator that the loop hands on to it."""
@@ -54,12 +71,17 @@ def command_line() -> CommandLine:
         own["--server"],
         help="A running ComfyUI; may be repeated, then all paint at once. Else one is started and stopped.",
     )
+    own[VARY] = replace(
+        named(stage, VARY),
+        help="With --until-pass: values of an option that takes have in turn; repeatable, then all of them with one "
+        "another, e.g. --vary grow=4,12 --vary cfg=4,6",
+    )
     rest = [own.get(each.name, each) for each in stage if each not in first]
     gate = [replace(named(passed_on("evaluator"), name), goes={}) for name in (SECOND_JUDGE, ACCEPT_MASK)]
     return CommandLine(
         "generate_reskin.py",
         "Paint a new object and a new skater into the clip.",
-        [*first, RUN, UNTIL_PASS, TAKE, *gate, *rest, FORCE],
+        [*first, RUN, UNTIL_PASS, TAKE, KEEP_TAKES, *gate, *rest, FORCE],
     )
 
 
@@ -87,6 +109,9 @@ def reskin(arguments: list[str]) -> int:
     for name in (SECOND_JUDGE, ACCEPT_MASK):
         if given.has(name):
             raise RunnerError(f"{name} is for the gate, which is asked with --until-pass; leave it out.", 2)
+    for name in (VARY, KEEP_TAKES.name):
+        if given.has(name):
+            raise RunnerError(f"{name} is for several takes, which --until-pass paints; leave it out, or give both.", 2)
     code = 0 if forced else start_stage("reskin", [*stage, "--check"], writes=[folder])
     if code != WORK_TO_DO and not forced:
         return code
@@ -126,21 +151,35 @@ def _loop(
     text, forced = given.value("--seed") or "0", given.has("--force")
     seed = int(text) if text.isascii() and text.isdigit() else 0  # the stage refuses what is none
     accepted = [ACCEPT_MASK] if given.has(ACCEPT_MASK) else []
+    anew = [True] if forced and take is None else []  # the first painting alone
+    planned: list[str] = []  # the reskin that is meant; the newest may be another command's
+    pictures = [Path(each) for text in given.values(VARY) if text.startswith("reference=") for each in _listed(text)]
     second = [SECOND_JUDGE, str(given.value(SECOND_JUDGE))] if given.has(SECOND_JUDGE) else []
-    with _server(folder, given, servers) as (options, project):
+    with contextlib.ExitStack() as stack:
 
-        def paint(seeds: Sequence[int] | None) -> int:
-            first = ["--force"] if forced else []
-            own = first if seeds is None else ["--window-seeds", ",".join(map(str, seeds))]
+        @functools.cache
+        def server() -> tuple[list[str], str | None]:
+            return stack.enter_context(_server(folder, given, servers))  # not before something is to be painted
+
+        def plan() -> tuple[int, Any]:
+            with held_folder(runs.data_dir(), "plan") as scratch:
+                file = scratch / "plan.json"
+                arguments = [*stage, "--keep-windows", "--plan", str(file)]
+                code = start_stage("reskin", arguments, reads=pictures, writes=[folder, scratch])
+                document = runs.read_manifest(file, LARGEST) if code == 0 else None
+            planned[:] = [str(runs.within(document, "reskin"))]
+            return code, document
+
+        def paint(seeds: Sequence[int], settings: Sequence[int]) -> int:
+            options, project = server()
+            own = ["--force"] if anew else []
+            anew.clear()
+            own += ["--window-seeds", ",".join(map(str, seeds)), "--window-settings", ",".join(map(str, settings))]
             arguments = [*stage, "--keep-windows", *own, *options]
-            return start_stage("reskin", arguments, writes=[folder], project=project)
-
-        def unchanged(seeds: Sequence[int]) -> int:
-            own = ["--window-seeds", ",".join(map(str, seeds)), "--check"]
-            return start_stage("reskin", [*stage, "--keep-windows", *own], writes=[folder])
+            return start_stage("reskin", arguments, reads=pictures, writes=[folder], project=project)
 
         def ask(*more: str) -> int:
-            clip = folder / runs.newest_reskin(folder) / "output.mp4"
+            clip = folder / planned[0] / "output.mp4"
             return evaluate(["--original", str(mask), "--generated", str(clip), *accepted, *more])
 
         def judge(last: bool) -> int:
@@ -149,10 +188,22 @@ def _loop(
         def judge_winner() -> int:
             return ask(*(second or [SECOND_JUDGE, USUAL_SECOND]))
 
-        work = Work(unchanged, paint, judge, judge_winner=judge_winner)
+        def draw() -> int:
+            return draw_takes(folder / planned[0])
+
+        keep_all = given.value(KEEP_TAKES.name) == "all"
+        work = Work(plan, paint, judge, judge_winner=judge_winner, keep_all=keep_all, draw=draw)
         return (
             again(folder, take, work) if take is not None else until_pass(folder, tries or 1, seed, work, anew=forced)
         )
+
+
+def _listed(text: str) -> list[str]:
+    """Return the values of a --vary, NAME=V1,V2, as the stage reads them; none where it will refuse them."""
+    try:
+        return next(csv.reader([text.partition("=")[2]], skipinitialspace=True, strict=True))
+    except csv.Error:
+        return []
 
 
 def _leave_the_container(address: str) -> None:

@@ -341,7 +341,14 @@ def new_file(path: Path) -> BinaryIO:
                 os.unlink(name, dir_fd=folder)
             return os.fdopen(os.open(name, _NEW, 0o666, dir_fd=folder), "wb")
     except OSError as error:
-        raise RunnerError(f"cannot write {path} ({error.strerror}); choose a folder that can be written.") from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> RunnerError:
+    """Return what to raise where a file cannot be written."""
+    room = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "free some room, then run the same command again" if room else "choose a folder that can be written"
+    return RunnerError(f"cannot write {path} ({error.strerror}); {advice}.")
 
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

@@ -26,6 +26,7 @@ from runner.process import (
     RunnerError,
     check_folder,
     die_with_parent,
+    leaving_sigint,
     passing_sigterm,
     stage_environment,
 )
@@ -68,17 +69,16 @@ def run_module(python: Path, module: str, arguments: Sequence[str], **variables:
     """
     command = [str(python), *ALONE, "-m", module, *arguments]
     environment = stage_environment() | variables
-    try:
-        child = subprocess.Popen(command, env=environment, preexec_fn=die_with_parent)
-    except OSError as error:
-        raise RunnerError(f"{python} cannot be started ({error.strerror}); {_made_anew(python)}.") from error
-    with passing_sigterm(child):
-        while True:
-            try:
-                code = child.wait()
-                return 128 - code if code < 0 else code
-            except KeyboardInterrupt:
-                continue
+    with leaving_sigint() as came:
+        try:
+            child = subprocess.Popen(command, env=environment, preexec_fn=die_with_parent)
+        except OSError as error:
+            raise RunnerError(f"{python} cannot be started ({error.strerror}); {_made_anew(python)}.") from error
+        if came:
+            child.send_signal(signal.SIGINT)
+        with passing_sigterm(child):
+            code = child.wait()
+    return 128 - code if code < 0 else code
 
 
 def _made_anew(python: Path) -> str:

@@ -43,7 +43,7 @@ Values = Sequence[float | None]
 
 
 @contextlib.contextmanager
-def _only_packaged() -> Iterator[None]:
+def only_packaged() -> Iterator[None]:
     """Have matplotlib draw by its own defaults and fonts, whatever the user or the machine has set up.
 
     It looks for settings and writes a list of fonts, both once in a process. They are turned to a scratch folder:
@@ -178,7 +178,7 @@ def draw_chart(result: Result, worst: Sequence[Thumbnail]) -> Frame:
     top = 50 + _LINE * len(title)
     height = top + _MAIN + _GAP + _LEGEND + _SECOND + _GAP + _LEGEND + _ROW * 4 + _GAP
     height += THUMB_HEIGHT + 40 if worst else 0
-    with _only_packaged():
+    with only_packaged():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

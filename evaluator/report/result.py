@@ -14,6 +14,7 @@ from typing import Any, Literal
 from evaluator import MIN_REPLACED
 from evaluator.gate import FrameScore, Verdict, judge
 from evaluator.remarks import remark_lines
+from evaluator.report.attempts import attempt_lines
 from evaluator.trust import Trust, numbers
 from handoff.errors import InputError
 
@@ -301,7 +302,12 @@ class Result:
         differs = self.how.get("other_tracker")
         other = [f"P was not found by the original mask's own tracker: {differs}"] if differs else []
         lines = [*other, *self.new_lines(), *self.trust.lines(), *self.second_lines(), *self.floor_lines()]
-        return [*lines, *remark_lines(self.told)]
+        return [*lines, *remark_lines(self.told), *self.take_lines()]
+
+    def take_lines(self) -> list[str]:
+        """Return what is to be known of the takes that the clip was chosen from; nothing where nothing was chosen."""
+        heard = any(score.second_iou is not None for score in self.scores)
+        return attempt_lines(self.told.get("takes"), self.scores, self.threshold, asked_again=heard)
 
     def new_lines(self) -> list[str]:
         """Return how much of the object is new; nothing where that is not known, which the sentence says."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from evaluator.gate import FrameScore, Verdict
 from evaluator.report import CSV, FILES, JSON, JUNIT, SUMMARY
+from evaluator.report.attempts import TOLD
 from evaluator.report.result import ACCEPTED, KINDS, Result
 from evaluator.trust import Trust
 from handoff.detections.coco import CLASSES
@@ -137,7 +138,7 @@ _BORDER = record({"frame": whole(0), "jump": number(0)})
 _COLOUR = record({"borders": listing(_BORDER, 1), "elsewhere": or_null(number(0))})
 _SEEN = record({"frames": whole(0), "seen": whole(0), "score": or_null(number(0, 1))})
 _DETECTOR = record({"class": one_of(*CLASSES), "before": _SEEN, "after": _SEEN})
-_TOLD = record({}, {"colour": or_null(_COLOUR), "detector": or_null(_DETECTOR)})
+_TOLD = record({}, {"colour": or_null(_COLOUR), "detector": or_null(_DETECTOR), "takes": TOLD})
 _SHAPE = record(
     {
         "schema": one_of(SCHEMA),

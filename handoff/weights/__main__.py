@@ -7,7 +7,7 @@ from handoff.helptext import answer_without
 try:
     from handoff.command import main
     from handoff.weights.cli import command
-except Exception as error:
+except (Exception, KeyboardInterrupt) as error:
     sys.exit(answer_without("handoff.weights", error))
 
 if __name__ == "__main__":

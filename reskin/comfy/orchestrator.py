@@ -7,22 +7,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import threading
 import uuid
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from handoff.errors import InputError, MissingFileError, PreserverError, UsageError, printable
-from handoff.files import sha256_file
+from handoff.files import sha256_file, write_text
+from handoff.jsonfile import read_json
 from reskin.comfy.client import ComfyServer, ServerFile
 from reskin.comfy.errors import (
     BadResult,
     JobInterrupted,
     JobLost,
+    ServerError,
     ServerLacks,
     ServerUnreachable,
     failure_of,
@@ -40,6 +43,7 @@ PATIENCE_WITH_OTHERS_S = 10.0
 
 _RESULT_KEYS = ("images", "gifs", "videos")
 _SUBMISSIONS = 3
+_LARGEST_NOTE = 2**16
 _MOST_LINES = 50
 """Of what is wrong with a graph that are said."""
 
@@ -62,6 +66,28 @@ class JobLimits(Limits):
         if retries < 0:
             raise UsageError(f"--retries {retries} is below 0.")
         return cls(timeout_s, patience_s, retries=retries)
+
+
+@dataclass(frozen=True)
+class JobNote:
+    """Which job on which server was asked for something, as it stands in a file beside where that will be."""
+
+    server: str
+    prompt_id: str
+
+    def write(self, path: Path) -> None:
+        """Write it to a file; StorageError where that cannot be."""
+        write_text(path, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> JobNote | None:
+        """Return what stands in a file; None where it is not there, or is no note."""
+        try:
+            found = read_json(path, advice="it is left out", largest=_LARGEST_NOTE)
+            uuid.UUID(found["prompt_id"])  # it becomes a part of an address
+            return cls(str(found["server"]), found["prompt_id"])
+        except (InputError, KeyError, TypeError, ValueError, AttributeError):
+            return None
 
 
 def _ignore(progress: Progress) -> None:
@@ -94,6 +120,7 @@ class ComfyOrchestrator:
         self._say = say
         self._socket = ProgressSocket(self.server, self.client_id)
         self._uploads: dict[str, Path] = {}
+        self._note: Path | None = None
         self._infos: dict[str, dict[str, Any] | None] = {}
 
     def __enter__(self) -> ComfyOrchestrator:
@@ -184,6 +211,27 @@ class ComfyOrchestrator:
         output_id = find_node(graph, *output)
         return _files(self._finish(graph, listener), output_id, output[0])
 
+    @contextlib.contextmanager
+    def noting(self, path: Path) -> Iterator[None]:
+        """Note the job that the block runs in a file, so that a command that is killed leaves word of it.
+
+        A job that an earlier command left word of there is not submitted again, where the server still has it or has
+        done it well. The note goes at the end of the block, however it ends.
+        """
+        self._note = path
+        try:
+            yield
+        finally:
+            self._note = None
+            path.unlink(missing_ok=True)
+
+    def has(self, job: JobNote) -> bool:
+        """Say whether this server still knows a job; one that does not answer knows none."""
+        try:
+            return self.server.state(job.prompt_id) != "unknown"
+        except ServerError:
+            return False
+
     def fetch(self, file: ServerFile, target: Path, max_bytes: int) -> None:
         """Bring one result to `target`, which appears when it is complete."""
         self._follower().patiently(lambda: self.server.fetch(file, target, max_bytes))
@@ -203,10 +251,16 @@ class ComfyOrchestrator:
     def _finish(self, graph: Graph, listener: Listener) -> dict[str, Any]:
         """Run a graph to a good end, and again when a server lost it; return its record."""
         follower = self._follower()
+        found = self._left_by_another(follower, graph, listener)
+        if found is not None:
+            return found
         left = self.limits.retries
         while True:
+            prompt_id = str(uuid.uuid4())
+            if self._note is not None:
+                JobNote(self.server.address, prompt_id).write(self._note)
             try:
-                record = self._run_once(follower, graph, str(uuid.uuid4()), listener)
+                record = self._run_once(follower, graph, prompt_id, listener)
                 break
             except JobLost as error:
                 if left == 0:
@@ -217,11 +271,28 @@ class ComfyOrchestrator:
         _check_status(graph, record.get("status"))
         return record
 
-    def _run_once(self, follower: Follower, graph: Graph, prompt_id: str, listener: Listener) -> dict[str, Any]:
+    def _left_by_another(self, follower: Follower, graph: Graph, listener: Listener) -> dict[str, Any] | None:
+        """Return the record of the job that an earlier command left word of; None where it has to be submitted."""
+        job = JobNote.read(self._note) if self._note is not None else None
+        if job is None or job.server != self.server.address:
+            return None
+        if follower.patiently(lambda: self.server.state(job.prompt_id)) == "unknown":
+            return None
+        self._say(f"reskin: {job.server} still has the job {job.prompt_id} of a command that was killed; it is used")
+        try:
+            record = self._run_once(follower, graph, job.prompt_id, listener, submitted=True)
+        except JobLost:
+            return None
+        return record if _succeeded(record.get("status")) else None
+
+    def _run_once(
+        self, follower: Follower, graph: Graph, prompt_id: str, listener: Listener, *, submitted: bool = False
+    ) -> dict[str, Any]:
         self._socket.open()
         mark = self._socket.mark()
         try:
-            self._submit(follower, graph, prompt_id)
+            if not submitted:
+                self._submit(follower, graph, prompt_id)
             return follower.wait(graph, prompt_id, listener, mark)
         except JobLost:
             raise
@@ -265,11 +336,15 @@ def _check_status(graph: Graph, status: Any) -> None:
             "the server's record of the job says neither that it succeeded nor that it failed (its status is "
             f"{printable(status)}); see the server's log, and run the same command again."
         )
-    if said == "success" and status.get("completed", True):
+    if _succeeded(status):
         return
     if was_interrupted(status):
         raise JobInterrupted("the job was stopped on the server; run the same command to start it again.")
     raise failure_of(graph, status)
+
+
+def _succeeded(status: Any) -> bool:
+    return isinstance(status, dict) and status.get("status_str") == "success" and bool(status.get("completed", True))
 
 
 def _files(record: dict[str, Any], output_id: str, title: str) -> list[ServerFile]:

@@ -159,6 +159,30 @@ class Takes:
         """Return the takes of a window that were asked for, the first one first."""
         return tuple(self._painted[window])
 
+    @property
+    def kept(self) -> set[tuple[int, int]]:
+        """Which takes, (window, take), may still be chosen: every other one is given up for good.
+
+        Of a window that is the best, the one in the best clip so far, and the one that waits to be judged. Often they
+        are one and the same.
+        """
+        chosen = [self._base.chosen, *(each.chosen for each in (self.best, self._waiting) if each is not None)]
+        return {pair for each in chosen for pair in enumerate(each)}
+
+    def left(self) -> list[int]:
+        """Return how many takes of each window may still be painted, the waiting round's too; of one that passes 0.
+
+        Where windows are painted on from one another, all from the first failing one on count.
+        """
+        failing = [window for window in range(len(self.windows)) if self._failing(self._base, window)]
+        if self.chained and failing:
+            failing = [*range(failing[0], len(self.windows))]
+        waiting = {each.window for each in self._waiting.paintings} if self._waiting else set()
+        return [
+            self.most - len(painted) + (window in waiting) if window in failing else 0
+            for window, painted in enumerate(self._painted)
+        ]
+
     def proposed(self) -> Round | None:
         """Return the round that is to be done, the same until it is fed; None where all is done."""
         return self._waiting

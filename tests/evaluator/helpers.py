@@ -66,6 +66,54 @@ def read_report(folder: Path) -> dict[str, Any]:
     return data
 
 
+SHA, OTHER = "a" * 64, "b" * 64
+
+
+def takes_document(clip: str = SHA, frames: int = FRAMES) -> dict[str, Any]:
+    """Two windows and three rounds: the second window fails in the same two frames, whatever the take."""
+    half = frames // 2
+    stuck = [frames - 2, frames - 1]
+
+    def take(window: int, number: int, failing: list[int]) -> dict[str, Any]:
+        kinds = {"gap": len(failing)} if failing else {}
+        worst = 0.5 if failing else 0.95
+        return {
+            "window": window,
+            "take": number,
+            "seed": number,
+            "setting": 0,
+            "failing": failing,
+            "worst_iou": worst,
+            "kinds": kinds,
+        }
+
+    def round_of(number: int, chosen: list[int], failing: list[int], painted: int, sha256: str) -> dict[str, Any]:
+        results = [[frame not in failing, 0.5 if frame in failing else 0.95, 0.9, False] for frame in range(frames)]
+        counts = {"failing": len(failing), "worst_iou": 0.5, "worst_frame": failing[0], "kinds": {"gap": len(failing)}}
+        made = [{"window": 1, "take": number, "seed": number}] * painted
+        return {"number": number, "paintings": made, "chosen": chosen, "clip": sha256, "results": results} | counts
+
+    return {
+        "schema": 1,
+        "of": "inputs",
+        "settings": [{}],
+        "windows": [[0, half - 1], [half, frames - 1]],
+        "takes": [take(0, 1, []), take(1, 1, [half, *stuck]), take(1, 2, stuck), take(1, 3, [half, *stuck])],
+        "rounds": [
+            round_of(1, [1, 1], [half, *stuck], 2, OTHER),
+            round_of(2, [1, 2], stuck, 1, clip),
+            round_of(3, [1, 3], [half, *stuck], 1, OTHER),
+        ],
+    }
+
+
+def write_takes(folder: Path, found: object) -> Path:
+    """Write takes.json; a text as it is."""
+    path = folder / "takes.json"
+    path.write_text(found if isinstance(found, str) else json.dumps(found))
+    return path
+
+
 Pixels = set[tuple[int, int]]
 
 

@@ -37,6 +37,7 @@ class Proxy:
     address: str = ""
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)  # those that were handed on
+    prompts: list[bytes] = field(default_factory=list)  # the bodies of POST /prompt among them
     mute_sockets: bool = False  # WebSockets stay open, and nothing comes through to the client
     sockets: int = 0  # WebSockets opened so far
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -105,6 +106,7 @@ class Proxy:
         there, back = await asyncio.open_connection(host, int(port))
         try:
             self.requests.append((method, path))
+            self.prompts += [body] if (method, path) == ("POST", "/prompt") else []
             socket = headers.get("upgrade", "").lower() == "websocket"
             kept = [line for line in lines if socket or not line.lower().startswith("connection:")]
             # one request a connection, so that its answer ends where the connection does

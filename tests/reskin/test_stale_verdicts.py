@@ -16,6 +16,7 @@ from reskin import stage
 from reskin.cli import command
 from reskin.jobs import Job
 from reskin.painting import Joining
+from reskin.plan import Plan
 from reskin.windows import plan_overlapping
 from tests.helpers import records
 from tests.reskin.helpers import OneGray
@@ -63,10 +64,10 @@ def paint(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
     def plan(*arguments: object) -> object:
         gray = next(grays)
         windows = plan_overlapping(4, 4, 0)
-        return stage._Plan(OneGray([gray], [gray]), {}, windows, Joining(), "gray", {"gray": gray})  # type: ignore[arg-type]
+        return Plan(OneGray([gray], [gray]), [{}], windows, Joining(), "gray", {"gray": gray})  # type: ignore[arg-type]
 
     monkeypatch.setattr(stage, "ComfyOrchestrator", Server)
-    monkeypatch.setattr(stage, "_plan_draft", plan)
+    monkeypatch.setattr(stage, "plan_painting", plan)
     monkeypatch.setattr(stage, "OneServer", Itself)
 
     def call(*options: str, prompt: str = "drone, samurai") -> Run:

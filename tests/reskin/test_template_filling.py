@@ -20,8 +20,9 @@ from reskin.comfy.graph_check import GraphFindings, find_problems
 from reskin.comfy.orchestrator import ComfyOrchestrator
 from reskin.jobs import Job
 from reskin.nouns import parse_prompt
+from reskin.plan import PaintRequest
 from reskin.settings import Settings
-from reskin.stage import PaintRequest, find_inputs, paint_run
+from reskin.stage import find_inputs, paint_run
 from reskin.workflow import Graph, find_node, has_two_passes, load_workflow, nodes_of, workflow_names
 from tests.reskin.helpers import write_ffv1
 from tests.reskin.schema import faults, object_info, read_nodes

@@ -20,11 +20,16 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     (run / "reskins" / "drone").mkdir(parents=True)
     for name in ("mask.mp4", "pose.json", "run.json", "reskins/drone/output.mp4"):
         (run / name).write_text("{}")
+
+    def start(stage: str, arguments: list[str], **more: Any) -> int:
+        Path(arguments[arguments.index("--plan") + 1]).write_text('{"reskin": "reskins/drone"}')
+        return 0
+
     seen: dict[str, Any] = {}
     asked: list[list[str]] = []
 
     def loop(folder: Path, most: int, seed: int, work: Work, **more: bool) -> int:
-        assert work.judge_winner is not None
+        assert work.judge_winner is not None and work.plan()[0] == 0
         for name, ask in (
             ("a round", lambda: work.judge(False)),
             ("the only round", lambda: work.judge(True)),
@@ -34,6 +39,7 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             seen[name] = asked.pop()[4:]
         return 0
 
+    monkeypatch.setattr(reskinning, "start_stage", start)
     monkeypatch.setattr(reskinning, "until_pass", loop)
     monkeypatch.setattr(reskinning, "evaluate", lambda arguments: asked.append(arguments) or 0)
     return seen

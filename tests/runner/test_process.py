@@ -48,6 +48,70 @@ def test_sigterm_to_a_command_lets_the_stage_write_its_report_before_the_command
             root.kill()
 
 
+ENDING = """
+import os, signal, sys
+from pathlib import Path
+from runner import process, stages
+process.ROOT = Path.cwd()
+fetch = os.waitpid
+def fetch_and_be_interrupted(*arguments):
+    found = fetch(*arguments)
+    signal.raise_signal(signal.SIGINT)
+    return found
+os.waitpid = fetch_and_be_interrupted
+sys.exit(stages.run_module(Path(sys.executable), "stage", []))
+"""
+
+
+def test_ctrl_c_just_when_a_stage_ends_does_not_make_its_exit_code_0(tmp_path: Path) -> None:
+    """0 would be a gate that passes. The code is fetched once; a wait that is interrupted then knows it no longer."""
+    for code in (2, 101):
+        (tmp_path / "stage.py").write_text(f"import sys; sys.exit({code})")
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        assert subprocess.run([sys.executable, "-c", ENDING], cwd=tmp_path, env=environment).returncode == code
+    (tmp_path / "stage.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    assert subprocess.run([sys.executable, "-c", ENDING], cwd=tmp_path, env=environment).returncode == 130
+
+
+BEGINNING = """
+import signal, subprocess, sys
+from pathlib import Path
+from runner import process, stages
+process.ROOT = Path.cwd()
+if "ignored" in sys.argv:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class Interrupted(subprocess.Popen):
+    def __init__(self, *arguments, **more):
+        signal.raise_signal(signal.SIGINT)
+        super().__init__(*arguments, **more)
+subprocess.Popen = Interrupted
+code = stages.run_module(Path(sys.executable), "stage", [])
+signal.raise_signal(signal.SIGINT)
+sys.exit(code)
+"""
+
+
+def test_ctrl_c_before_a_stage_is_there_reaches_it_and_then_is_this_processs_again(tmp_path: Path) -> None:
+    (tmp_path / "stage.py").write_text("import time; time.sleep(2); open('done', 'w')")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = [sys.executable, "-c", BEGINNING]
+    done = subprocess.run(started, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT, "by the last signal"
+    assert "KeyboardInterrupt" in done.stderr and not (tmp_path / "done").exists()
+    assert subprocess.run([*started, "ignored"], cwd=tmp_path, env=environment).returncode == 0, "as under nohup"
+    assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("stage", ["posegen", "tracker", "reskin", "evaluator", "handoff.weights", "tracker.grid"])
+def test_ctrl_c_while_a_stage_is_loaded_is_one_sentence(stage: str, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    started = [sys.executable, "-P", "-m", stage]
+    done = subprocess.run(started, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    sentence = "error: interrupted; nothing was done, run the same command to go on.\n"
+    assert (done.returncode, done.stderr) == (130, sentence)
+
+
 STRANGERS = ("click", "queue", "numpy", "runner", "handoff", "stage", "json", "sitecustomize", "usercustomize")
 
 

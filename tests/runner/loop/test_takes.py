@@ -63,7 +63,14 @@ def test_with_any_painter_and_any_judge_it_ends_and_never_worse_than_its_best(
         ]
 
     takes = Takes(windows, most, 7, settings, chained)
-    rounds = play(takes, judge)
+    kept: list[set[tuple[int, int]]] = []
+
+    def judge_and_look(chosen: tuple[int, ...]) -> list[FrameResult]:
+        kept.append(takes.kept)
+        return judge(chosen)
+
+    rounds = play(takes, judge_and_look)
+    kept.append(takes.kept)
     paintings = [each for done in rounds for each in done.paintings]
     assert len(paintings) == takes.paintings <= most * len(windows)
     for window in range(len(windows)):
@@ -80,6 +87,47 @@ def test_with_any_painter_and_any_judge_it_ends_and_never_worse_than_its_best(
     assert all(rank(takes.best.results) <= rank(judge(done.chosen)) for done in rounds)
     assert len({done.chosen for done in rounds}) == len(rounds), "nothing is judged twice"
     assert takes.best.passed == any(each.passed for each in takes.judged)
+    gone: set[tuple[int, int]] = set()
+    for number, there in enumerate(kept):
+        new = {(each.window, each.take) for each in rounds[number].paintings} if number < len(rounds) else set()
+        assert there >= new and not (there & gone), "what was given up is never chosen again"
+        assert all([window for window, _ in there - new].count(each) <= 2 for each in range(len(windows)))
+        gone |= {pair for done in rounds[: number + 1] for pair in enumerate(done.chosen)} - there
+    assert kept[-1] >= set(enumerate(takes.best.chosen))
+    for done, there in zip(rounds, kept, strict=False):
+        assert there >= set(enumerate(done.chosen))
+
+
+@given(SHAPES, st.integers(1, 8), st.integers(1, 4), st.booleans(), st.integers(0, 2**32))
+def test_each_setting_has_its_turn_in_a_window_and_among_the_least_tried_the_best_record_goes_first(
+    windows: list[Span], most: int, settings: int, chained: bool, chance: int
+) -> None:
+    takes = Takes(windows, most, 7, settings, chained)
+    passed, judged = [0] * settings, [0] * settings
+    tried: list[list[int]] = [[] for _ in windows]
+    before = [0, *(stop for _, stop in windows)]
+    own = [(before[at] if chained else start, stop) for at, (start, stop) in enumerate(windows)]
+    while (wanted := takes.proposed()) is not None:
+        for each in wanted.paintings:
+            mine, shares = tried[each.window], [(passed[at] + 1) / (judged[at] + 2) for at in range(settings)]
+            if each.take == 1:
+                assert each.setting == 0, "the given one first"
+            else:
+                least = [at for at in range(settings) if mine.count(at) == min(map(mine.count, range(settings)))]
+                assert each.setting == min(least, key=lambda at: (-shares[at], at))
+        for each in wanted.paintings:
+            tried[each.window].append(each.setting)
+        numbers = random.Random(f"{chance}{wanted.chosen}")
+        results = [GOOD if numbers.random() < 0.8 else BAD for _ in range(windows[-1][1])]
+        takes.feed(results)
+        for each in wanted.paintings:
+            start, stop = own[each.window]
+            judged[each.setting] += 1
+            passed[each.setting] += all(result.passed for result in results[start:stop])
+    for mine in tried:
+        assert {*mine[:settings]} == {*range(min(len(mine), settings))} or len({*mine[:settings]}) == len(
+            mine[:settings]
+        )
 
 
 @given(SHAPES, st.integers(1, 6), st.integers(0, 2**32))
