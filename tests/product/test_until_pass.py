@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,9 @@ def test_a_palette_that_fails_in_one_go_passes_and_what_passed_keeps_its_bytes(
         passed = product("generate_reskin.py", *given, "--until-pass", 4)
         assert passed.returncode == 0, passed.stdout + passed.stderr
         assert "every frame passes" in passed.stdout
+        assert ", backward: from the other end (frame" in passed.stdout, "who was chosen is judged once more"
+        assert re.search(r"frames 0 to \d+ are as they were, and so are their masks; tracking goes on", passed.stdout)
+        assert not (reskin / ".track").exists()
         last = json.loads((reskin / "takes.json").read_text())
         assert last["rounds"][0] == alone, "what was known is gone on from"
         chosen, rounds = last["rounds"][-1]["chosen"], len(last["rounds"])
