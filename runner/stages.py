@@ -33,7 +33,7 @@ from runner.process import (
 
 _WITH_NVIDIA = ("posegen", "tracker", "evaluator")
 RUNNERS = ("auto", "local", "docker")
-KILLED = 128 + signal.SIGKILL
+KILLED, INTERRUPTED = 128 + signal.SIGKILL, 128 + signal.SIGINT
 
 
 def chosen() -> str:
@@ -78,6 +78,8 @@ def run_module(python: Path, module: str, arguments: Sequence[str], **variables:
             child.send_signal(signal.SIGINT)
         with passing_sigterm(child):
             code = child.wait()
+    if came and code == 1:  # a Python that is interrupted before it runs anything of ours ends like this
+        return INTERRUPTED
     return 128 - code if code < 0 else code
 
 
