@@ -118,7 +118,7 @@ def counting(run: Run, monkeypatch: pytest.MonkeyPatch) -> Gate:
     return gate
 
 
-@pytest.mark.parametrize("window", [1, 2, 3])
+@pytest.mark.parametrize("window", [2, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 3))])
 def test_it_tracks_from_the_state_before_a_repainted_window_and_finds_what_the_whole_clip_gives(
     run: Run, gate: Gate, window: int
 ) -> None:
@@ -134,6 +134,7 @@ def test_it_tracks_from_the_state_before_a_repainted_window_and_finds_what_the_w
     assert after != before
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_what_was_itself_gone_on_with(run: Run, gate: Gate) -> None:
     gate("--keep-track")
     paint(run, w1=RED)
@@ -188,6 +189,7 @@ def test_the_encoder_changes_no_more_frames_before_a_repainted_one_than_is_looke
         assert WINDOWS[window][0] - LOOKED_AHEAD <= first <= WINDOWS[window][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -210,6 +212,7 @@ def test_what_this_machine_did_not_write_is_not_believed(run: Run, gate: Gate, s
     assert (after, kept) == gate.alone()
 
 
+@pytest.mark.slow
 def test_a_track_from_another_place_is_another_one(run: Run, gate: Gate) -> None:
     gate("--keep-track")
     assert gate("--keep-track", "-bbox", "10,55,75,85", "--frame", "0")[1] == COUNT
@@ -235,7 +238,9 @@ def test_cut_short_what_was_known_before_still_is(run: Run, gate: Gate, monkeypa
     assert seen == COUNT - 17 and after == gate.alone()[0]
 
 
-@pytest.mark.parametrize("full", ["16.state", "masks", "head.json"])
+@pytest.mark.parametrize(
+    "full", ["16.state", *(pytest.param(each, marks=pytest.mark.slow) for each in ("masks", "head.json"))]
+)
 def test_where_the_disk_is_full_the_verdict_stands_and_nothing_is_kept(
     run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
@@ -249,6 +254,7 @@ def test_where_the_disk_is_full_the_verdict_stands_and_nothing_is_kept(
     assert not gate.kept.exists() and not list(run.path("reskins/drone").glob(".*.partial"))
 
 
+@pytest.mark.slow
 def test_states_are_thinned_out_and_bounded(run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recollection, "MOST_STATES", 2)
     gate("--keep-track")

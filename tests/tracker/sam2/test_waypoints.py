@@ -59,6 +59,7 @@ def same(a: Found, b: Found) -> bool:
     return np.array_equal(a.mask, b.mask) and a.score == b.score and humans
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked, first", [(FORWARD, 0), (BOTH_WAYS, 36)], ids=["forward", "both ways"])
 def test_from_each_state_on_it_is_the_whole_track(
     backend: Sam2Backend, long_clip: Path, asked: Asked, first: int
@@ -77,7 +78,14 @@ def test_from_each_state_on_it_is_the_whole_track(
     assert sum(each.mask.any() for each in whole.found.values()) > FRAMES // 2, "there is something to compare"
 
 
-@pytest.mark.parametrize("asked", [FORWARD, BOTH_WAYS, LATE, AHEAD], ids=["forward", "both ways", "late", "ahead"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        BOTH_WAYS,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (FORWARD, LATE, AHEAD)),
+    ],
+    ids=["both ways", "forward", "late", "ahead"],
+)
 def test_a_clip_that_has_changed_behind_a_state_has_the_same_masks_up_to_it_and_goes_on_from_it_as_from_the_start(
     backend: Sam2Backend, long_clip: Path, tmp_path: Path, asked: Asked
 ) -> None:
