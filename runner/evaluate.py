@@ -79,13 +79,9 @@ def draw_takes(reskin: Path) -> int:
     try:
         code = start_stage("evaluator", [str(reskin)], writes=[run], module="evaluator.report")
     except RunnerError as error:
-        print(f"warning: {error}", file=sys.stderr)
-        code = MISSING
-    if code in INTERRUPTED:
-        return INTERRUPTED[0]
-    if code:
-        print("warning: takes.png is not drawn", file=sys.stderr)
-    return code
+        print(f"warning: takes.png is not drawn: {error}", file=sys.stderr)
+        return error.exit_code
+    return INTERRUPTED[0] if code in INTERRUPTED else code
 
 
 def _unnamed(what: str, name: str, named_run: Path | None) -> Path:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from evaluator.report.__main__ import command
 from evaluator.report.attempts import Attempt, Attempts
 from evaluator.report.takechart import cells_of, draw_takes, title_of
-from handoff.errors import BusyError, InputError, UsageError
+from handoff.errors import BusyError, InputError, PreserverError, UsageError
 from handoff.files import sha256_file
 from handoff.links import LinkError
 from handoff.run import Run
@@ -116,8 +116,10 @@ def test_a_take_in_output_mp4_is_shown_as_the_round_has_it(tmp_path: Path) -> No
     assert cells_of(attempts, attempts.rounds[0])[0, 1].passed is True
 
 
-def draw(folder: Path) -> None:
-    CliRunner().invoke(command, [str(folder)], catch_exceptions=False, standalone_mode=False)
+def draw(folder: Path) -> tuple[int, str]:
+    """The exit code, and what was said."""
+    done = CliRunner().invoke(command, [str(folder)], catch_exceptions=False, standalone_mode=False)
+    return done.return_value, done.stderr
 
 
 def test_the_command_draws_it_beside_takes_json_where_a_round_judged_the_clip(run: Run) -> None:
@@ -139,17 +141,20 @@ def test_the_command_draws_it_beside_takes_json_where_a_round_judged_the_clip(ru
     assert not picture.exists(), "it goes with the clip that it is of"
 
 
-def test_the_command_refuses_what_is_no_reskin_what_is_damaged_and_what_is_at_work(run: Run, tmp_path: Path) -> None:
+def test_what_is_no_reskin_what_is_damaged_and_what_is_at_work_is_a_warning(run: Run, tmp_path: Path) -> None:
     folder = run.path("reskins/drone")
+
+    def warned(folder: Path, error: type[PreserverError], sentence: str) -> None:
+        code, said = draw(folder)
+        assert code == error.exit_code and said.startswith("warning: takes.png is not drawn: "), said
+        assert sentence in said and said.count("\n") == 1
+
     for each in (tmp_path, run.dir, run.path("reskins")):
-        with pytest.raises(UsageError, match="is not a reskin's folder"):
-            draw(each)
+        warned(each, UsageError, "is not a reskin's folder")
     write_takes(folder, "{")
-    with pytest.raises(InputError, match=r"takes\.json cannot be used"):
-        draw(folder)
+    warned(folder, InputError, "takes.json cannot be used")
     (folder / "takes.json").unlink()
     (folder / "takes.json").symlink_to("/dev/zero")
-    with pytest.raises(LinkError):
-        draw(folder)
-    with Run.open(run.dir).reskin("drone").lock(), pytest.raises(BusyError):
-        draw(folder)
+    warned(folder, LinkError, "plain files and folders")
+    with Run.open(run.dir).reskin("drone").lock():
+        warned(folder, BusyError, "another process")
