@@ -15,7 +15,7 @@ from reskin.workflow import Graph
 from tests.helpers import until
 from tests.reskin.helpers import OUTPUT, PATIENCE_S, slow_graph
 from tests.reskin.proxy import Proxy
-from tests.reskin.servers import history
+from tests.reskin.servers import history, queue
 
 pytestmark = pytest.mark.server
 
@@ -27,9 +27,10 @@ def note(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def next_one(proxy: Proxy) -> Iterator[ComfyOrchestrator]:
-    """The next command's way to the server."""
+    """The next command's way to the server, which has ended every job before the next test."""
     with ComfyOrchestrator(proxy.address, limits=JobLimits(300, 60)) as comfy:
         yield comfy
+    until("the server is idle", lambda: not any(queue(proxy.upstream).values()))
 
 
 def leave(comfy: ComfyOrchestrator, graph: Graph, note: Path) -> str:
