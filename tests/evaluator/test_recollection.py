@@ -163,6 +163,7 @@ def test_the_same_clip_is_not_tracked_again_and_without_the_option_nothing_stays
     assert not gate.kept.exists() and not list(run.path("reskins/drone").glob(".*.partial"))
 
 
+@pytest.mark.slow
 def test_a_shot_in_which_nothing_has_changed_is_taken_as_it_is(
     two_shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

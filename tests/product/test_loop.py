@@ -117,7 +117,7 @@ def test_a_run_can_be_moved_and_its_files_found_by_bare_name(demo_run: DemoRun) 
     assert "nothing to do" in done.stdout
 
 
-@pytest.mark.parametrize("fault", ["nothing painted", "gray left"])
+@pytest.mark.parametrize("fault", ["nothing painted", pytest.param("gray left", marks=pytest.mark.slow)])
 def test_the_demo_fails_where_its_board_was_not_painted(
     demo_run: DemoRun, product: Product, tmp_path: Path, fault: str
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_server_that_goes_away_for_good_gives_its_window_to_the_other(
         assert result.return_value == 0 and f"reskin: {other.address} is left out from now on" in result.output
 
 
+@pytest.mark.slow
 def test_windows_that_are_painted_on_from_one_another_stay_on_one_server(
     make_run: MakeRun, comfy_server: str, proxy: Proxy
 ) -> None:

@@ -229,6 +229,7 @@ def test_a_plan_is_written_before_anything_is_painted_and_makes_no_folder(make_r
     assert plan_file(run, "--window-seeds", "3,4")["of"] == plan["of"], "seeds of windows are no part of it"
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_windows_with_settings_of_their_own_on_a_real_server(make_run: MakeRun, comfy_server: str) -> None:
     """Outside of every mask the source stays, in the shared frames too, whose two windows have grown differently."""

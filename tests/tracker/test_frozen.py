@@ -44,6 +44,7 @@ def compare(clip: Path, places: list[Place], every: int) -> dict[int, Mask]:
     return whole
 
 
+@pytest.mark.slow
 def test_through_an_absence_a_moving_camera_and_a_correction(tmp_path: Path) -> None:
     scene = make_scene(44, bouncing_board, hidden=range(12, 18), pan=1)
     places = [Place(3, Box(*scene.box(3))), Place(30, Box(*scene.box(30)))]

@@ -73,7 +73,10 @@ def test_a_take_that_was_not_judged_is_gray_and_signs_tell_a_pass_from_a_failure
     assert int(gray[0]) - int(gray[1]) > 50, "printed in gray they are told apart too"
 
 
-@pytest.mark.parametrize(("windows", "takes"), [(1, 1), (1, 20), (6, 4), (60, 20), (300, 3), (2000, 100)])
+@pytest.mark.parametrize(
+    ("windows", "takes"),
+    [(1, 1), (1, 20), (6, 4), (60, 20), pytest.param(300, 3, marks=pytest.mark.slow), (2000, 100)],
+)
 def test_it_is_drawn_for_one_window_and_for_very_many(windows: int, takes: int) -> None:
     """Cells wide enough for their words, a picture no wider than a screen, in a few seconds."""
     if windows * takes > 2000:
