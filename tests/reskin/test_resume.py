@@ -33,7 +33,8 @@ def test_windows_outlive_a_manifest_that_cannot_be_written_and_one_that_is_spoil
         paint_vace(run, comfy_server, *OPTIONS)
     assert "reskin/drone-samurai" not in records(run.dir)
     first, second = sorted(run.path(f"{NAME}/{FOLDER}").iterdir())
-    assert (len(list(first.iterdir())), len(list(second.iterdir()))) == (13, 7)
+    assert (len(list(first.glob("frame_*.png"))), len(list(second.glob("frame_*.png")))) == (13, 7)
+    assert all(len([*each.iterdir()]) == len([*each.glob("frame_*.png")]) + 1 for each in (first, second)), "by whom"
 
     # as a power cut leaves a file that was never on the disk
     (second / frame_name(3)).write_bytes(b"")
