@@ -21,6 +21,10 @@ FAILED_AS = {"SKATE_FAILED_AS": str(FAILED)}
 """How it is told so (handoff/command.py)."""
 
 
+INTERRUPTED, KILLED = 128 + signal.SIGINT, 128 + signal.SIGKILL
+"""A stage's exit codes after Ctrl-C, and after what cannot be caught."""
+
+
 class RunnerError(Exception):
     """Something the runner cannot go on without: a sentence, and an exit code as handoff/errors.py has them.
 

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -359,13 +359,23 @@ def put_file(source: Path, target: Path, run: Path) -> None:
 
     Raises OSError.
     """
+    with source.open("rb") as made:
+        _put(target, lambda file: shutil.copyfileobj(made, file), run)
+
+
+def put_bytes(data: bytes, target: Path) -> None:
+    """Write a file of a run as `put_file` does. Raises OSError."""
+    _put(target, lambda file: file.write(data))
+
+
+def _put(target: Path, write: Callable[[BinaryIO], object], run: Path | None = None) -> None:
     partial = f".{target.name}.{secrets.token_hex(6)}.partial"
     with _way_to(target, run) as (folder, name):
         descriptor = os.open(partial, _NEW, 0o666, dir_fd=folder)
         try:
-            with source.open("rb") as made, os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 flocked(descriptor, fcntl.LOCK_EX)  # it is no leftover
-                shutil.copyfileobj(made, file)
+                write(file)
                 file.flush()
                 fsync(descriptor)
                 os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -22,6 +22,8 @@ from runner.process import (
     ALONE,
     FAILED,
     FAILED_AS,
+    INTERRUPTED,
+    KILLED,
     ROOT,
     RunnerError,
     check_folder,
@@ -33,7 +35,6 @@ from runner.process import (
 
 _WITH_NVIDIA = ("posegen", "tracker", "evaluator")
 RUNNERS = ("auto", "local", "docker")
-KILLED, INTERRUPTED = 128 + signal.SIGKILL, 128 + signal.SIGINT
 
 
 def chosen() -> str:

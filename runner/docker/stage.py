@@ -14,10 +14,9 @@ from pathlib import Path
 from runner import runs
 from runner.docker import compose, engine, images
 from runner.docker.mounts import named_paths, volumes
-from runner.process import ALONE, FAILED_AS, ROOT, RunnerError, die_with_parent, passing_sigterm
+from runner.process import ALONE, FAILED_AS, INTERRUPTED, KILLED, ROOT, RunnerError, die_with_parent, passing_sigterm
 
 _NAME = "skate-physics-run"
-INTERRUPTED, KILLED = 130, 137
 _INTERRUPTED = "error: interrupted; run the same command to go on"
 REGISTRY = "WEIGHTS_TOML"
 _PASSED_ON = (REGISTRY, "TRACKER_SAM2_OVERRIDES")

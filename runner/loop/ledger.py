@@ -18,7 +18,6 @@ anew.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from runner import runs
-from runner.holds import fsync
 from runner.loop.losers import is_kept
 from runner.loop.prospect import Order
 from runner.loop.takes import FrameResult, Joint, Round, Span, rank
@@ -188,18 +186,10 @@ class Ledger:
         spans = [[first, behind - 1] for first, behind in self.windows]
         document: dict[str, Any] = {"schema": SCHEMA, "of": self.of, "windows": spans}
         document |= {"settings": self.settings, "takes": self.takes, "rounds": self.rounds}
-        partial = self.path.with_name(f".{NAME}.{os.getpid()}.partial")
         try:
-            with runs.new_file(partial) as file:
-                file.write(json.dumps(document).encode() + b"\n")
-                file.flush()
-                fsync(file.fileno())
-            os.replace(partial, self.path)
-            fsync(self.path.parent)
+            runs.put_bytes(json.dumps(document).encode() + b"\n", self.path)
         except OSError as error:
             raise runs.unwritable(self.path, error) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _counted(kinds: Iterable[str]) -> dict[str, int]:

@@ -20,12 +20,10 @@ from runner.loop.losers import are_there, drop, drop_all_but
 from runner.loop.outlook import duration, outlook
 from runner.loop.prospect import Order, Prospect, setting_said
 from runner.loop.takes import FrameResult, Joint, Round, Takes
-from runner.process import RunnerError
+from runner.process import INTERRUPTED, RunnerError
 
 PASS, FAIL = 0, 1
 """The gate's exit codes for a verdict."""
-INTERRUPTED = 130
-"""A stage's exit code after Ctrl-C."""
 
 
 @dataclass(frozen=True)

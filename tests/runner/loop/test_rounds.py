@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +15,9 @@ from typing import Any
 import pytest
 
 from runner.loop.ledger import NAME, Ledger
-from runner.loop.rounds import INTERRUPTED, Work, again, until_pass
+from runner.loop.rounds import Work, again, until_pass
 from runner.loop.takes import seed_of
-from runner.process import RunnerError
+from runner.process import INTERRUPTED, RunnerError
 
 WINDOWS = [[0, 3], [4, 7], [8, 11]]
 
@@ -559,13 +561,13 @@ def test_with_no_room_for_takes_json_what_stood_in_it_stays_and_the_same_command
         studio, written = Studio(tmp_path / str(full_at), third_time), list[str]()
 
         def full(file: object, full_at: int = full_at, studio: Studio = studio, written: list[str] = written) -> None:
-            if isinstance(file, int):
+            if isinstance(file, int) and stat.S_ISREG(os.fstat(file).st_mode):  # and not its folder
                 written.append((studio.reskin / NAME).read_text() if (studio.reskin / NAME).exists() else "")
                 if len(written) == full_at + 1:
                     raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch, pytest.raises(RunnerError, match=r"takes\.json \(No space left") as caught:
-            patch.setattr("runner.loop.ledger.fsync", full)
+            patch.setattr("runner.runs.fsync", full)
             studio.loop()
         assert caught.value.exit_code == 3 and str(caught.value).endswith(
             "; free some room, then run the same command again."
