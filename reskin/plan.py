@@ -229,7 +229,7 @@ class EachItsOwn:
         return self.painters[0].layers(folder, frames)
 
 
-def foresee(path: Path, reskin: str, request: PaintRequest, stage: Stage, there: PaintRequest | None) -> None:
+def foresee(path: Path, reskin: str, request: PaintRequest, stage: Stage) -> None:
     """Write what a loop has to know before it begins, as JSON.
 
     reskin      its folder, relative to the run's
@@ -239,16 +239,16 @@ def foresee(path: Path, reskin: str, request: PaintRequest, stage: Stage, there:
     settings    what there is to choose from, each by what it differs in; one, and empty, where nothing is varied
     there       seeds and settings of the windows of the output.mp4 that stands there, null where none is as it was made
 
-    stage: the request's own, entered. there: the request that output.mp4 is of.
+    stage: the request's own, entered.
     """
     windows = request.windows()
-    known = there and {"seeds": there.seeds(len(windows)), "settings": there.chosen(len(windows))}
+    standing = {"seeds": request.seeds(len(windows)), "settings": request.chosen(len(windows))}
     document = {
         "reskin": reskin,
         "of": {"params": request.params(), "inputs": stage.inputs},
         "windows": [[window.start, window.stop - 1] for window in windows],
         "chained": request.workflow.name != DRAFT and request.settings.anchored,
         "settings": differing(request.choices),
-        "there": known,
+        "there": standing if stage.unchanged else None,
     }
     write_text(path, json.dumps(document) + "\n")

@@ -228,7 +228,7 @@ def _foresee(own: Reskin, request: PaintRequest, path: Path) -> bool:
             window_settings=_numbers(params.get("window_settings"), windows, len(request.choices) - 1),
         )
         with _stage_of(own, standing) as stage:
-            foresee(path, f"{RESKINS}/{own.name}", standing, stage, standing if stage.unchanged else None)
+            foresee(path, f"{RESKINS}/{own.name}", standing, stage)
             if not stage.unchanged:
                 raise _Planned
             return True

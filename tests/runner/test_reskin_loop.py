@@ -22,20 +22,6 @@ PROMPT = ["--run", "x", "--prompt", "drone", "--server", "127.0.0.1:8188"]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run with its masks, and no reskin yet."""
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("RUNNER", "local")
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "runs" / "x"
-    folder.mkdir(parents=True)
-    for name in ("mask.mp4", "pose.json"):
-        (folder / name).write_text(name)
-    (folder / "run.json").write_text('{"kind": "run", "stages": {}}')
-    return folder
-
-
-@pytest.fixture
 def stages(run: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What is run, in order: each stage, or module of one, with its arguments. The second window passes at take 2."""
     seen: list[list[str]] = []

@@ -19,20 +19,6 @@ Started = list[tuple[list[str], list[Path]]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run with its masks, and no reskin yet."""
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("RUNNER", "local")
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "runs" / "x"
-    folder.mkdir(parents=True)
-    for name in ("mask.mp4", "pose.json"):
-        (folder / name).write_text(name)
-    (folder / "run.json").write_text('{"kind": "run", "stages": {}}')
-    return folder
-
-
-@pytest.fixture
 def stages(run: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
     """What is asked of the reskin stage, and what it may read besides. Two frames, a window each; the second passes
     with grow 12 alone."""

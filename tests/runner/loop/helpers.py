@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bench.loop import HEIGHT, WIDTH, board
+from bench.loop import HEIGHT, NODES, WIDTH, board
 from handoff.files import sha256_file
 from handoff.ingest import ingest
 from handoff.poses import PoseWriter
@@ -36,7 +36,6 @@ from tests.helpers import HANG_S, Product, textured
 from tests.reskin.servers import BackstageServer
 from tracker.cli import command as track
 
-NODES = ROOT / "bench" / "nodes"
 WINDOWS, LENGTH, FPS = 3, 9, Fraction(24)
 POSE = "pose.json"
 MARK_PX, LEVEL = 8, 24

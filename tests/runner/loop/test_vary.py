@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.loop import FRAMES, HEIGHT, WIDTH, make_run
+from bench.loop import FRAMES, HEIGHT, NODES, WIDTH, make_run
 from handoff.files import sha256_file
 from handoff.poses import PoseWriter
 from handoff.run import Run
@@ -21,7 +21,6 @@ from tests.helpers import HANG_S, Product
 from tests.reskin.servers import BackstageServer, backstage
 
 pytestmark = [pytest.mark.server, pytest.mark.stage("reskin", "evaluator"), pytest.mark.slow]
-NODES = ROOT / "bench" / "nodes"
 WINDOWS = 2
 
 
