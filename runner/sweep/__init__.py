@@ -1,0 +1,1 @@
+"""What the sweep has of the runner: a GPU for each job."""
