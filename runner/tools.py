@@ -1,7 +1,7 @@
 """What make runs: python runner [--words VARIABLE[=OPTION]]... NAME ARGUMENTS
 
-NAME is one of the product's commands (extract, reskin, evaluate, demo), docker, doctor, locks, or weights or frame,
-which run where the product does. Anything else, pytest, ruff, mypy, and modules such as bench.tracker, runs in the
+NAME is one of the product's commands (extract, reskin, evaluate, demo, sweep), what a sweep calls (sweep-job,
+demo-clip), docker, doctor, locks, or weights or frame, which run where the product does. Anything else, pytest, ruff, mypy, and modules such as bench.tracker, runs in the
 tests' environment. --words: an environment variable whose words follow the arguments, each after OPTION if given.
 """
 
@@ -28,6 +28,8 @@ from runner.locks import compile_locks
 from runner.process import ROOT, RunnerError
 from runner.reskin import reskin
 from runner.stages import run_module, runner, start_stage
+from runner.sweep.batch import sweep_job
+from runner.sweep.launch import demo_clip_for_sweep, sweep
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 ONE_PART = ("bench.tracker", "bench.posegen", "bench.loop")
@@ -117,6 +119,9 @@ OWN = {
     "locks": compile_locks,
     "frame": frame,
     "weights": weights,
+    "sweep": sweep,
+    "sweep-job": sweep_job,
+    "demo-clip": demo_clip_for_sweep,
 }
 
 if __name__ == "__main__":
