@@ -51,6 +51,24 @@ def frame(arguments: list[str]) -> int:
     return start_stage("tracker", rest, writes=[folder], module="tracker.grid")
 
 
+def contact(arguments: list[str]) -> int:
+    """Draw a sweep's contact sheet where the evaluator lives: python runner sweep-contact LIST.json OUT.jpg."""
+    if len(arguments) != 2:
+        raise RunnerError("usage: python runner sweep-contact LIST.json OUT.jpg", 2)
+    listed, picture = (runs.check_path(Path(each)).absolute() for each in arguments)
+    rows = runs.within(runs.read_manifest(listed, 2**26), "cells")
+    videos = {runs.within(cell, "video") for row in rows or () if isinstance(row, list) for cell in row}
+    shown = {Path(each).parents[2] for each in videos if isinstance(each, str) and len(Path(each).parts) > 4}
+    reads = [runs.runs_dir(), *sorted(shown)]  # a run may be a link to another disk
+    return start_stage(
+        "evaluator",
+        [str(listed), str(picture)],
+        reads=reads,
+        writes=[picture.parent],
+        module="evaluator.report.contact",
+    )
+
+
 def weights(arguments: list[str]) -> int:
     """make weights: fetch or verify model files in the smallest environment, or image, that has what it needs."""
     if "--help" in arguments:
@@ -118,6 +136,7 @@ OWN = {
     "doctor": doctor,
     "locks": compile_locks,
     "frame": frame,
+    "sweep-contact": contact,
     "weights": weights,
     "sweep": sweep,
     "sweep-job": sweep_job,
