@@ -1,8 +1,9 @@
 """What make runs: python runner [--words VARIABLE[=OPTION]]... NAME ARGUMENTS
 
 NAME is one of the product's commands (extract, reskin, evaluate, demo, sweep), what a sweep calls (sweep-job,
-demo-clip), docker, doctor, locks, or weights or frame, which run where the product does. Anything else, pytest, ruff, mypy, and modules such as bench.tracker, runs in the
-tests' environment. --words: an environment variable whose words follow the arguments, each after OPTION if given.
+sweep-contact, demo-clip), docker, doctor, locks, or weights or frame, which run where the product does. Anything else,
+pytest, ruff, mypy, and modules such as bench.tracker, runs in the tests' environment. --words: an environment variable
+whose words follow the arguments, each after OPTION if given.
 """
 
 from __future__ import annotations

@@ -25,11 +25,13 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="make sweep",
         usage='make sweep SWEEP=my.yaml [PROFILE=local|slurm|kubernetes|FOLDER] [ARGS="OPTIONS"]',
-        description="Every clip x prompt x seed of a file: extracted, painted until it passes, judged, and in one table.",
+        description="Every clip x prompt x seed of a file: extracted, painted, judged, and in one table.",
         allow_abbrev=False,
     )
     made.add_argument("file", type=Path, help="The sweep's file, such as sweep/example.yaml.")
-    made.add_argument("--profile", default="local", help="Where jobs run: local, slurm, kubernetes, or a folder of your own.")
+    made.add_argument(
+        "--profile", default="local", help="Where jobs run: local, slurm, kubernetes, or a folder of your own."
+    )
     made.add_argument("-n", "--dry-run", action="store_true", help="Only say what would run, and how many paintings.")
     made.add_argument("--table", action="store_true", help="Only make the table, of what is there.")
     made.add_argument("snakemake", nargs="*", help="More options for Snakemake, after --.")

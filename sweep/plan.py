@@ -25,14 +25,15 @@ from typing import Any
 
 from sweep.errors import SweepError
 from sweep.folder import write_text
-from sweep.specification import Sweep, SweepClip, options
+from sweep.options import options
+from sweep.specification import Sweep, SweepClip
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class ClipFile:
-    """A clip that is there: its file, and the object's box on one of its frames where that is given."""
+    """A clip that is there: its file, and the object's box, where that is given, and the frame that it is on."""
 
     path: Path
     bbox: tuple[int, int, int, int] | None
@@ -43,7 +44,7 @@ def plan_of(sweep: Sweep, footage: list[ClipFile], folder: Path, data: Path) -> 
     """Return the plan of a sweep. footage: one for each of its clips. folder: the sweep's. data: the data folder."""
     extractions, batches = [], []
     for clip, shot in zip(sweep.clips, footage, strict=True):
-        arguments = _extract(sweep, clip, shot)
+        arguments = _extract(clip, shot)
         extraction = f"{clip.run}-{_hash([arguments, _stamp(shot.path)], 8)}"
         extractions.append({"id": extraction, "run": clip.run, "clip": str(shot.path), "arguments": arguments})
         cells = [_cell(sweep, clip, extraction, prompt, seed) for prompt in sweep.prompts for seed in sweep.seeds]
@@ -72,7 +73,9 @@ def write_plan(plan: dict[str, Any]) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
         except OSError as error:
-            raise SweepError(f"cannot write {path} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
+            raise SweepError(
+                f"cannot write {path} ({error.strerror}); free some room, or choose DATA_DIR.", 3
+            ) from error
     return path
 
 
@@ -87,17 +90,19 @@ def name_of(cell: dict[str, Any]) -> str:
     return f"{cell['run']}/{cell['reskin']}"
 
 
-def _extract(sweep: Sweep, clip: SweepClip, shot: ClipFile) -> list[str]:
+def _extract(clip: SweepClip, shot: ClipFile) -> list[str]:
     arguments = ["-i", str(shot.path), "--run", clip.run]
     if shot.bbox is not None:
-        arguments += ["--bbox", ",".join(map(str, shot.bbox)), "--frame", str(shot.frame or 0)]
+        arguments += ["--bbox", ",".join(map(str, shot.bbox))]
+    if shot.frame is not None:
+        arguments += ["--frame", str(shot.frame)]
     if clip.object is not None:
         arguments += ["--object", clip.object]
     for frame, box in clip.correct:
         arguments += ["--correct", f"{frame}:{','.join(map(str, box))}"]
     if clip.cuts is not None:
         arguments += ["--cuts", clip.cuts if isinstance(clip.cuts, str) else ",".join(map(str, clip.cuts))]
-    return arguments + options({**sweep.extract, **clip.extract})
+    return arguments + options(clip.extract)
 
 
 def _cell(sweep: Sweep, clip: SweepClip, extraction: str, prompt: str, seed: int) -> dict[str, Any]:

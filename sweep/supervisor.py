@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "python3.11"
 """What starts the product's commands, as make does."""
 POLL_S = 1.0
+SNAKEMAKE_LOG = Path("logs") / "snakemake.log"
 INTERRUPTED = 130
 END_S = 20.0
 """Seconds that local jobs have to end in after Ctrl-C."""
@@ -66,6 +67,8 @@ def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str
     code = 0
     if undone(plan):
         code = snakemake(plan, path, [*profile.options(plan), *more], jobs_end=lambda: None)
+    if code not in (0, INTERRUPTED):
+        print(f"Snakemake ended with {code}; its log: {Path(plan['folder']) / SNAKEMAKE_LOG}", file=sys.stderr)
     ended = conclude(plan, ended=True)
     return INTERRUPTED if code == INTERRUPTED else ended
 
@@ -78,17 +81,25 @@ def foretell(plan: dict[str, Any], profile: Profile, more: list[str]) -> int:
     with tempfile.TemporaryDirectory() as scratch:  # nothing is written that is not the sweep's
         path = Path(scratch) / "plan.json"
         path.write_text(json.dumps(plan), encoding="utf-8")
-        options = [*profile.options(plan), *more, "--dry-run", "--quiet", "rules"]
+        options = [*profile.options(plan), *more, "--dry-run"]
         there = Path(plan["folder"]).is_dir()
         folder = plan["folder"] if there else scratch
-        return subprocess.run([*command(path, folder, scratch), *options], check=False).returncode and 3
+        done = subprocess.run([*command(path, folder, scratch), *options], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SweepError(f"Snakemake would not take it: {_last_line(done.stdout + done.stderr)}", 3)
+    return 0
+
+
+def _last_line(said: str) -> str:
+    return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
 
 
 def _state(plan: dict[str, Any]) -> list[str]:
     """Return in lines how far a plan is, and what is left of it."""
     left = {batch["id"]: [cell for cell in batch["cells"] if not _verdict(plan, cell)] for batch in plan["batches"]}
     cells, missing = sum(len(batch["cells"]) for batch in plan["batches"]), sum(map(len, left.values()))
-    said = [f"sweep {plan['name']}: {_counted(len(plan['extractions']), 'clip')}, {_counted(cells, 'cell')}, {missing} left"]
+    clips = _counted(len(plan["extractions"]), "clip")
+    said = [f"sweep {plan['name']}: {clips}, {_counted(cells, 'cell')}, {missing} left"]
     if not missing:
         return said
     known = {each["id"]: extraction_of(Path(plan["folder"]), each["id"]) for each in plan["extractions"]}
@@ -117,8 +128,14 @@ def conclude(plan: dict[str, Any], *, ended: bool) -> int:
 
     ended: nothing is at work on it any more, so what has no outcome failed.
     """
-    summary = write_table(plan, Path(plan["folder"]), Path(plan["data"]) / "runs")
-    print(summary.line(), f"table: {Path(plan['folder']) / 'table.md'}", sep="\n", flush=True)
+    folder = Path(plan["folder"])
+    try:
+        summary = write_table(plan, folder, Path(plan["data"]) / "runs")
+    except OSError as error:
+        raise SweepError(f"the table in {folder} cannot be written ({error.strerror}); free some room.", 3) from error
+    for line in summary.jobs:
+        print(f"failed: {line}", file=sys.stderr)
+    print(f"{summary.sentence}; table: {folder / 'table.md'}", flush=True)
     return summary.exit_code(ended=ended)
 
 
@@ -183,8 +200,7 @@ def snakemake(plan: dict[str, Any], path: Path, options: list[str], *, jobs_end:
     """
     folder = Path(plan["folder"])
     reporter = Reporter(plan, [cell for batch in undone(plan) for cell in batch["cells"]])
-    log = folder / "logs" / "snakemake.log"
-    with log.open("ab") as output, _interruptions() as came:
+    with (folder / SNAKEMAKE_LOG).open("ab") as output, _interruptions() as came:
         child = subprocess.Popen(
             [*command(path, folder, path.parent), *options],
             stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import socket
@@ -91,11 +92,11 @@ def sweep_job(arguments: list[str]) -> int:
         raise RunnerError(f"{path} has no job {job} to {what}; start the sweep again.", 2)
     folder = Path(plan["folder"])
     os.environ["DATA_DIR"] = plan["data"]  # wherever the job runs
-    with _logged(folder / "logs" / f"{job}.log"), locked(folder / "logs" / f"{job}.lock"):
-        with held(slots(plan["gpus"])) as gpu:
-            desk = Desk(folder, job, gpu)
-            print(f"{job}: {socket.gethostname()}, GPU {gpu or 'none'}, process {os.getpid()}", flush=True)
-            return _extract(desk, plan, mine, attempt) if what == "extract" else _paint(desk, mine)
+    log, lock = folder / "logs" / f"{job}.log", folder / "logs" / f"{job}.lock"
+    with _logged(log), locked(lock), held(slots(plan["gpus"])) as gpu:
+        desk = Desk(folder, job, gpu)
+        print(f"{job}: {socket.gethostname()}, GPU {gpu or 'none'}, process {os.getpid()}", flush=True)
+        return _extract(desk, plan, mine, attempt) if what == "extract" else _paint(desk, mine)
 
 
 def _extract(desk: Desk, plan: Any, extraction: Any, attempt: int) -> int:
@@ -103,7 +104,7 @@ def _extract(desk: Desk, plan: Any, extraction: Any, attempt: int) -> int:
     if attempt > 1 and (before := runs.read_manifest(desk.folder / failed)) is not None:
         return int(runs.within(before, "code") or FAULT)  # it came to its end; only what was killed is tried again
     began = datetime.now(UTC)
-    code, said = _run(desk, lambda: extract(extraction["arguments"]))
+    code, said = _run(desk, functools.partial(extract, extraction["arguments"]))
     if code in STOPPED:
         return code
     if code == 0:
@@ -128,7 +129,7 @@ def _paint(desk: Desk, batch: Any) -> int:
                 continue
             print(f"{name}: {cell['prompt']}, seed {cell['seed']}", flush=True)
             began = datetime.now(UTC)
-            code, said = _run(desk, lambda cell=cell: reskin(cell["arguments"], serving.server))
+            code, said = _run(desk, functools.partial(reskin, cell["arguments"], serving.server))
             if code in STOPPED:
                 return code
             if code not in VERDICTS:
