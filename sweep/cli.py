@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
-    from sweep.plan import ClipFile
+    from sweep.jobplan import ClipFile
     from sweep.specification import SweepClip
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _sweep(given: argparse.Namespace) -> int:
     from sweep import supervisor  # --help needs none of it
     from sweep.folder import alone_in
-    from sweep.plan import plan_of, write_plan
+    from sweep.jobplan import plan_of, write_plan
     from sweep.profile import Profile
     from sweep.specification import read
 
@@ -72,7 +72,7 @@ def _sweep(given: argparse.Namespace) -> int:
 
 def _clip_file(clip: SweepClip) -> ClipFile:
     """Return a clip's file; the demo clip is made first."""
-    from sweep.plan import ClipFile
+    from sweep.jobplan import ClipFile
     from sweep.supervisor import PYTHON
 
     if clip.path is not None:
