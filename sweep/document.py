@@ -105,8 +105,8 @@ def read_document(path: Path) -> Document:
         raise refusal(name, [(line, told)]) from None
     except yaml.MarkedYAMLError as error:
         raise refusal(name, [*values.faults, _no_yaml(error)]) from None
-    except (ValueError, OverflowError):  # "\UFFFFFFFF" is no letter, and PyYAML asks chr() for it
-        told = "a \\U in quotes names no letter; write the letter itself."
+    except (ValueError, OverflowError):  # PyYAML asks chr() and int() for whatever number stands there
+        told = "the number of a letter (\\U in quotes), or of a version (%YAML), is too large; take it out."
         raise refusal(name, [(loader.get_mark().line + 1, told)]) from None
     if not values.lines or values.root is None:
         raise refusal(name, [(1, f"the file is empty; copy {EXAMPLE} and change it.")])
@@ -132,7 +132,7 @@ def _text(path: Path) -> str:
     if len(data) > LARGEST:
         raise SweepError(f"{name}: this has more than {LARGEST // 2**20} MiB, and is no sweep's file; check the path.")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         told = f"the byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8."

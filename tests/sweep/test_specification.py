@@ -179,6 +179,17 @@ def test_what_quotes_make_text_is_text(folder: Path) -> None:
     assert read(write(f"clips: [path: a.mp4]\nprompts: {quoted}\n")).prompts == tuple(quoted)
 
 
+def test_the_guide_says_every_key_and_its_shortest_file_is_read(folder: Path) -> None:
+    guide = (ROOT / "docs" / "guides" / "sweep.md").read_text()
+    rows = [line.split(" | ")[0] for line in guide.splitlines() if line.startswith("| `")]
+    said = {key for row in rows for key in row.strip("| ").replace("`", "").split(", ")}
+    schema = specification._validator().schema
+    assert said >= {*schema["properties"], *schema["$defs"]["clip"]["properties"]}
+    (folder / "line.mp4").write_bytes(b"")
+    shortest = guide[guide.index("    clips:") : guide.index("`sweep/example.yaml`")]
+    assert read(write(shortest)).prompts == ("cyberpunk drone, samurai",)
+
+
 # what is refused: the file
 
 SAID_BY_HAND: dict[str, tuple[str | bytes, str]] = {
@@ -240,7 +251,16 @@ SAID_BY_HAND: dict[str, tuple[str | bytes, str]] = {
     "a NUL": (LEAST + "name: a\0b\n", "3: the character U+0000 cannot stand in a text file; take it out."),
     "a letter that is none": (
         LEAST + 'name: "\\UFFFFFFFF"\n',
-        "3: a \\U in quotes names no letter; write the letter itself.",
+        "3: the number of a letter (\\U in quotes), or of a version (%YAML), is too large; take it out.",
+    ),
+    "a version that is none": (
+        f"%YAML {'9' * 5000}.0\n---\n{LEAST}",
+        "1: the number of a letter (\\U in quotes), or of a version (%YAML), is too large; take it out.",
+    ),
+    "a value below its key": (LEAST + "batch:\n\n  0\n", "3: batch is 0; write a whole number from 1 to 1000."),
+    "a key twice with values below": (
+        LEAST + "batch:\n\n  0\nbatch: 4\n",
+        "6: batch stands here and in line 3; leave one of them out.",
     ),
     "half a letter": (
         'clips: [path: a.mp4]\nprompts: ["\\ud800"]\n',
@@ -928,7 +948,7 @@ FILES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(tree=trees(NAMES) | likely(list(PROPERTIES)) | FILES, flow=st.booleans())
 def test_random_trees_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, tree: Any, flow: bool) -> None:
     folder = tmp_path_factory.getbasetemp()
