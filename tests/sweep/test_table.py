@@ -443,7 +443,7 @@ def test_no_more_is_read_of_a_report_than_the_limits(
     made: MadeUp, monkeypatch: pytest.MonkeyPatch, largest: str
 ) -> None:
     cell = made.cell("demo", "drone", 0)
-    made.judged(cell, *[0.5] * 30_000)
+    made.judged(cell, *[0.5] * 8_000)
     monkeypatch.setattr(rows, largest, 10_000)
     written(made)
     assert csv_of(made)[0]["reason"] == "report/iou.json cannot be read"
