@@ -61,7 +61,12 @@ SILENT = re.compile(
 """What a command says when nobody answered: not that the answer was no."""
 
 EVER_S = "86400"
-"""For how long Snakemake is told that the controller remembers a job; what is forgotten `_with_gone_jobs` says."""
+"""For how long Snakemake is told that the controller remembers a job; what is forgotten `states` says."""
+
+HELD = "launch failed requeued held"
+"""Why a job waits that its node could not start: the prolog fails, say. SLURM drains such a node."""
+
+_ASKED = "%i|%T"
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,13 @@ class Spoken:
 
 
 def ask(command: Sequence[str], given: bytes = b"", limit_s: float = HUNG_S) -> Spoken:
-    """Run a command once, for at most `limit_s` seconds. `given` is its standard input."""
+    """Run a command once, for at most `limit_s` seconds. `given` is its standard input.
+
+    What the user has set for squeue and scancel in the environment is not theirs: a filter, a question at the terminal.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SCANCEL_"))}
     try:
-        done = subprocess.run(command, input=given, capture_output=True, timeout=limit_s, check=False)
+        done = subprocess.run(command, input=given, capture_output=True, timeout=limit_s, check=False, env=clean)
     except subprocess.TimeoutExpired:
         return Spoken(1, b"", f"{Path(command[0]).name} did not answer within {limit_s:.0f} s\n".encode(), silent=True)
     silent = done.returncode != 0 and SILENT.search(done.stderr.decode(errors="replace")) is not None
@@ -109,7 +118,7 @@ def main(place: str, patience_s: float, program: str, arguments: list[str]) -> i
         sys.stderr.write(f"{program}: command not found\n")
         return 127
     call = _Call(folder, patience_s, program, [real, *arguments])
-    spoken = call.submit() if program == "sbatch" else call.query()
+    spoken = {"sbatch": call.submit, "squeue": call.states}.get(program, call.query)()
     sys.stdout.buffer.write(spoken.out)
     sys.stderr.buffer.write(spoken.err)
     return spoken.code
@@ -133,16 +142,42 @@ class _Call:
 
     def query(self) -> Spoken:
         """Ask, and ask again, for as long as the plugin waits for a query."""
-        submitted = list(self._submitted())  # before the question: a job that is given later is not asked for
         ends = time.monotonic() + CALL_S
         while True:
             spoken = self._over() or ask(self.command, limit_s=min(HUNG_S, ends - time.monotonic()))
             if not spoken.silent:
                 self._answered()
-                return self._with_gone_jobs(spoken, submitted) if self.program == "squeue" else spoken
+                return spoken
             if not self._hope(spoken) or time.monotonic() + PAUSE_S + LEAST_S > ends:
                 return spoken
             time.sleep(PAUSE_S)
+
+    def states(self) -> Spoken:
+        """Answer the plugin's question for the states of its run's jobs, so that it waits for none for ever.
+
+        A job that the controller has forgotten is not listed, and waited for. It is added as UNKNOWN: that the plugin
+        takes for ended, and Snakemake looks whether its output is there. A job that its node could not start is held,
+        and waits for somebody to release it. It is cancelled, so that Snakemake submits it again.
+        """
+        run = self._option("--name", "-n")
+        if run is None or f"--format={_ASKED}" not in self.command:
+            return self.query()
+        submitted = [
+            job for name, job in self._submitted() if name == run
+        ]  # before the question: one given later is not
+        self.command = [f"--format={_ASKED}|%r" if word == f"--format={_ASKED}" else word for word in self.command]
+        spoken = self.query()
+        if spoken.code != 0:
+            return spoken
+        rows = [line.strip().split("|", 2) for line in spoken.out.decode(errors="replace").splitlines()]
+        held = [job for job, state, *reason in rows if state == "PENDING" and reason == [HELD]]
+        scancel = behind("scancel", self._bin)
+        if held and scancel:
+            ask([scancel, *held])
+        said = [f"{job}|{'CANCELLED' if job in held else state}\n" for job, state, *_ in rows]
+        listed = {job.partition("_")[0] for job, *_ in rows}
+        said += [f"{job}|UNKNOWN\n" for job in submitted if job not in listed]
+        return Spoken(0, "".join(said).encode(), spoken.err)
 
     def submit(self) -> Spoken:
         """Give sbatch a job, and give it again, until the patience is over.
@@ -235,19 +270,6 @@ class _Call:
     @property
     def _bin(self) -> Path:
         return self.folder / "bin"
-
-    def _with_gone_jobs(self, spoken: Spoken, submitted: list[tuple[str, str]]) -> Spoken:
-        """Add the jobs that the controller has forgotten, as UNKNOWN, to the answer to the plugin's status query.
-
-        The plugin waits for a job that is not listed, for ever. It takes an UNKNOWN one for ended, and Snakemake then
-        looks whether its output is there.
-        """
-        run = self._option("--name", "-n")
-        if spoken.code != 0 or run is None or self._option("--format", "-o") != "%i|%T":
-            return spoken
-        listed = {re.split(r"[_|]", line.strip())[0] for line in spoken.out.decode(errors="replace").splitlines()}
-        gone = [job for name, job in submitted if name == run and job not in listed]
-        return Spoken(0, spoken.out + "".join(f"{job}|UNKNOWN\n" for job in gone).encode(), spoken.err)
 
 
 def _replace(path: Path, text: str) -> None:

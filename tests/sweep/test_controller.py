@@ -88,6 +88,13 @@ def test_nobody_there_is_not_an_answer(words: str, real: Make, tmp_path: Path) -
     assert controller.ask(["squeue"]).silent
 
 
+def test_what_the_user_has_set_for_squeue_hides_no_job(real: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUEUE_PARTITION", "cpu")
+    monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
+    real("squeue", "echo ${SQUEUE_PARTITION-all} $SBATCH_ACCOUNT")
+    assert controller.ask(["squeue"]).out == b"all mine\n"
+
+
 def test_a_no_is_an_answer_and_is_passed_on_at_once(real: Make, run: Run, tmp_path: Path) -> None:
     log = real("sbatch", "echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 3")
     slurm.wrappers(tmp_path / "state")
@@ -149,6 +156,15 @@ def test_a_job_that_the_controller_has_forgotten_has_ended(real: Make, run: Run,
     assert run("squeue", "--format=%i|%j", "--name", RUN)[1] == ""
 
 
+def test_a_job_that_its_node_could_not_start_is_cancelled(real: Make, run: Run, tmp_path: Path) -> None:
+    cancelled = real("scancel", "true")
+    held = "launch failed requeued held"
+    asked = real("squeue", f"echo '7|PENDING|{held}'; echo '8|PENDING|JobHeldUser'; echo '9|RUNNING|None'")
+    slurm.wrappers(tmp_path / "state")
+    assert run("squeue", *QUERY)[1] == "7|CANCELLED\n8|PENDING\n9|RUNNING\n"
+    assert calls(cancelled) == ["7"] and calls(asked)[0].startswith("--format=%i|%T|%r ")
+
+
 def test_a_job_is_given_again_whole_and_not_one_that_was_taken(real: Make, run: Run, tmp_path: Path) -> None:
     words = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
     slow = f"cat > /dev/null; echo '{words}' >&2; exit 1"
@@ -192,7 +208,7 @@ def test_the_commands_are_found_first_and_find_the_real_ones(real: Make, tmp_pat
         "PYTHONHOME": "/",
     }
     said = subprocess.run(["squeue", *QUERY], env=environment, capture_output=True, text=True)
-    assert (said.returncode, said.stdout, said.stderr) == (0, "7|RUNNING\n", "") and calls(log) == [" ".join(QUERY)]
+    assert (said.returncode, said.stdout, said.stderr) == (0, "7|RUNNING\n", "") and "--noheader" in calls(log)[0]
     said = subprocess.run(["sbatch", "a b", "", "$c"], env=environment, input="script", capture_output=True, text=True)
     assert (said.returncode, said.stdout) == (0, "script\n3\n")
     said = subprocess.run(["scontrol", "show", "config"], env=environment, capture_output=True, text=True)
