@@ -34,6 +34,12 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("-n", "--dry-run", action="store_true", help="Only say what would run, and how many paintings.")
     made.add_argument("--table", action="store_true", help="Only make the table, of what is there.")
+    made.add_argument(
+        "--patience",
+        type=float,
+        default=300.0,
+        help="Seconds for which SLURM's controller may be silent. [default: 300]",
+    )
     made.add_argument("snakemake", nargs="*", help="More options for Snakemake, after --.")
     return made
 
@@ -67,7 +73,7 @@ def _sweep(given: argparse.Namespace) -> int:
     if given.dry_run:
         return supervisor.foretell(plan, profile, given.snakemake)
     with alone_in(folder):
-        return supervisor.carry_out(plan, write_plan(plan), profile, given.snakemake)
+        return supervisor.carry_out(plan, write_plan(plan), profile, given.snakemake, given.patience)
 
 
 def _clip_file(clip: SweepClip) -> ClipFile:

@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
-from sweep.folder import is_held, write_text
+from sweep.executor import POLL_S, Executor, executor_for, say
+from sweep.folder import write_text
 from sweep.outcomes import VERDICTS, Outcome, extraction_of, is_done, outcome_of
 from sweep.profile import Profile
 from sweep.table import write_table
@@ -30,7 +31,6 @@ from sweep.table import write_table
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "python3.11"
 """What starts the product's commands, as make does."""
-POLL_S = 1.0
 SNAKEMAKE_LOG = Path("logs") / "snakemake.log"
 INTERRUPTED = 130
 END_S = 20.0
@@ -58,15 +58,19 @@ def forget_what_is_gone(plan: dict[str, Any]) -> None:
             (folder / "extracted" / f"{extraction['id']}.json").unlink(missing_ok=True)
 
 
-def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str]) -> int:
-    """Do what is left of a plan, make the table, and return what the sweep ends with. path: of the plan."""
+def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str], patience_s: float) -> int:
+    """Do what is left of a plan, make the table, and return what the sweep ends with.
+
+    path: of the plan. more: the user's own options for Snakemake. patience_s: for how long a cluster may be silent.
+    """
     (Path(plan["folder"]) / "logs").mkdir(parents=True, exist_ok=True)
-    wait_for_left(plan)
+    executor = executor_for(profile.executor, plan, patience_s)
+    executor.wait_for_left(Reporter(plan).look)
     forget_what_is_gone(plan)
     print(*_state(plan), sep="\n", flush=True)
     code = 0
     if undone(plan):
-        code = snakemake(plan, path, [*profile.options(plan), *more], jobs_end=lambda: None)
+        code = snakemake(plan, path, [*profile.options(plan), *more], executor)
     if code not in (0, INTERRUPTED):
         print(f"Snakemake ended with {code}; its log: {Path(plan['folder']) / SNAKEMAKE_LOG}", file=sys.stderr)
     ended = conclude(plan, ended=True)
@@ -139,18 +143,6 @@ def conclude(plan: dict[str, Any], *, ended: bool) -> int:
     return summary.exit_code(ended=ended)
 
 
-def wait_for_left(plan: dict[str, Any]) -> None:
-    """Wait for jobs that an earlier sweep left at work on this machine: their locks are held."""
-    folder = Path(plan["folder"]) / "logs"
-    names = [each["id"] for each in (*plan["extractions"], *plan["batches"])]
-    told = False
-    while left := [name for name in names if is_held(folder / f"{name}.lock")]:
-        if not told:
-            print(f"an earlier sweep left {_counted(len(left), 'job')} at work ({left[0]}, ...): waiting", flush=True)
-            told = True
-        time.sleep(POLL_S)
-
-
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
@@ -158,14 +150,15 @@ def _counted(number: int, what: str) -> str:
 class Reporter:
     """Prints a line for each cell of a plan when its outcome is there."""
 
-    def __init__(self, plan: dict[str, Any], cells: list[dict[str, Any]]) -> None:
+    def __init__(self, plan: dict[str, Any]) -> None:
         self._folder = Path(plan["folder"])
         self._runs = Path(plan["data"]) / "runs"
         self._all = sum(len(batch["cells"]) for batch in plan["batches"])
         self._left: dict[str, list[dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
-        for cell in cells:
-            self._left.setdefault(cell["run"], []).append(cell)
+        for cell in (cell for batch in plan["batches"] for cell in batch["cells"]):
+            if not _verdict(plan, cell):
+                self._left.setdefault(cell["run"], []).append(cell)
 
     def look(self) -> None:
         """Say what is new."""
@@ -193,16 +186,20 @@ def _said(outcome: Outcome) -> str:
     return f"failed with exit code {outcome.code}: {outcome.said or 'see its log'} ({outcome.log})"
 
 
-def snakemake(plan: dict[str, Any], path: Path, options: list[str], *, jobs_end: Callable[[], None]) -> int:
+def snakemake(plan: dict[str, Any], path: Path, options: list[str], executor: Executor) -> int:
     """Have Snakemake do what is left of a plan; return its exit code, or 130 after Ctrl-C or SIGTERM.
 
-    path: of the plan. options: the profile's and the user's. jobs_end: ends what it left, after an interruption.
+    path: of the plan. options: the profile's and the user's. Raises SweepError where a cluster is silent.
     """
-    folder = Path(plan["folder"])
-    reporter = Reporter(plan, [cell for batch in undone(plan) for cell in batch["cells"]])
-    with (folder / SNAKEMAKE_LOG).open("ab") as output, _interruptions() as came:
+    folder, reporter = Path(plan["folder"]), Reporter(plan)
+    with (
+        (folder / SNAKEMAKE_LOG).open("ab") as output,
+        _interruptions() as came,
+        executor.ready() as (own, environment),
+    ):
         child = subprocess.Popen(
-            [*command(path, folder, path.parent), *options],
+            [*command(path, folder, path.parent), *options, *own],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -213,17 +210,24 @@ def snakemake(plan: dict[str, Any], path: Path, options: list[str], *, jobs_end:
         while child.poll() is None:
             if len(came) > told:
                 told, since = len(came), time.monotonic()
-                print("interrupted: ending the jobs; what is done is kept", flush=True)
+                say("interrupted: ending the jobs; what is done is kept")
+                executor.close()
                 _signal(child, signal.SIGINT if told == 1 else signal.SIGKILL)
             elif told and time.monotonic() - since > END_S:
                 _signal(child, signal.SIGTERM)
                 since = time.monotonic()
             reporter.look()
+            try:
+                executor.check()
+            except SweepError:
+                _signal(child, signal.SIGKILL)
+                child.wait()
+                raise
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(POLL_S)
         reporter.look()
     if came:
-        jobs_end()
+        executor.end()
         return INTERRUPTED
     return child.returncode
 
