@@ -31,6 +31,7 @@ from sweep.table import write_table
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "python3.11"
 """What starts the product's commands, as make does."""
+RULES = ROOT / "sweep" / "Snakefile"
 SNAKEMAKE_LOG = Path("logs") / "snakemake.log"
 INTERRUPTED = 130
 END_S = 20.0
@@ -237,14 +238,15 @@ def command(plan: Path, folder: Path | str, settings: Path | str) -> list[str]:
 
     plan: the file. folder: the sweep's. settings: the folder to write what the Snakefile is told into.
     """
-    told = Path(settings) / f"{plan.stem}.config.json"
+    told, rules = Path(settings) / f"{plan.stem}.config.json", Path(settings) / f"{plan.stem}.smk"
     try:
         write_text(told, json.dumps({"plan": str(plan), "python": PYTHON, "root": str(ROOT)}))
+        write_text(rules, RULES.read_text(encoding="utf-8"))  # jobs have those that the sweep began with
     except OSError as error:
         raise SweepError(f"cannot write {told} ({error.strerror}); free some room.", 3) from error
     return [
         sys.executable,
-        *("-m", "snakemake", "painted", "--snakefile", str(ROOT / "sweep" / "Snakefile")),
+        *("-m", "snakemake", "painted", "--snakefile", str(rules)),
         *("--directory", str(folder), "--configfile", str(told)),
         *("--rerun-triggers", "mtime", "--nolock", "--nocolor"),
     ]
