@@ -52,9 +52,7 @@ def plan_of(sweep: Sweep, footage: list[ClipFile], folder: Path, data: Path) -> 
         stamps = [_stamp(shot.path), *map(_stamp, _files(options(clip.extract)))]
         extraction = f"{clip.run}-{_hash([arguments, *stamps], 8)}"
         extractions.append({"id": extraction, "run": clip.run, "clip": str(shot.path), "arguments": arguments})
-        cells = [
-            _cell(sweep, looks, clip, extraction, prompt, seed) for prompt in sweep.prompts for seed in sweep.seeds
-        ]
+        cells = [_cell(sweep, looks, clip, extraction, *each) for each in asked]
         for number, first in enumerate(range(0, len(cells), sweep.batch)):
             chosen = cells[first : first + sweep.batch]
             name = f"{clip.run}-{number:03d}-{_hash([each['key'] for each in chosen], 8)}"
