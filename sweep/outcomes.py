@@ -169,7 +169,7 @@ def _mark(path: str) -> tuple[int, int] | None:
         found = os.stat(path, follow_symlinks=False)
     except (OSError, ValueError):
         return None
-    return found.st_size, found.st_mtime_ns
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def _read(path: str, name: str) -> Outcome | None:

@@ -115,12 +115,12 @@ def _judged(row: Row, outcome: Outcome, extraction: Callable[[], Outcome | None]
     way = (row.clip, "reskins", row.reskin)
     head = _read(runs_dir, (*way, *REPORT), "frames")
     verdict, summary = _part(head, "verdict"), _part(head, "summary")
+    said, passed = verdict.get("passed"), outcome.code == PASS
     sentence = _short(verdict.get("sentence")) or "report/iou.json says no reason"
-    passed = outcome.code == PASS and verdict.get("passed") is True
-    if not head:
-        passed, sentence = outcome.code == PASS, "report/iou.json cannot be read"
-    elif passed != (outcome.code == PASS):
-        sentence = f"the job ended with {outcome.code}, and its report says: {sentence}"
+    if not isinstance(said, bool):
+        sentence = "report/iou.json cannot be read"
+    elif said != passed:
+        passed, sentence = False, f"the job ended with {outcome.code}, and its report says: {sentence}"
     takes = _paintings(_read(runs_dir, (*way, "takes.json"), "rounds").get("takes"))
     if takes is None and (first := extraction()) is not None:
         takes = first.windows
@@ -203,10 +203,12 @@ def _members(text: str, until: str) -> dict[str, Any]:
         return found
     while True:
         name, at = _DECODER.raw_decode(text, at)
+        if not isinstance(name, str):
+            raise ValueError(f"character {at} is behind a key that is no text")
         at = _after(text, at, ":")
         if name == until:
             return found
-        found[str(name)], at = _DECODER.raw_decode(text, at)
+        found[name], at = _DECODER.raw_decode(text, at)
         space = _SPACE.match(text, at)
         if space is not None and text[space.end() : space.end() + 1] == "}":
             return found
