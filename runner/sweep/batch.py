@@ -265,11 +265,15 @@ def _logged(path: Path) -> Iterator[None]:
         for number in (1, 2):
             os.dup2(descriptor, number)
         os.close(descriptor)
-        print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True)
+        try:
+            os.write(1, f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        except OSError as error:
+            raise runs.unwritable(path, error) from error
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # the disk is full
+                stream.flush()
         for number, old in enumerate(before, 1):
             os.dup2(old, number)
             os.close(old)

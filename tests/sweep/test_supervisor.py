@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -249,8 +250,6 @@ def test_a_lock_file_that_names_nobody_ends_nobody(tmp_path: Path) -> None:
     for text in ("", f"{socket.gethostname()} 1\n", f"{socket.gethostname()} -1\n", "x\n", "\x00" * 9):
         write(tmp_path / "logs" / "a.lock", text)
         with (tmp_path / "logs" / "a.lock").open() as file:
-            import fcntl
-
             fcntl.flock(file, fcntl.LOCK_EX)
             assert held_jobs(tmp_path)
             end_jobs(tmp_path)
@@ -325,17 +324,17 @@ def test_a_snakemake_that_is_killed_is_started_once_more_when_its_jobs_have_ende
 
 
 def test_two_sweeps_of_one_folder_are_not_at_work_at_once(tmp_path: Path) -> None:
-    with alone_in(tmp_path / "mine"), pytest.raises(SweepError, match="another command is at work") as refusal:
-        with alone_in(tmp_path / "mine"):
-            pass
+    refused = pytest.raises(SweepError, match="another command is at work")
+    with alone_in(tmp_path / "mine"), refused as refusal, alone_in(tmp_path / "mine"):
+        pass
     assert refusal.value.exit_code == 2
 
 
 def test_a_data_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     file = write(tmp_path / "file")
-    with pytest.raises(SweepError, match=r"cannot write .*file/sweeps/mine \(Not a directory\)") as refusal:
-        with alone_in(file / "sweeps" / "mine"):
-            pass
+    refused = pytest.raises(SweepError, match=r"cannot write .*file/sweeps/mine \(Not a directory\)")
+    with refused as refusal, alone_in(file / "sweeps" / "mine"):
+        pass
     assert refusal.value.exit_code == 3
 
 
@@ -361,7 +360,11 @@ class Test_the_command_line:
         ("error", "code", "said"),
         [
             (RuntimeError("x"), 70, "error: RuntimeError, which nobody foresaw"),
-            (OSError(28, "No space left on device", "/d/x"), 3, "error: No space left on device: /d/x cannot be written"),
+            (
+                OSError(28, "No space left on device", "/d/x"),
+                3,
+                "error: No space left on device: /d/x cannot be written",
+            ),
             (KeyboardInterrupt(), 130, "error: interrupted; the same command goes on."),
             (SweepError("a sentence", 2), 2, "error: a sentence"),
         ],
