@@ -19,7 +19,7 @@ import numpy as np
 from evaluator.report.chart import only_packaged
 from evaluator.report.pictures import GREEN, Colour
 from handoff.errors import InputError, MissingError
-from handoff.links import check_way, confine_run_of, run_folders_of
+from handoff.links import check_way, confine_run_of
 from handoff.masks import Mask, draw_outline
 from handoff.picture.levels import frame_to_samples, read_objects
 from handoff.picture.png import Samples
@@ -223,11 +223,13 @@ def _thumbnail(video: Path, index: int) -> Frame:
 
 
 def _mask_of(video: Path, index: int) -> Mask | None:
-    """Return the original object's mask of a frame, (H, W) bool; None where the run has none that can be read."""
-    runs = run_folders_of(video)
-    path = runs[-1] / MASK if runs else None
-    if path is None:
+    """Return the original object's mask of a frame, (H, W) bool; None where the run has none that can be read.
+
+    video: RUN/reskins/NAME/output.mp4.
+    """
+    if len(video.parts) < 5:
         return None
+    path = video.parents[2] / MASK
 
     def one() -> Iterator[tuple[str, Samples]]:
         for frame in read_pictures(path, index, index + 1):
