@@ -63,7 +63,7 @@ def test_the_contact_sheet_is_drawn_where_the_evaluator_lives_and_sees_the_runs(
 
     monkeypatch.setattr(tools, "start_stage", start)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    videos = ["/big/demo/reskins/a/output.mp4", "/big/demo/reskins/b/output.mp4", None, 5, "/x"]
+    videos = ["/big/demo/reskins/a/output.mp4", "/big/demo/reskins/b/output.mp4", None, 5, "/x", [], "a/b/c/d/e"]
     cells = [[{"video": each} for each in videos], [None, "odd"], None]
     listed, picture = tmp_path / "contact.json", tmp_path / "sheets" / "contact.jpg"
     listed.write_text(json.dumps({"cells": cells}))
