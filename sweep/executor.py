@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sweep import slurm
-from sweep.folder import is_held
+from sweep.folder import end_jobs, held_jobs
 
 POLL_S = 1.0
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
+def say(*lines: str) -> None:
+    """Print lines; that nobody reads them any more ends nothing."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError:
+        with contextlib.suppress(OSError), open(os.devnull, "w", encoding="utf-8") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 class Executor:
     """Jobs on this machine. What kills Snakemake leaves them at work; each holds its own lock."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
-        self._logs = Path(plan["folder"]) / "logs"
-        self._jobs = [each["id"] for each in (*plan["extractions"], *plan["batches"])]
+        self.folder = Path(plan["folder"])
 
     def wait_for_left(self, look: Callable[[], None]) -> None:
-        """Wait for jobs that an earlier sweep left at work; `look` is called all the while."""
+        """Wait for jobs that an earlier sweep left at work: their locks are held. Ctrl-C ends them, if they are here.
+
+        look: called all the while.
+        """
         told = 0
-        while left := [name for name in self._jobs if is_held(self._logs / f"{name}.lock")]:
-            if told != len(left):
-                told = len(left)
-                say(f"an earlier sweep left {told} job{'' if told == 1 else 's'} at work here ({left[0]}): waiting")
-            look()
-            time.sleep(POLL_S)
+        try:
+            while left := held_jobs(self.folder):
+                if told != len(left):
+                    told = len(left)
+                    jobs = f"{told} job{'' if told == 1 else 's'}"
+                    say(f"an earlier sweep left {jobs} at work ({left[0].stem}, ...): waiting")
+                look()
+                time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            self.end()
+            raise
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[tuple[list[str], dict[str, str]]]:
@@ -50,6 +62,7 @@ class Executor:
 
     def end(self) -> None:
         """End the jobs that an interrupted Snakemake left."""
+        end_jobs(self.folder)
 
 
 class SlurmExecutor(Executor):
@@ -57,9 +70,8 @@ class SlurmExecutor(Executor):
 
     def __init__(self, plan: dict[str, Any], patience_s: float) -> None:
         super().__init__(plan)
-        folder = Path(plan["folder"])
-        self._prefix = slurm.job_prefix(plan["name"], folder)
-        self._commands = folder / ".slurm"
+        self._prefix = slurm.job_prefix(plan["name"], self.folder)
+        self._commands = self.folder / ".slurm"
         self._patience_s = patience_s
 
     def wait_for_left(self, look: Callable[[], None]) -> None:

@@ -10,53 +10,79 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sweep.errors import SweepError
 from sweep.executor import POLL_S, Executor, executor_for, say
-from sweep.folder import write_text
-from sweep.outcomes import VERDICTS, Outcome, extraction_of, is_done, outcome_of
+from sweep.folder import END_S, write_text
+from sweep.outcomes import VERDICTS, Outcome, broken_off, extraction_of, is_done, is_extracted, outcome_of
 from sweep.profile import Profile
 from sweep.table import write_table
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON = "python3.11"
-"""What starts the product's commands, as make does."""
+PYTHON = os.environ.get("SWEEP_PYTHON") or "python3.11"
+"""What starts the product's commands: the Python that the runner runs in, which a shared disk has for all machines."""
 RULES = ROOT / "sweep" / "Snakefile"
 SNAKEMAKE_LOG = Path("logs") / "snakemake.log"
-INTERRUPTED = 130
-END_S = 20.0
-"""Seconds that local jobs have to end in after Ctrl-C."""
+FAILED_JOB, INTERRUPTED = 3, 130
+SAME_WISH_S = 5.0
+"""A signal that follows so soon is the same wish: make, the runner and a terminal each hand it on."""
 _PR_SET_PDEATHSIG = 1
+
+Left = dict[str, list[dict[str, Any]]]
+"""What is left of a plan: batches by their ids, each with its cells that have no verdict that still stands."""
+
+
+def left_of(plan: dict[str, Any]) -> Left:
+    """Return what is left of a plan. Each cell's outcome is read, which takes a while where there are many."""
+    left = {batch["id"]: [cell for cell in batch["cells"] if not _verdict(plan, cell)] for batch in plan["batches"]}
+    return {name: cells for name, cells in left.items() if cells}
 
 
 def undone(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the batches that have a cell without a verdict that still stands."""
-    return [batch for batch in plan["batches"] if any(not _verdict(plan, cell) for cell in batch["cells"])]
+    left = left_of(plan)
+    return [batch for batch in plan["batches"] if batch["id"] in left]
 
 
 def _verdict(plan: dict[str, Any], cell: dict[str, Any]) -> bool:
     return is_done(outcome_of(Path(plan["folder"]), cell), cell, Path(plan["data"]) / "runs")
 
 
-def forget_what_is_gone(plan: dict[str, Any]) -> None:
-    """Remove what would have Snakemake take a job for done whose results are not there, and failures of before."""
+def forget_what_is_gone(plan: dict[str, Any]) -> Left:
+    """Remove what would have Snakemake take a job for done whose results are not there, and what came of it before.
+
+    Return what is left of the plan.
+    """
+    left = left_of(plan)
     folder, runs = Path(plan["folder"]), Path(plan["data"]) / "runs"
-    for batch in undone(plan):
-        (folder / "painted" / f"{batch['id']}.json").unlink(missing_ok=True)
-    for extraction in plan["extractions"]:
-        (folder / "failed" / f"{extraction['id']}.json").unlink(missing_ok=True)
-        if not (runs / extraction["run"] / "mask.mp4").is_file():
-            (folder / "extracted" / f"{extraction['id']}.json").unlink(missing_ok=True)
+    gone = []
+    for batch, cells in left.items():
+        gone.append(f"painted/{batch}.json")
+        gone += [f"cells/{each['run']}/{each['reskin']}.json" for each in cells]
+    gone += [f"failed/{each['id']}.json" for each in plan["extractions"]]
+    gone += [
+        f"extracted/{each['id']}.json"
+        for each in plan["extractions"]
+        if not is_extracted(extraction_of(folder, each["id"]), runs / each["run"])
+    ]
+    for name in gone:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise SweepError(f"cannot remove {folder / name} ({error.strerror}); remove it by hand.", 3) from error
+    return left
 
 
 def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str], patience_s: float) -> int:
@@ -64,32 +90,49 @@ def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str
 
     path: of the plan. more: the user's own options for Snakemake. patience_s: for how long a cluster may be silent.
     """
-    (Path(plan["folder"]) / "logs").mkdir(parents=True, exist_ok=True)
+    _make_logs(plan)
     executor = executor_for(profile.executor, plan, patience_s)
-    executor.wait_for_left(Reporter(plan).look)
-    forget_what_is_gone(plan)
-    print(*_state(plan), sep="\n", flush=True)
-    code = 0
-    if undone(plan):
-        code = snakemake(plan, path, [*profile.options(plan), *more], executor)
-    if code not in (0, INTERRUPTED):
-        print(f"Snakemake ended with {code}; its log: {Path(plan['folder']) / SNAKEMAKE_LOG}", file=sys.stderr)
+    executor.wait_for_left(_looking(plan))
+    options, code = [*profile.options(plan), *more], 0
+    for _ in range(2):
+        left = forget_what_is_gone(plan)
+        say(*_state(plan, left))
+        code = snakemake(plan, path, options, executor, left) if left else 0
+        if code >= 0:
+            break
+        say(f"Snakemake was killed by signal {-code} (out of memory?); what it had begun is waited for")
+        executor.wait_for_left(_looking(plan))
+    if code == INTERRUPTED:
+        conclude(plan, ended=False, picture=False)
+        return INTERRUPTED
     ended = conclude(plan, ended=True)
-    return INTERRUPTED if code == INTERRUPTED else ended
+    if ended == FAILED_JOB and code:
+        log = Path(plan["folder"]) / SNAKEMAKE_LOG
+        print(f"Snakemake ended with {code}; its log: {log}", file=sys.stderr, flush=True)
+    return ended
+
+
+def _make_logs(plan: dict[str, Any]) -> None:
+    logs = Path(plan["folder"]) / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"cannot write {logs} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
 
 
 def foretell(plan: dict[str, Any], profile: Profile, more: list[str]) -> int:
     """Say what would be done, with the number of paintings, and have Snakemake say which jobs."""
-    print(*_state(plan), sep="\n", flush=True)
-    if not undone(plan):
+    left = left_of(plan)
+    say(*_state(plan, left))
+    if not left:
         return 0
     with tempfile.TemporaryDirectory() as scratch:  # nothing is written that is not the sweep's
         path = Path(scratch) / "plan.json"
         path.write_text(json.dumps(plan), encoding="utf-8")
         options = [*profile.options(plan), *more, "--dry-run"]
-        there = Path(plan["folder"]).is_dir()
-        folder = plan["folder"] if there else scratch
-        done = subprocess.run([*command(path, folder, scratch), *options], capture_output=True, text=True, check=False)
+        there = plan if Path(plan["folder"]).is_dir() else plan | {"folder": scratch}
+        called = [*command(there, path, Path(scratch), left), *options]
+        done = subprocess.run(called, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SweepError(f"Snakemake would not take it: {_last_line(done.stdout + done.stderr)}", 3)
     return 0
@@ -99,9 +142,8 @@ def _last_line(said: str) -> str:
     return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
 
 
-def _state(plan: dict[str, Any]) -> list[str]:
+def _state(plan: dict[str, Any], left: Left) -> list[str]:
     """Return in lines how far a plan is, and what is left of it."""
-    left = {batch["id"]: [cell for cell in batch["cells"] if not _verdict(plan, cell)] for batch in plan["batches"]}
     cells, missing = sum(len(batch["cells"]) for batch in plan["batches"]), sum(map(len, left.values()))
     clips = _counted(len(plan["extractions"]), "clip")
     said = [f"sweep {plan['name']}: {clips}, {_counted(cells, 'cell')}, {missing} left"]
@@ -109,16 +151,16 @@ def _state(plan: dict[str, Any]) -> list[str]:
         return said
     known = {each["id"]: extraction_of(Path(plan["folder"]), each["id"]) for each in plan["extractions"]}
     windows = {name: found.windows for name, found in known.items() if found is not None and found.code == 0}
-    jobs = sum(map(bool, left.values()))
+    jobs = len(left)
     extractions = _counted(len(known) - len(windows), "extraction")
     said.append(f"to do: {extractions}, {jobs} batch{'' if jobs == 1 else 'es'} of cells")
     paintings, unknown = 0, 0
     for batch in plan["batches"]:
         count = windows.get(batch["extraction"])
         if count is None:
-            unknown += len(left[batch["id"]])
+            unknown += len(left.get(batch["id"], ()))
         else:
-            paintings += count * plan["until_pass"] * len(left[batch["id"]])
+            paintings += count * plan["until_pass"] * len(left.get(batch["id"], ()))
     takes = _counted(plan["until_pass"], "take")
     if paintings:
         said.append(f"at most {_counted(paintings, 'painting')} ({takes} of each window)")
@@ -128,19 +170,19 @@ def _state(plan: dict[str, Any]) -> list[str]:
     return said
 
 
-def conclude(plan: dict[str, Any], *, ended: bool) -> int:
+def conclude(plan: dict[str, Any], *, ended: bool, picture: bool = True) -> int:
     """Make the table of what is there, say what came of the sweep, and return its exit code.
 
-    ended: nothing is at work on it any more, so what has no outcome failed.
+    ended: nothing is at work on it any more, so what has no outcome failed. picture: the contact sheet is made too.
     """
     folder = Path(plan["folder"])
     try:
-        summary = write_table(plan, folder, Path(plan["data"]) / "runs")
+        summary = write_table(plan, folder, Path(plan["data"]) / "runs", picture=picture)
     except OSError as error:
         raise SweepError(f"the table in {folder} cannot be written ({error.strerror}); free some room.", 3) from error
-    for line in summary.jobs:
+    for line in [*summary.jobs, *(broken_off(plan) if ended and summary.missing else ())]:
         print(f"failed: {line}", file=sys.stderr)
-    print(f"{summary.sentence}; table: {folder / 'table.md'}", flush=True)
+    say(f"{summary.sentence}; table: {folder / 'table.md'}")
     return summary.exit_code(ended=ended)
 
 
@@ -151,15 +193,14 @@ def _counted(number: int, what: str) -> str:
 class Reporter:
     """Prints a line for each cell of a plan when its outcome is there."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: dict[str, Any], left: Left | None = None) -> None:
         self._folder = Path(plan["folder"])
         self._runs = Path(plan["data"]) / "runs"
         self._all = sum(len(batch["cells"]) for batch in plan["batches"])
         self._left: dict[str, list[dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
-        for cell in (cell for batch in plan["batches"] for cell in batch["cells"]):
-            if not _verdict(plan, cell):
-                self._left.setdefault(cell["run"], []).append(cell)
+        for cells in (left_of(plan) if left is None else left).values():
+            self._left.setdefault(cells[0]["run"], []).extend(cells)
 
     def look(self) -> None:
         """Say what is new."""
@@ -177,8 +218,13 @@ class Reporter:
                     continue
                 cells.remove(cell)
                 done = self._all - sum(map(len, self._left.values()))
-                print(f"[{done}/{self._all}] {cell['run']}, {cell['prompt']}, seed {cell['seed']}: {_said(outcome)}")
-        sys.stdout.flush()
+                say(f"[{done}/{self._all}] {cell['run']}, {cell['prompt']}, seed {cell['seed']}: {_said(outcome)}")
+
+
+def _looking(plan: dict[str, Any]) -> Callable[[], None]:
+    """Return what a reporter does; one is made when it is first asked, which is seldom."""
+    reporter = functools.cache(functools.partial(Reporter, plan))
+    return lambda: reporter().look()
 
 
 def _said(outcome: Outcome) -> str:
@@ -187,19 +233,19 @@ def _said(outcome: Outcome) -> str:
     return f"failed with exit code {outcome.code}: {outcome.said or 'see its log'} ({outcome.log})"
 
 
-def snakemake(plan: dict[str, Any], path: Path, options: list[str], executor: Executor) -> int:
+def snakemake(
+    plan: dict[str, Any], path: Path, options: list[str], executor: Executor, left: Left | None = None
+) -> int:
     """Have Snakemake do what is left of a plan; return its exit code, or 130 after Ctrl-C or SIGTERM.
 
-    path: of the plan. options: the profile's and the user's. Raises SweepError where a cluster is silent.
+    path: of the plan. options: the profile's and the user's. left: of the plan, where that is known. The code is
+    negative where a signal that did not come from here ended it. Raises SweepError where a cluster is silent.
     """
-    folder, reporter = Path(plan["folder"]), Reporter(plan)
-    with (
-        (folder / SNAKEMAKE_LOG).open("ab") as output,
-        _interruptions() as came,
-        executor.ready() as (own, environment),
-    ):
+    left = left_of(plan) if left is None else left
+    reporter = Reporter(plan, left)
+    with _log(plan) as output, _interruptions() as came, executor.ready() as (own, environment):
         child = subprocess.Popen(
-            [*command(path, folder, path.parent), *options, *own],
+            [*command(plan, path, path.parent, left), *options, *own],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -207,48 +253,63 @@ def snakemake(plan: dict[str, Any], path: Path, options: list[str], executor: Ex
             start_new_session=True,  # Ctrl-C is handed on, once
             preexec_fn=_die_with_parent,
         )
-        told, since = 0, 0.0
-        while child.poll() is None:
-            if len(came) > told:
-                told, since = len(came), time.monotonic()
-                say("interrupted: ending the jobs; what is done is kept")
-                executor.close()
-                _signal(child, signal.SIGINT if told == 1 else signal.SIGKILL)
-            elif told and time.monotonic() - since > END_S:
-                _signal(child, signal.SIGTERM)
-                since = time.monotonic()
-            reporter.look()
-            try:
+        try:
+            ways = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+            asked = since = -math.inf
+            while child.poll() is None:
+                now = time.monotonic()
+                again = any(moment > asked + SAME_WISH_S for moment in came)
+                if ways and (again or (came and now - since > END_S)):
+                    if again:
+                        asked = came[-1]
+                    if len(ways) == 3:
+                        say("interrupted: ending the jobs; what is done is kept")
+                        executor.close()
+                    _signal(child, ways.pop(0))
+                    since = now
+                reporter.look()
                 executor.check()
-            except SweepError:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(POLL_S)
+            reporter.look()
+        finally:
+            if child.poll() is None:  # something unforeseen: nothing is left behind
                 _signal(child, signal.SIGKILL)
                 child.wait()
-                raise
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(POLL_S)
-        reporter.look()
-    if came:
-        executor.end()
-        return INTERRUPTED
+        if came:
+            executor.end()
+            return INTERRUPTED
     return child.returncode
 
 
-def command(plan: Path, folder: Path | str, settings: Path | str) -> list[str]:
-    """Return how Snakemake is called, but for the profile and the target.
-
-    plan: the file. folder: the sweep's. settings: the folder to write what the Snakefile is told into.
-    """
-    told, rules = Path(settings) / f"{plan.stem}.config.json", Path(settings) / f"{plan.stem}.smk"
+def _log(plan: dict[str, Any]) -> IO[bytes]:
+    log = Path(plan["folder"]) / SNAKEMAKE_LOG
     try:
-        write_text(told, json.dumps({"plan": str(plan), "python": PYTHON, "root": str(ROOT)}))
-        write_text(rules, RULES.read_text(encoding="utf-8"))  # jobs have those that the sweep began with
+        return log.open("ab")
+    except OSError as error:
+        raise SweepError(f"cannot write {log} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
+
+
+def command(plan: dict[str, Any], path: Path, settings: Path, left: Left | None = None) -> list[str]:
+    """Return how Snakemake is called, but for the profile.
+
+    path: of the plan. settings: the folder to write the rules and what they are told into; jobs read both. left: of
+    the plan, where that is known.
+    """
+    told, rules = settings / f"{path.stem}.config.json", settings / f"{path.stem}.smk"
+    names = left_of(plan) if left is None else left
+    batches = {batch["id"]: batch["extraction"] for batch in plan["batches"] if batch["id"] in names}
+    said = {"plan": str(path), "folder": plan["folder"], "python": PYTHON, "root": str(ROOT), "batches": batches}
+    try:
+        write_text(told, json.dumps(said))
+        write_text(rules, RULES.read_text(encoding="utf-8"))
     except OSError as error:
         raise SweepError(f"cannot write {told} ({error.strerror}); free some room.", 3) from error
     return [
         sys.executable,
         *("-m", "snakemake", "painted", "--snakefile", str(rules)),
-        *("--directory", str(folder), "--configfile", str(told)),
-        *("--rerun-triggers", "mtime", "--nolock", "--nocolor"),
+        *("--directory", plan["folder"], "--configfile", str(told)),
+        *("--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going", "--nolock", "--nocolor"),
     ]
 
 
@@ -264,12 +325,17 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Yield a list that SIGINT and SIGTERM are put into while the block lasts."""
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def _interruptions() -> Iterator[list[float]]:
+    """Yield a list that the moments of SIGINT, SIGTERM and SIGHUP are put into while the block lasts.
+
+    What is ignored (nohup, a job in the background) stays so.
+    """
+    came: list[float] = []
+    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in heard}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
-        signal.signal(number, lambda number, _: came.append(number))
+        signal.signal(number, lambda *_: came.append(time.monotonic()))
     try:
         yield came
     finally:

@@ -1,4 +1,4 @@
-"""A Kubernetes API server that keeps what it is asked for, and runs each job's command as a process here, or fails it."""
+"""A Kubernetes API server that keeps what it is asked for, and runs each job's command as a process here."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def serving(cluster: Cluster) -> Iterator[Path]:
             self.end_headers()
             self.wfile.write(said)
 
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 (the base class's names)
+        do_GET = do_POST = do_DELETE = _answer
 
         def log_message(self, *_: object) -> None:
             """Print nothing."""
