@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.process import ROOT
-from sweep import slurm
+from sweep.cluster import slurm
 
 WORKFLOW = """
 rule all:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep import slurm
+from sweep.cluster import slurm
 from tests.sweep.slurm.cluster import Cluster, Workflow, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.stage("sweep")]
