@@ -21,7 +21,7 @@ override reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mas
 override evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test test-slow test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness bench-loop lock reference clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-slow test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness bench-loop sweep lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -44,6 +44,10 @@ pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name] [TRIES=n]:
 	@$(clip_needed); $(prompt_needed); $(extract)
 	@$(reskin)
 	@[ -n "$$TRIES" ] || $(evaluate)
+
+sweep: ## SWEEP=my.yaml [PROFILE=local|slurm|kubernetes|folder] [ARGS=-n: only say]: clips x prompts x seeds, one table
+	@if [ -z "$$SWEEP" ]; then echo 'error: name the file: make sweep SWEEP=sweep/example.yaml' >&2; exit 2; fi; \
+	$(python) runner $(args) sweep "$$SWEEP" $${PROFILE:+--profile "$$PROFILE"}
 
 build: ## [STAGES="tracker posegen"] [NODES="name ..."|none]: make the container images, for RUNNER=docker
 	@$(python) runner --words STAGES docker build
