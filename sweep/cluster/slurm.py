@@ -158,8 +158,8 @@ def controller_answers() -> bool:
 def wrappers(folder: Path, patience_s: float = PATIENCE_S) -> Path:
     """Make the commands that Snakemake is to use in place of SLURM's, and return their folder, to be first on its PATH.
 
-    They ask again while the controller is silent (`sweep.cluster.controller`); what they know is forgotten first. Only for
-    Snakemake: this module asks the real ones.
+    They ask again while the controller is silent (sweep/cluster/controller.py); what they know is forgotten first. Only
+    for Snakemake: this module asks the real ones.
 
     Args:
         folder: for the commands and what they know; on the file system that the nodes see.
