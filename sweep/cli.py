@@ -19,7 +19,7 @@ from sweep.errors import SweepError
 
 if TYPE_CHECKING:
     from sweep.jobplan import ClipFile
-    from sweep.specification import SweepClip
+    from sweep.request.specification import SweepClip
 
 ROOT = Path(__file__).resolve().parent.parent
 FAILED_AS, FAILED = "SKATE_FAILED_AS", 101
@@ -93,7 +93,7 @@ def _sweep(given: argparse.Namespace, more: list[str]) -> int:
     from sweep.folder import alone_in
     from sweep.jobplan import plan_of, write_plan
     from sweep.profile import Profile
-    from sweep.specification import read
+    from sweep.request.specification import read
 
     sweep, profile = read(given.file), Profile.named(given.profile)
     data = Path(os.environ.get("DATA_DIR") or ROOT / "data").absolute()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep import slurm
+from sweep.cluster import slurm
 from sweep.folder import end_jobs, held_jobs
 
 POLL_S = 1.0

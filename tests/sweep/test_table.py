@@ -435,6 +435,7 @@ def test_of_a_report_only_the_beginning_is_read_and_the_work_grows_with_the_cell
                 (folder / "report" / "iou.json").write_text(many)
             else:
                 os.link(made.reskin(made.cells["demo"][0]) / "report" / "iou.json", folder / "report" / "iou.json")
+            (folder / "output.mp4").touch()
             made.outcome(cell, 1)
         asked.clear()
         assert sum(row.worst_iou == 0.5 for row in rows_of(made.plan, made.folder, made.runs)) == count
