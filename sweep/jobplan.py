@@ -32,6 +32,8 @@ from sweep.request.options import options
 from sweep.request.specification import Sweep, SweepClip
 
 SCHEMA = 1
+LARGEST = 2**28
+"""Bytes of a plan's file at most; each job reads it, and runner/sweep/batch.py takes no larger one."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,19 @@ def plan_of(sweep: Sweep, footage: list[ClipFile], folder: Path, data: Path) -> 
     }
 
 
+def text_of(plan: dict[str, Any]) -> str:
+    """Return a plan's file; SweepError (2) where it is too large for the jobs."""
+    text = json.dumps(plan, indent=1) + "\n"
+    if len(text) > LARGEST:  # it is ASCII
+        many = sum(len(batch["cells"]) for batch in plan["batches"])
+        told = f"the plan of {many} cells has {len(text) / 2**20:.0f} MiB, and {LARGEST // 2**20} are the most"
+        raise SweepError(f"{told}; make several sweeps of it, with fewer clips each.")
+    return text
+
+
 def write_plan(plan: dict[str, Any]) -> Path:
     """Write a plan into its sweep's folder, under a name that no other plan has; return the file."""
-    text = json.dumps(plan, indent=1) + "\n"
+    text = text_of(plan)
     path = Path(plan["folder"]) / "plans" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     if not path.is_file():
         try:

@@ -26,6 +26,7 @@ from typing import IO, Any
 from sweep.errors import SweepError
 from sweep.executor import POLL_S, Executor, executor_for, say
 from sweep.folder import END_S, write_text
+from sweep.jobplan import text_of
 from sweep.outcomes import VERDICTS, Outcome, broken_off, extraction_of, is_done, is_extracted, outcome_of
 from sweep.profile import Profile
 from sweep.table import write_table
@@ -128,7 +129,7 @@ def foretell(plan: dict[str, Any], profile: Profile, more: list[str]) -> int:
         return 0
     with tempfile.TemporaryDirectory() as scratch:  # nothing is written that is not the sweep's
         path = Path(scratch) / "plan.json"
-        path.write_text(json.dumps(plan), encoding="utf-8")
+        path.write_text(text_of(plan), encoding="utf-8")
         options = [*profile.options(plan), *more, "--dry-run"]
         there = plan if Path(plan["folder"]).is_dir() else plan | {"folder": scratch}
         called = [*command(there, path, Path(scratch), left), *options]

@@ -17,7 +17,7 @@ import yaml
 from runner.envs import ensure_env
 from runner.process import ROOT
 from tests.helpers import HANG_S
-from tests.sweep.cluster import Cluster, kubeconfig, programs, serving
+from tests.sweep.pods import KubernetesCluster, kubeconfig, programs, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.stage("sweep")]
 
@@ -98,7 +98,7 @@ def test_a_sweep_by_pods_one_of_which_is_lost(
         **{"python": f'#!/bin/sh\nexec {python} "$@"\n', "python3_11": DOES_A_JOB, "rsync": COPIES},
         pip="#!/bin/sh\n",
     )
-    cluster = Cluster(tmp_path / "pods", image, lost=1)
+    cluster = KubernetesCluster(tmp_path / "pods", image, lost=1)
     with serving(cluster) as config:
         done = sweep(config, "--", "--seconds-between-status-checks", "1")
     assert done.returncode == 0, f"{done.stdout}{done.stderr}{cluster.logs()}"

@@ -15,7 +15,7 @@ from typing import Any
 
 
 @dataclass
-class Cluster:
+class KubernetesCluster:
     """A cluster without nodes. path: PATH of what its pods run. lost: how many of the first are lost."""
 
     folder: Path
@@ -71,7 +71,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def serving(cluster: Cluster) -> Iterator[Path]:
+def serving(cluster: KubernetesCluster) -> Iterator[Path]:
     """Serve the cluster as long as the block lasts; yield a kubeconfig that names it."""
 
     class Handler(BaseHTTPRequestHandler):
