@@ -26,7 +26,7 @@ from typing import IO, Any
 from sweep.errors import SweepError
 from sweep.executor import POLL_S, Executor, executor_for, say
 from sweep.folder import END_S, write_text
-from sweep.jobplan import text_of
+from sweep.jobplan import larger_batch, text_of
 from sweep.outcomes import VERDICTS, Outcome, broken_off, extraction_of, is_done, is_extracted, outcome_of
 from sweep.profile import Profile
 from sweep.table import write_table
@@ -155,6 +155,8 @@ def _state(plan: dict[str, Any], left: Left) -> list[str]:
     jobs = len(left)
     extractions = _counted(len(known) - len(windows), "extraction")
     said.append(f"to do: {extractions}, {jobs} batch{'' if jobs == 1 else 'es'} of cells")
+    if wanted := larger_batch(plan):
+        said.append(f"Snakemake takes minutes to look through so many jobs; write batch: {wanted} or more")
     paintings, unknown = 0, 0
     for batch in plan["batches"]:
         count = windows.get(batch["extraction"])

@@ -70,3 +70,23 @@ def test_the_largest_plan_is_one_that_jobs_take() -> None:
     from runner.sweep.batch import LARGEST_PLAN
 
     assert jobplan.LARGEST == LARGEST_PLAN
+
+
+@pytest.mark.parametrize(
+    ("clips", "cells", "batch", "wanted"),
+    [
+        (1000, 32, 8, None),
+        (1000, 32, 1, 4),
+        (300, 32, 1, None),
+        (4000, 32, 8, 32),
+        (20_000, 4, 4, None),
+        (9_000, 2, 1, 2),
+    ],
+)
+def test_a_plan_of_very_many_jobs_names_a_batch(clips: int, cells: int, batch: int, wanted: int | None) -> None:
+    def plan(batch: int) -> dict[str, Any]:
+        sizes = [min(batch, cells - first) for first in range(0, cells, batch)]
+        return {"batches": [{"extraction": str(clip), "cells": [{}] * size} for clip in range(clips) for size in sizes]}
+
+    assert jobplan.larger_batch(plan(batch)) == wanted
+    assert wanted is None or jobplan.larger_batch(plan(wanted)) is None
