@@ -15,10 +15,11 @@ CPU, which the two jobs share, so the sleep has to be as long as a model's work 
 The last line is one JSON object, seconds on the clock if nothing else is said:
     overhead_s_per_cell        the sweep's time less that of the commands by hand, for each cell
     overhead_cpu_s_per_cell    the same in processor time of all processes, servers too
+    engine_s_per_cell          of the sweep's time, what was outside the cells: Snakemake, jobs' start, the table
     saved_s_per_cell           what a cell takes by hand with a server of its own, less what it takes in the sweep
     cells, batch, rounds       of the sweep; cells a job
     sweep_s                    the sweep of all cells, of the round with the least
-    by_hand_s_per_cell         a cell by hand with the server that is up
+    by_hand_s_per_cell         a cell by hand with the server that is up; by_hand_cpu_s_per_cell: in processor time
     own_server_s_per_cell      and with a server of its own
     server_start_s             until a server answers
     again_s                    the same sweep once more, which has nothing to do
@@ -167,52 +168,70 @@ def cpu_s(address: str | None) -> float:
 
 
 @dataclass(frozen=True)
-class OneRound:
-    """What was measured once: the sweep, its commands by hand with one server, and a few with a server of their own."""
+class Swept:
+    """A sweep of all cells. engine_s: what it took outside them. again_s: the same once more, with nothing to do."""
 
-    sweep: Spent
-    hand: Spent
-    own_s_per_cell: float
-    start_s: float
+    took: Spent
+    engine_s: float
     again_s: float
+    verdicts: list[int]
 
 
-def in_a_sweep(swept: SweepHere) -> tuple[Spent, float, list[int]]:
-    """Return what the sweep takes, what it takes once more, and its verdicts."""
-    swept.forget()
+@dataclass(frozen=True)
+class ByHand:
+    """The commands with a server that is up; start_s: how long that took."""
+
+    took: Spent
+    start_s: float
+    verdicts: list[int]
+
+
+@dataclass(frozen=True)
+class OneRound:
+    """What was measured once; own_s_per_cell: by hand with a server of each cell's own."""
+
+    sweep: Swept
+    hand: ByHand
+    own_s_per_cell: float
+
+
+def in_a_sweep(sweep: SweepHere) -> Swept:
+    """Sweep all cells, and once more."""
+    sweep.forget()
     with timed() as took:
-        swept.sweep()
-    verdicts = [each["code"] for each in swept.outcomes()]
+        sweep.sweep()
+    outcomes = sweep.outcomes()
     with timed() as again:
-        swept.sweep()
-    return took[0], again[0].wall_s, verdicts
+        sweep.sweep()
+    engine_s = took[0].wall_s - sum(each["seconds"] for each in outcomes)
+    return Swept(took[0], engine_s, again[0].wall_s, [each["code"] for each in outcomes])
 
 
-def by_hand(swept: SweepHere, folder: Path) -> tuple[Spent, float, list[int]]:
-    """Return what the commands take with a server that is up, how long that takes to start, and their verdicts."""
-    swept.forget()
-    cells, began = swept.cells(), time.perf_counter()
+def by_hand(sweep: SweepHere, folder: Path) -> ByHand:
+    """Paint and judge all cells by hand, with a server that has painted before."""
+    sweep.forget()
+    cells, began = sweep.cells(), time.perf_counter()
     with own_server(folder) as address:
         start_s = time.perf_counter() - began
-        swept.by_hand(cells[:1], "--server", address, "--seed", "1000", "--name", "warm")  # it imports and compiles
+        sweep.by_hand(cells[:1], "--server", address, "--seed", "1000", "--name", "warm")  # it imports and compiles
         with timed(address) as took:
-            verdicts = swept.by_hand(cells, "--server", address)
-    return took[0], start_s, verdicts
+            verdicts = sweep.by_hand(cells, "--server", address)
+    return ByHand(took[0], start_s, verdicts)
 
 
-def one_round(swept: SweepHere, folder: Path, *, hand_first: bool) -> OneRound:
+def one_round(sweep: SweepHere, folder: Path, *, hand_first: bool) -> OneRound:
     """Measure all once; raises GateFailed where sweep and commands differ in a verdict."""
     if hand_first:
-        hand, sweep = by_hand(swept, folder), in_a_sweep(swept)
+        hand, swept = by_hand(sweep, folder), in_a_sweep(sweep)
     else:
-        sweep, hand = in_a_sweep(swept), by_hand(swept, folder)
-    if sweep[2] != hand[2]:
-        raise GateFailed(f"the verdicts of the sweep are {sweep[2]}, those by hand {hand[2]}.")
-    swept.forget()
-    few = swept.cells()[:OWN]
+        swept, hand = in_a_sweep(sweep), by_hand(sweep, folder)
+    if swept.verdicts != hand.verdicts:
+        raise GateFailed(f"the verdicts of the sweep are {swept.verdicts}, those by hand {hand.verdicts}.")
+    sweep.forget()
+    few = sweep.cells()[:OWN]
     with timed() as own:
-        swept.by_hand(few)
-    found = OneRound(sweep[0], hand[0], own[0].wall_s / len(few), hand[1], sweep[1])
+        sweep.by_hand(few)
+    found = OneRound(swept, hand, own[0].wall_s / len(few))
     click.echo(f"{found}, load {os.getloadavg()[0]:.1f}", err=True)
     return found
 
@@ -223,25 +242,27 @@ def overhead(folder: Path, cells: int, rounds: int) -> dict[str, Any]:
     if cells % count:
         raise click.BadParameter(f"{cells} cells are not a number of seeds for each of {count} prompts.")
     said = {"prompts": PROMPTS, "seeds": f"0-{cells // count - 1}", "workflow": "draft", "batch": BATCH}
-    swept = SweepHere(folder / "overhead", said)
-    # the plan is there; what is not compiled yet, is: a first cell by hand
-    swept.by_hand(swept.cells()[:1])
-    found = [one_round(swept, folder, hand_first=bool(number % 2)) for number in range(rounds)]
-    sweep_s, hand_s = (min(getattr(each, name).wall_s for each in found) for name in ("sweep", "hand"))
-    cpu = [min(getattr(each, name).cpu_s for each in found) for name in ("sweep", "hand")]
+    sweep = SweepHere(folder / "overhead", said)
+    sweep.by_hand(sweep.cells()[:1])  # compiles
+    found = [one_round(sweep, folder, hand_first=bool(number % 2)) for number in range(rounds)]
+    swept, hand = [each.sweep for each in found], [each.hand for each in found]
+    sweep_s, hand_s = (min(each.took.wall_s for each in one) for one in (swept, hand))
+    sweep_cpu_s, hand_cpu_s = (min(each.took.cpu_s for each in one) for one in (swept, hand))
     own_s = min(each.own_s_per_cell for each in found)
     return {
         "overhead_s_per_cell": round((sweep_s - hand_s) / cells, 2),
-        "overhead_cpu_s_per_cell": round((cpu[0] - cpu[1]) / cells, 2),
+        "overhead_cpu_s_per_cell": round((sweep_cpu_s - hand_cpu_s) / cells, 2),
+        "engine_s_per_cell": round(min(each.engine_s for each in swept) / cells, 2),
         "saved_s_per_cell": round(own_s - sweep_s / cells, 2),
         "cells": cells,
         "batch": BATCH,
         "rounds": rounds,
         "sweep_s": round(sweep_s, 1),
         "by_hand_s_per_cell": round(hand_s / cells, 2),
+        "by_hand_cpu_s_per_cell": round(hand_cpu_s / cells, 2),
         "own_server_s_per_cell": round(own_s, 2),
-        "server_start_s": round(min(each.start_s for each in found), 1),
-        "again_s": round(min(each.again_s for each in found), 1),
+        "server_start_s": round(min(each.start_s for each in hand), 1),
+        "again_s": round(min(each.again_s for each in swept), 1),
     }
 
 
@@ -249,14 +270,14 @@ def speedup(folder: Path, batches: int, seconds: float) -> dict[str, Any]:
     """Return the figures of one and of two pretended GPUs, on a painter that sleeps."""
     graph = workflow(folder, 1.0, seconds)
     said = {"prompts": ["cyberpunk drone"], "seeds": f"0-{batches - 1}", "workflow": str(graph), "batch": 1}
-    swept, took = SweepHere(folder / "speedup", said | {"gpus": 1}, servers_have_nodes=True), {}
+    sweep, took = SweepHere(folder / "speedup", said | {"gpus": 1}, servers_have_nodes=True), {}
     for gpus in (2, 1):
-        swept.say(said | {"gpus": gpus})
-        swept.forget()
+        sweep.say(said | {"gpus": gpus})
+        sweep.forget()
         with timed() as spent:
-            swept.sweep()
+            sweep.sweep()
         took[gpus] = spent[0].wall_s
-        used = {each["gpu"] for each in swept.outcomes()}
+        used = {each["gpu"] for each in sweep.outcomes()}
         click.echo(f"{gpus} GPUs: {spent[0]}, used {sorted(used)}, load {os.getloadavg()[0]:.1f}", err=True)
         if len(used) != gpus:
             raise GateFailed(f"of {gpus} pretended GPUs {sorted(used)} were used.")
