@@ -88,8 +88,11 @@ class SweepHere:
             python.chmod(0o755)
         else:
             python.symlink_to(PYTHON)
-        # code is compiled once, as on a user's machine
+        own = folder / "tmp"
+        own.mkdir()
+        # code is compiled once, as on a user's machine; the locks of GPUs, in TMPDIR, are no other sweep's
         self.environment = os.environ | {
+            "TMPDIR": str(own),
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "DATA_DIR": str(self.data),
             "RUNNER": "local",
