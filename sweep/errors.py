@@ -15,8 +15,9 @@ class SweepError(Exception):
 
     def __str__(self) -> str:
         """Return the sentence with nothing in it that steers a terminal: a file's name and its text may hold that."""
-        return "\n".join(map(_printable, super().__str__().split("\n")))
+        return "\n".join(map(printable, super().__str__().split("\n")))
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """Return a text as part of one line: what is no printable character, a line break too, as an escape like \\x1b."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in line)

@@ -1,4 +1,4 @@
-"""The folder of a sweep, data/sweeps/NAME: one sweep at work in it, and files that are whole or not there."""
+"""The folder of a sweep, data/sweeps/NAME: who is at work in it, and files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import contextlib
 import fcntl
 import os
 import secrets
+import signal
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from sweep.errors import SweepError
+
+END_S = 20.0
+"""Seconds that jobs on this machine have to end in after Ctrl-C, before they are ended less politely."""
+_LOOK_S = 0.2
 
 
 @contextlib.contextmanager
@@ -38,6 +45,39 @@ def is_held(path: Path) -> bool:
         return not _locked(descriptor)
     finally:
         os.close(descriptor)
+
+
+def held_jobs(folder: Path) -> list[Path]:
+    """Return the lock files of a sweep's jobs that are at work, wherever they are and whatever plan they are of."""
+    return [lock for lock in sorted((folder / "logs").glob("*.lock")) if is_held(lock)]
+
+
+def end_jobs(folder: Path) -> None:
+    """End a sweep's jobs on this machine that are still at work: politely, and after END_S seconds not."""
+    here = socket.gethostname()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        told: set[int] = set()
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
+            places = [_holder(lock) for lock in held_jobs(folder)]
+            mine = {process for host, process in places if host == here}
+            if not mine:
+                return
+            for process in mine - told:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process, number)
+            told |= mine
+            time.sleep(_LOOK_S)
+
+
+def _holder(lock: Path) -> tuple[str, int]:
+    """Return the machine and the process that a job's lock file names; ("", 0) where it names none."""
+    try:
+        with open(os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            host, process = file.read(300).decode().split()
+        return (host, int(process)) if int(process) > 1 else ("", 0)
+    except (OSError, ValueError):
+        return "", 0
 
 
 def _locked(descriptor: int) -> bool:

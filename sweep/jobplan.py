@@ -10,13 +10,16 @@
                   generate_reskin.py, key
 
 A job's id has a hash of all that it does, so what is changed in the file is another job, and what is not is not done
-again. A clip counts by its path, size and time. A cell's `key` hangs on its arguments and its extraction.
+again. A clip counts by its path, size and time, and so does any other file that an extraction is given; a reskin's
+files, workflows and pictures, count by what is in them. A cell's `key` hangs on its arguments and its extraction.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,8 +28,8 @@ from typing import Any
 
 from sweep.errors import SweepError
 from sweep.folder import write_text
-from sweep.options import options
-from sweep.specification import Sweep, SweepClip
+from sweep.request.options import options
+from sweep.request.specification import Sweep, SweepClip
 
 SCHEMA = 1
 
@@ -43,11 +46,13 @@ class ClipFile:
 def plan_of(sweep: Sweep, footage: list[ClipFile], folder: Path, data: Path) -> dict[str, Any]:
     """Return the plan of a sweep. footage: one for each of its clips. folder: the sweep's. data: the data folder."""
     extractions, batches = [], []
+    looks, asked = _looks(sweep), [(prompt, seed) for prompt in sweep.prompts for seed in sweep.seeds]
     for clip, shot in zip(sweep.clips, footage, strict=True):
         arguments = _extract(clip, shot)
-        extraction = f"{clip.run}-{_hash([arguments, _stamp(shot.path)], 8)}"
+        stamps = [_stamp(shot.path), *map(_stamp, _files(options(clip.extract)))]
+        extraction = f"{clip.run}-{_hash([arguments, *stamps], 8)}"
         extractions.append({"id": extraction, "run": clip.run, "clip": str(shot.path), "arguments": arguments})
-        cells = [_cell(sweep, clip, extraction, prompt, seed) for prompt in sweep.prompts for seed in sweep.seeds]
+        cells = [_cell(sweep, looks, clip, extraction, *each) for each in asked]
         for number, first in enumerate(range(0, len(cells), sweep.batch)):
             chosen = cells[first : first + sweep.batch]
             name = f"{clip.run}-{number:03d}-{_hash([each['key'] for each in chosen], 8)}"
@@ -105,12 +110,24 @@ def _extract(clip: SweepClip, shot: ClipFile) -> list[str]:
     return arguments + options(clip.extract)
 
 
-def _cell(sweep: Sweep, clip: SweepClip, extraction: str, prompt: str, seed: int) -> dict[str, Any]:
-    """Return a cell. Its folder's name hangs on all that makes another picture, but not on how often it is tried."""
-    how = [*(["--workflow", sweep.workflow] if sweep.workflow else []), *options(sweep.settings), *options(sweep.gate)]
-    name = f"{_slug(prompt)}-seed{seed}-{_hash([prompt, seed, how], 6)}"
+@dataclass(frozen=True)
+class _Looks:
+    """What all cells have that makes another picture: words of the command line, and digests of the files in them."""
+
+    words: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def _looks(sweep: Sweep) -> _Looks:
+    words = (*(("--workflow", sweep.workflow) if sweep.workflow else ()), *options(sweep.settings))
+    return _Looks(words, tuple(map(_digest, _files(words))))
+
+
+def _cell(sweep: Sweep, looks: _Looks, clip: SweepClip, extraction: str, prompt: str, seed: int) -> dict[str, Any]:
+    """Return a cell. Its folder's name hangs on all that makes another picture, not on how it is tried and judged."""
+    name = f"{_slug(prompt)}-seed{seed}-{_hash([prompt, seed, looks.words, looks.files], 8)}"
     asked = ["--run", clip.run, "--prompt", prompt, "--seed", str(seed), "--name", name]
-    arguments = [*asked, "--until-pass", str(sweep.until_pass), *how]
+    arguments = [*asked, "--until-pass", str(sweep.until_pass), *looks.words, *options(sweep.gate)]
     key = _hash([arguments, extraction], 64)
     return {"run": clip.run, "reskin": name, "prompt": prompt, "seed": seed, "key": key, "arguments": arguments}
 
@@ -122,6 +139,23 @@ def _slug(prompt: str) -> str:
 
 def _hash(what: Any, digits: int) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:digits]
+
+
+def _files(words: Iterable[str]) -> list[Path]:
+    """Return the files that words of a command line name: absolute paths, also those of a --vary reference=A,B."""
+    found: list[str] = []
+    for word in words:
+        name, equals, rest = word.partition("=")
+        found += next(csv.reader([rest]), []) if equals and name == "reference" else [word]
+    return [Path(each) for each in found if os.path.isabs(each) and os.path.isfile(each)]
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SweepError(f"{path} cannot be read ({error.strerror}); check the path.", 2) from error
 
 
 def _stamp(path: Path) -> list[int]:

@@ -16,7 +16,7 @@ import re
 import stat
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
@@ -28,6 +28,8 @@ PASS, FAIL = 0, 1
 VERDICTS = (PASS, FAIL)
 """The codes that are verdicts of the gate; with any other the job failed."""
 REPORT = ("report", "iou.json")
+EXTRACTED = ("source.mp4", "mask.mp4", "human_mask.mp4", "pose.json")
+"""What reskins need of a run, beside its run.json."""
 _LOG = re.compile(r"logs/[\w.-]{1,255}", re.ASCII)
 _MOST = 2**63
 
@@ -38,8 +40,8 @@ class Outcome:
 
     key: the cell's when it was done, None of an extraction. code: the command's exit code. seconds: that it took, None
     where that is not known. log: what the job printed, as a path in the sweep's folder. said: its last error. result:
-    size and mtime, ns, of the report that the verdict was read from. windows: of an extraction, how many are painted
-    in each cell.
+    size and mtime, ns, of the report that the verdict was read from, of an extraction those of the run's run.json.
+    windows: of an extraction, how many are painted in each cell.
     """
 
     key: str | None
@@ -65,7 +67,48 @@ def is_done(outcome: Outcome | None, cell: Mapping[str, Any], runs_dir: Path) ->
     """Say whether a cell need not be done again: its verdict is on what is asked for, and its report still stands."""
     if outcome is None or outcome.code not in VERDICTS or outcome.key != cell["key"] or outcome.result is None:
         return False
-    return _mark(f"{runs_dir}/{cell['run']}/reskins/{cell['reskin']}/{'/'.join(REPORT)}") == outcome.result
+    reskin = f"{runs_dir}/{cell['run']}/reskins/{cell['reskin']}"
+    return _mark(f"{reskin}/{'/'.join(REPORT)}") == outcome.result and os.path.isfile(f"{reskin}/output.mp4")
+
+
+def is_extracted(outcome: Outcome | None, run: Path) -> bool:
+    """Say whether a clip need not be extracted again: the run is as the job left it, and what reskins need is there."""
+    if outcome is None or outcome.code != 0 or outcome.result is None:
+        return False
+    return _mark(f"{run}/run.json") == outcome.result and all((run / name).is_file() for name in EXTRACTED)
+
+
+def broken_off(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each job that ended before each of its cells had an outcome, with its log."""
+    folder, runs = Path(plan["folder"]), Path(plan["data"]) / "runs"
+    left = {batch["id"]: sum(_is_open(folder, cell, runs) for cell in batch["cells"]) for batch in plan["batches"]}
+    for extraction in plan["extractions"]:
+        own = {batch["id"]: left[batch["id"]] for batch in plan["batches"] if batch["extraction"] == extraction["id"]}
+        outcome = extraction_of(folder, extraction["id"])
+        if outcome is None and any(own.values()):
+            yield _broken_job(folder, extraction["id"], sum(own.values()))
+        elif outcome is not None and outcome.code == 0:
+            yield from (_broken_job(folder, name, count) for name, count in own.items() if count)
+
+
+def _is_open(folder: Path, cell: Mapping[str, Any], runs_dir: Path) -> bool:
+    outcome = outcome_of(folder, cell)
+    if outcome is None or outcome.key != cell["key"]:
+        return True
+    return outcome.code in VERDICTS and not is_done(outcome, cell, runs_dir)
+
+
+def _broken_job(folder: Path, name: str, cells: int) -> str:
+    log = f"logs/{name}.log"
+    told = f"job {name} ended before {cells} cell{'s had verdicts' if cells > 1 else ' had a verdict'}"
+    try:
+        with open_plain(folder, "logs", f"{name}.log") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 2**16))
+            lines = file.read(2**16).decode("utf-8", "replace").rpartition("\n--- ")[2].splitlines()
+    except OSError:
+        return f"{told}: it never began, and logs/snakemake.log says why"
+    said = next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), "")
+    return f"{told}: {one_line(said[:1000]) or 'it was killed, or ran out of memory'} ({log})"
 
 
 def open_plain(root: Path | str, *way: str) -> BinaryIO:
@@ -126,7 +169,7 @@ def _mark(path: str) -> tuple[int, int] | None:
         found = os.stat(path, follow_symlinks=False)
     except (OSError, ValueError):
         return None
-    return found.st_size, found.st_mtime_ns
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def _read(path: str, name: str) -> Outcome | None:

@@ -34,7 +34,7 @@ class Row:
     """One cell. Every text is one line; what is not known is None, or "".
 
     clip: the run's name. reason: the gate's own sentence, a job's last error, or why there is no verdict yet. failing:
-    frames that fail, of the `frames` that there are. worst_iou, worst_frame: of the frame with the lowest IoU. takes:
+    frames that fail. worst_iou, worst_frame: of the frame with the lowest IoU. takes:
     paintings of a window. seconds: that the cell took. path: of the reskin, from the data folder. log: of a job that
     failed, from the sweep's folder. result: size and mtime, ns, of the report.
     """
@@ -47,7 +47,6 @@ class Row:
     reason: str
     path: str
     failing: int | None = None
-    frames: int | None = None
     worst_iou: float | None = None
     worst_frame: int | None = None
     takes: int | None = None
@@ -115,12 +114,12 @@ def _judged(row: Row, outcome: Outcome, extraction: Callable[[], Outcome | None]
     way = (row.clip, "reskins", row.reskin)
     head = _read(runs_dir, (*way, *REPORT), "frames")
     verdict, summary = _part(head, "verdict"), _part(head, "summary")
+    said, passed = verdict.get("passed"), outcome.code == PASS
     sentence = _short(verdict.get("sentence")) or "report/iou.json says no reason"
-    passed = outcome.code == PASS and verdict.get("passed") is True
-    if not head:
-        passed, sentence = outcome.code == PASS, "report/iou.json cannot be read"
-    elif passed != (outcome.code == PASS):
-        sentence = f"the job ended with {outcome.code}, and its report says: {sentence}"
+    if not isinstance(said, bool):
+        sentence = "report/iou.json cannot be read"
+    elif said != passed:
+        passed, sentence = False, f"the job ended with {outcome.code}, and its report says: {sentence}"
     takes = _paintings(_read(runs_dir, (*way, "takes.json"), "rounds").get("takes"))
     if takes is None and (first := extraction()) is not None:
         takes = first.windows
@@ -129,7 +128,6 @@ def _judged(row: Row, outcome: Outcome, extraction: Callable[[], Outcome | None]
         verdict=PASSED if passed else FAILED,
         reason=sentence,
         failing=_whole(summary.get("failed")),
-        frames=_whole(summary.get("expected_frames")),
         worst_iou=_share(summary.get("minimum")),
         worst_frame=_whole(summary.get("minimum_frame")),
         takes=takes,
@@ -203,10 +201,12 @@ def _members(text: str, until: str) -> dict[str, Any]:
         return found
     while True:
         name, at = _DECODER.raw_decode(text, at)
+        if not isinstance(name, str):
+            raise ValueError(f"character {at} is behind a key that is no text")
         at = _after(text, at, ":")
         if name == until:
             return found
-        found[str(name)], at = _DECODER.raw_decode(text, at)
+        found[name], at = _DECODER.raw_decode(text, at)
         space = _SPACE.match(text, at)
         if space is not None and text[space.end() : space.end() + 1] == "}":
             return found

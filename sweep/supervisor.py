@@ -11,30 +11,31 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sweep.errors import SweepError
-from sweep.folder import is_held, write_text
-from sweep.outcomes import VERDICTS, Outcome, extraction_of, is_done, outcome_of
+from sweep.executor import POLL_S, Executor, executor_for, say
+from sweep.folder import END_S, write_text
+from sweep.outcomes import VERDICTS, Outcome, broken_off, extraction_of, is_done, is_extracted, outcome_of
 from sweep.profile import Profile
 from sweep.table import write_table
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON = "python3.11"
-"""What starts the product's commands, as make does."""
-POLL_S = 1.0
+PYTHON = os.environ.get("SWEEP_PYTHON") or "python3.11"
+"""What starts the product's commands: the Python that the runner runs in, which a shared disk has for all machines."""
 SNAKEMAKE_LOG = Path("logs") / "snakemake.log"
-INTERRUPTED = 130
-END_S = 20.0
-"""Seconds that local jobs have to end in after Ctrl-C."""
+FAILED_JOB, INTERRUPTED = 3, 130
+SAME_WISH_S = 5.0
+"""A signal that follows so soon is the same wish: make, the runner and a terminal each hand it on."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -48,43 +49,72 @@ def _verdict(plan: dict[str, Any], cell: dict[str, Any]) -> bool:
 
 
 def forget_what_is_gone(plan: dict[str, Any]) -> None:
-    """Remove what would have Snakemake take a job for done whose results are not there, and failures of before."""
+    """Remove what would have Snakemake take a job for done whose results are not there, and what came of it before."""
     folder, runs = Path(plan["folder"]), Path(plan["data"]) / "runs"
+    gone = []
     for batch in undone(plan):
-        (folder / "painted" / f"{batch['id']}.json").unlink(missing_ok=True)
-    for extraction in plan["extractions"]:
-        (folder / "failed" / f"{extraction['id']}.json").unlink(missing_ok=True)
-        if not (runs / extraction["run"] / "mask.mp4").is_file():
-            (folder / "extracted" / f"{extraction['id']}.json").unlink(missing_ok=True)
+        gone.append(f"painted/{batch['id']}.json")
+        gone += [f"cells/{each['run']}/{each['reskin']}.json" for each in batch["cells"] if not _verdict(plan, each)]
+    gone += [f"failed/{each['id']}.json" for each in plan["extractions"]]
+    gone += [
+        f"extracted/{each['id']}.json"
+        for each in plan["extractions"]
+        if not is_extracted(extraction_of(folder, each["id"]), runs / each["run"])
+    ]
+    for name in gone:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise SweepError(f"cannot remove {folder / name} ({error.strerror}); remove it by hand.", 3) from error
 
 
-def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str]) -> int:
-    """Do what is left of a plan, make the table, and return what the sweep ends with. path: of the plan."""
-    (Path(plan["folder"]) / "logs").mkdir(parents=True, exist_ok=True)
-    wait_for_left(plan)
-    forget_what_is_gone(plan)
-    print(*_state(plan), sep="\n", flush=True)
-    code = 0
-    if undone(plan):
-        code = snakemake(plan, path, [*profile.options(plan), *more], jobs_end=lambda: None)
-    if code not in (0, INTERRUPTED):
-        print(f"Snakemake ended with {code}; its log: {Path(plan['folder']) / SNAKEMAKE_LOG}", file=sys.stderr)
+def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str], patience_s: float) -> int:
+    """Do what is left of a plan, make the table, and return what the sweep ends with.
+
+    path: of the plan. more: the user's own options for Snakemake. patience_s: for how long a cluster may be silent.
+    """
+    _make_logs(plan)
+    executor = executor_for(profile.executor, plan, patience_s)
+    executor.wait_for_left(Reporter(plan).look)
+    options, code = [*profile.options(plan), *more], 0
+    for _ in range(2):
+        forget_what_is_gone(plan)
+        say(*_state(plan))
+        code = snakemake(plan, path, options, executor) if undone(plan) else 0
+        if code >= 0:
+            break
+        say(f"Snakemake was killed by signal {-code} (out of memory?); what it had begun is waited for")
+        executor.wait_for_left(Reporter(plan).look)
+    if code == INTERRUPTED:
+        conclude(plan, ended=False, picture=False)
+        return INTERRUPTED
     ended = conclude(plan, ended=True)
-    return INTERRUPTED if code == INTERRUPTED else ended
+    if ended == FAILED_JOB and code:
+        log = Path(plan["folder"]) / SNAKEMAKE_LOG
+        print(f"Snakemake ended with {code}; its log: {log}", file=sys.stderr, flush=True)
+    return ended
+
+
+def _make_logs(plan: dict[str, Any]) -> None:
+    logs = Path(plan["folder"]) / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"cannot write {logs} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
 
 
 def foretell(plan: dict[str, Any], profile: Profile, more: list[str]) -> int:
     """Say what would be done, with the number of paintings, and have Snakemake say which jobs."""
-    print(*_state(plan), sep="\n", flush=True)
+    say(*_state(plan))
     if not undone(plan):
         return 0
     with tempfile.TemporaryDirectory() as scratch:  # nothing is written that is not the sweep's
         path = Path(scratch) / "plan.json"
         path.write_text(json.dumps(plan), encoding="utf-8")
         options = [*profile.options(plan), *more, "--dry-run"]
-        there = Path(plan["folder"]).is_dir()
-        folder = plan["folder"] if there else scratch
-        done = subprocess.run([*command(path, folder, scratch), *options], capture_output=True, text=True, check=False)
+        there = plan if Path(plan["folder"]).is_dir() else plan | {"folder": scratch}
+        called = [*command(there, path, Path(scratch)), *options]
+        done = subprocess.run(called, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SweepError(f"Snakemake would not take it: {_last_line(done.stdout + done.stderr)}", 3)
     return 0
@@ -123,32 +153,20 @@ def _state(plan: dict[str, Any]) -> list[str]:
     return said
 
 
-def conclude(plan: dict[str, Any], *, ended: bool) -> int:
+def conclude(plan: dict[str, Any], *, ended: bool, picture: bool = True) -> int:
     """Make the table of what is there, say what came of the sweep, and return its exit code.
 
-    ended: nothing is at work on it any more, so what has no outcome failed.
+    ended: nothing is at work on it any more, so what has no outcome failed. picture: the contact sheet is made too.
     """
     folder = Path(plan["folder"])
     try:
-        summary = write_table(plan, folder, Path(plan["data"]) / "runs")
+        summary = write_table(plan, folder, Path(plan["data"]) / "runs", picture=picture)
     except OSError as error:
         raise SweepError(f"the table in {folder} cannot be written ({error.strerror}); free some room.", 3) from error
-    for line in summary.jobs:
+    for line in [*summary.jobs, *(broken_off(plan) if ended and summary.missing else ())]:
         print(f"failed: {line}", file=sys.stderr)
-    print(f"{summary.sentence}; table: {folder / 'table.md'}", flush=True)
+    say(f"{summary.sentence}; table: {folder / 'table.md'}")
     return summary.exit_code(ended=ended)
-
-
-def wait_for_left(plan: dict[str, Any]) -> None:
-    """Wait for jobs that an earlier sweep left at work on this machine: their locks are held."""
-    folder = Path(plan["folder"]) / "logs"
-    names = [each["id"] for each in (*plan["extractions"], *plan["batches"])]
-    told = False
-    while left := [name for name in names if is_held(folder / f"{name}.lock")]:
-        if not told:
-            print(f"an earlier sweep left {_counted(len(left), 'job')} at work ({left[0]}, ...): waiting", flush=True)
-            told = True
-        time.sleep(POLL_S)
 
 
 def _counted(number: int, what: str) -> str:
@@ -158,14 +176,15 @@ def _counted(number: int, what: str) -> str:
 class Reporter:
     """Prints a line for each cell of a plan when its outcome is there."""
 
-    def __init__(self, plan: dict[str, Any], cells: list[dict[str, Any]]) -> None:
+    def __init__(self, plan: dict[str, Any]) -> None:
         self._folder = Path(plan["folder"])
         self._runs = Path(plan["data"]) / "runs"
         self._all = sum(len(batch["cells"]) for batch in plan["batches"])
         self._left: dict[str, list[dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
-        for cell in cells:
-            self._left.setdefault(cell["run"], []).append(cell)
+        for cell in (cell for batch in plan["batches"] for cell in batch["cells"]):
+            if not _verdict(plan, cell):
+                self._left.setdefault(cell["run"], []).append(cell)
 
     def look(self) -> None:
         """Say what is new."""
@@ -183,8 +202,7 @@ class Reporter:
                     continue
                 cells.remove(cell)
                 done = self._all - sum(map(len, self._left.values()))
-                print(f"[{done}/{self._all}] {cell['run']}, {cell['prompt']}, seed {cell['seed']}: {_said(outcome)}")
-        sys.stdout.flush()
+                say(f"[{done}/{self._all}] {cell['run']}, {cell['prompt']}, seed {cell['seed']}: {_said(outcome)}")
 
 
 def _said(outcome: Outcome) -> str:
@@ -193,56 +211,77 @@ def _said(outcome: Outcome) -> str:
     return f"failed with exit code {outcome.code}: {outcome.said or 'see its log'} ({outcome.log})"
 
 
-def snakemake(plan: dict[str, Any], path: Path, options: list[str], *, jobs_end: Callable[[], None]) -> int:
+def snakemake(plan: dict[str, Any], path: Path, options: list[str], executor: Executor) -> int:
     """Have Snakemake do what is left of a plan; return its exit code, or 130 after Ctrl-C or SIGTERM.
 
-    path: of the plan. options: the profile's and the user's. jobs_end: ends what it left, after an interruption.
+    path: of the plan. options: the profile's and the user's. The code is negative where a signal that did not come from
+    here ended it. Raises SweepError where a cluster is silent.
     """
-    folder = Path(plan["folder"])
-    reporter = Reporter(plan, [cell for batch in undone(plan) for cell in batch["cells"]])
-    with (folder / SNAKEMAKE_LOG).open("ab") as output, _interruptions() as came:
+    reporter = Reporter(plan)
+    with _log(plan) as output, _interruptions() as came, executor.ready() as (own, environment):
         child = subprocess.Popen(
-            [*command(path, folder, path.parent), *options],
+            [*command(plan, path, path.parent), *options, *own],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is handed on, once
             preexec_fn=_die_with_parent,
         )
-        told, since = 0, 0.0
-        while child.poll() is None:
-            if len(came) > told:
-                told, since = len(came), time.monotonic()
-                print("interrupted: ending the jobs; what is done is kept", flush=True)
-                _signal(child, signal.SIGINT if told == 1 else signal.SIGKILL)
-            elif told and time.monotonic() - since > END_S:
-                _signal(child, signal.SIGTERM)
-                since = time.monotonic()
+        try:
+            ways = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+            asked = since = -math.inf
+            while child.poll() is None:
+                now = time.monotonic()
+                again = any(moment > asked + SAME_WISH_S for moment in came)
+                if ways and (again or (came and now - since > END_S)):
+                    if again:
+                        asked = came[-1]
+                    if len(ways) == 3:
+                        say("interrupted: ending the jobs; what is done is kept")
+                        executor.close()
+                    _signal(child, ways.pop(0))
+                    since = now
+                reporter.look()
+                executor.check()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(POLL_S)
             reporter.look()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(POLL_S)
-        reporter.look()
-    if came:
-        jobs_end()
-        return INTERRUPTED
+        finally:
+            if child.poll() is None:  # something unforeseen: nothing is left behind
+                _signal(child, signal.SIGKILL)
+                child.wait()
+        if came:
+            executor.end()
+            return INTERRUPTED
     return child.returncode
 
 
-def command(plan: Path, folder: Path | str, settings: Path | str) -> list[str]:
-    """Return how Snakemake is called, but for the profile and the target.
-
-    plan: the file. folder: the sweep's. settings: the folder to write what the Snakefile is told into.
-    """
-    told = Path(settings) / f"{plan.stem}.config.json"
+def _log(plan: dict[str, Any]) -> IO[bytes]:
+    log = Path(plan["folder"]) / SNAKEMAKE_LOG
     try:
-        write_text(told, json.dumps({"plan": str(plan), "python": PYTHON, "root": str(ROOT)}))
+        return log.open("ab")
+    except OSError as error:
+        raise SweepError(f"cannot write {log} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
+
+
+def command(plan: dict[str, Any], path: Path, settings: Path) -> list[str]:
+    """Return how Snakemake is called, but for the profile.
+
+    path: of the plan. settings: the folder to write what the Snakefile is told into.
+    """
+    told = settings / f"{path.stem}.config.json"
+    batches = [batch["id"] for batch in undone(plan)]
+    said = {"plan": str(path), "python": PYTHON, "root": str(ROOT), "batches": batches}
+    try:
+        write_text(told, json.dumps(said))
     except OSError as error:
         raise SweepError(f"cannot write {told} ({error.strerror}); free some room.", 3) from error
     return [
         sys.executable,
         *("-m", "snakemake", "painted", "--snakefile", str(ROOT / "sweep" / "Snakefile")),
-        *("--directory", str(folder), "--configfile", str(told)),
-        *("--rerun-triggers", "mtime", "--nolock", "--nocolor"),
+        *("--directory", plan["folder"], "--configfile", str(told)),
+        *("--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going", "--nolock", "--nocolor"),
     ]
 
 
@@ -258,12 +297,17 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Yield a list that SIGINT and SIGTERM are put into while the block lasts."""
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def _interruptions() -> Iterator[list[float]]:
+    """Yield a list that the moments of SIGINT, SIGTERM and SIGHUP are put into while the block lasts.
+
+    What is ignored (nohup, a job in the background) stays so.
+    """
+    came: list[float] = []
+    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in heard}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
-        signal.signal(number, lambda number, _: came.append(number))
+        signal.signal(number, lambda *_: came.append(time.monotonic()))
     try:
         yield came
     finally:

@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from handoff.command import PATH, main
+from handoff.errors import InputError
 from handoff.files import atomic_file
 from handoff.jsonfile import (
     LINE,
@@ -130,7 +131,7 @@ def _draw(page: Page, path: Path, whole_list: str) -> None:
 
 def _mark_of(path: Path) -> tuple[str, str]:
     """Return what a picture is of: the digests of its page and of the list; "" where it does not say so."""
-    with contextlib.suppress(OSError), open_plain(path) as file:
+    with contextlib.suppress(OSError, InputError), open_plain(path) as file:
         found = _MARK.search(file.read(_HEAD))
         if found:
             return found[1].decode(), found[2].decode()

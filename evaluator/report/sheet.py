@@ -19,7 +19,7 @@ import numpy as np
 from evaluator.report.chart import only_packaged
 from evaluator.report.pictures import GREEN, Colour
 from handoff.errors import InputError, MissingError
-from handoff.links import check_way, confine_run_of, run_folders_of
+from handoff.links import confine_run_of
 from handoff.masks import Mask, draw_outline
 from handoff.picture.levels import frame_to_samples, read_objects
 from handoff.picture.png import Samples
@@ -36,12 +36,17 @@ THUMB_PX = 320
 _EMPTY_HEIGHT = 180
 _GAP, _MARGIN, _HEAD = 14, 18, 130  # px: between frames, around all, of a clip's name
 _LEAST_WIDTH = 640
-_QUALITY = 88
+_JPEG = (
+    *(cv2.IMWRITE_JPEG_QUALITY, 85),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),  # else a thin green line is gray
+)
 _DPI = 100
 _BLACK, _GRAY, _WHITE, _TILE = (20, 20, 20), (110, 110, 110), (255, 255, 255), (225, 225, 225)
 _PASSED, _FAILED = (165, 224, 203), (232, 121, 74)
 """The colours of takes.png: told apart without seeing red or green."""
 _NO_LETTER = "□"
+_MOST = 500
+"""Characters of a text at most; no place has room for more."""
 _PARTS = re.compile(r"[^_/-]+[_/-]*|[_/-]+")
 """What a long name is parted into before it is parted anywhere."""
 
@@ -50,7 +55,7 @@ def draw_page(page: Page) -> bytes:
     """Return the picture of a page as a JPEG."""
     with only_packaged():
         strips = [cv2.cvtColor(each, cv2.COLOR_RGB2BGR) for each in _strips(page)]
-    done, data = cv2.imencode(".jpg", np.concatenate(strips), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    done, data = cv2.imencode(".jpg", np.concatenate(strips), _JPEG)
     if not done:
         raise MissingError(f"the contact sheet of {page.name} cannot be made a JPEG; free memory.")
     return data.tobytes()
@@ -81,7 +86,7 @@ class _Pen:
     def wrapped(self, text: str, width: int, most: int) -> list[str]:
         """Return a text as at most `most` lines of that width, px, parted between words where that is possible."""
         lines: list[str] = [""]
-        for word in text[:2000].split():
+        for word in (text if len(text) <= _MOST else f"{text[:_MOST]}…").split():
             longer = f"{lines[-1]} {word}".strip()
             if self.width(longer) <= width:
                 lines[-1] = longer
@@ -203,7 +208,6 @@ def _frame_of(cell: dict[str, Any] | None, pen: _Pen) -> Frame:
 
 def _thumbnail(video: Path, index: int) -> Frame:
     confine_run_of(video)
-    check_way(video)
     frame = next(read_frames(video, index, index + 1), None)
     if frame is None:
         raise InputError(f"{video} has no frame {index}.")
@@ -218,18 +222,19 @@ def _thumbnail(video: Path, index: int) -> Frame:
 
 
 def _mask_of(video: Path, index: int) -> Mask | None:
-    """Return the original object's mask of a frame, (H, W) bool; None where the run has none that can be read."""
-    runs = run_folders_of(video)
-    path = runs[-1] / MASK if runs else None
-    if path is None:
+    """Return the original object's mask of a frame, (H, W) bool; None where the run has none that can be read.
+
+    video: RUN/reskins/NAME/output.mp4.
+    """
+    if len(video.parts) < 5:
         return None
+    path = video.parents[2] / MASK
 
     def one() -> Iterator[tuple[str, Samples]]:
         for frame in read_pictures(path, index, index + 1):
             yield MASK, frame_to_samples(frame, MASK)
 
     try:
-        check_way(path)
         return next(iter(list(read_objects(MASK, one))), None)
     except InputError:
         return None

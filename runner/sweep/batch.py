@@ -37,7 +37,10 @@ LARGEST_PLAN = 2**28
 VERDICTS = (0, 1)
 STOPPED = (INTERRUPTED, 143)
 """Exit codes of a command that somebody ended: nothing came of it yet."""
-NO_ROOM, FAULT = 3, 70
+BAD_USAGE, NO_ROOM, FAULT = 2, 3, 70
+BUSY = "error: another process is "
+"""How a stage begins that does not find a run, or a reskin, free (handoff/run.py)."""
+BUSY_POLL_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,19 @@ def sweep_job(arguments: list[str]) -> int:
     folder = Path(plan["folder"])
     os.environ["DATA_DIR"] = plan["data"]  # wherever the job runs
     log, lock = folder / "logs" / f"{job}.log", folder / "logs" / f"{job}.lock"
-    with _logged(log), locked(lock), held(slots(plan["gpus"])) as gpu:
+    with _logged(log), locked(lock) as mine_alone, held(slots(plan["gpus"])) as gpu:
+        _sign(mine_alone)
         desk = Desk(folder, job, gpu)
         print(f"{job}: {socket.gethostname()}, GPU {gpu or 'none'}, process {os.getpid()}", flush=True)
         return _extract(desk, plan, mine, attempt) if what == "extract" else _paint(desk, mine)
+
+
+def _sign(lock: int | None) -> None:
+    """Write into the job's lock file who has it, so that the sweep can end a job whose parent is gone."""
+    if lock is not None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{socket.gethostname()} {os.getpid()}\n".encode(), 0)
 
 
 def _extract(desk: Desk, plan: Any, extraction: Any, attempt: int) -> int:
@@ -109,11 +121,21 @@ def _extract(desk: Desk, plan: Any, extraction: Any, attempt: int) -> int:
         return code
     if code == 0:
         first = next(cell for batch in plan["batches"] if batch["extraction"] == desk.job for cell in batch["cells"])
-        windows = planned_windows(first["arguments"])
-        desk.write(done, desk.outcome(desk.job, began, code, said, windows=windows))
+        windows = _windows(first["arguments"])
+        result = _mark(runs.run_folder(extraction["run"]) / runs.MANIFEST)
+        desk.write(done, desk.outcome(desk.job, began, code, said, windows=windows, result=result))
     else:
         desk.write(failed, desk.outcome(desk.job, began, code, said))
     return code
+
+
+def _windows(arguments: list[str]) -> int | None:
+    """Return how many windows a cell has; None where that cannot be said: what is wrong, the cell itself will say."""
+    try:
+        return planned_windows(arguments)
+    except RunnerError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return None
 
 
 def _paint(desk: Desk, batch: Any) -> int:
@@ -121,9 +143,10 @@ def _paint(desk: Desk, batch: Any) -> int:
     with _Serving(desk) as serving:
         for cell in batch["cells"]:
             name = f"{cell['run']}/{cell['reskin']}"
-            report = runs.run_folder(cell["run"]) / runs.RESKINS / cell["reskin"] / "report" / "iou.json"
+            folder = runs.run_folder(cell["run"]) / runs.RESKINS / cell["reskin"]
+            report = folder / "report" / "iou.json"
             before = runs.read_manifest(desk.folder / f"cells/{name}.json")
-            if _holds(before, cell["key"], report):
+            if _holds(before, cell["key"], report) and (folder / "output.mp4").is_file():
                 print(f"{name}: done before, exit code {before['code']}", flush=True)
                 codes[name] = before["code"]
                 continue
@@ -186,7 +209,23 @@ class _Serving:
 
 
 def _run(desk: Desk, command: Callable[[], int]) -> tuple[int, str | None]:
-    """Run a command in this process; return its exit code, and the last error that it printed."""
+    """Run a command in this process; return its exit code, and the last error that it printed.
+
+    Where another process is at work on the same run or reskin, another sweep's job, a user's own command or what is
+    left of a job that was killed, that is waited for.
+    """
+    told = False
+    while True:
+        code, said = _run_once(desk, command)
+        if code != BAD_USAGE or said is None or not said.startswith(BUSY):
+            return code, said
+        if not told:
+            print("that is waited for", flush=True)
+            told = True
+        time.sleep(BUSY_POLL_S)
+
+
+def _run_once(desk: Desk, command: Callable[[], int]) -> tuple[int, str | None]:
     log = desk.folder / desk.log
     begin = log.stat().st_size
     try:
@@ -226,11 +265,15 @@ def _logged(path: Path) -> Iterator[None]:
         for number in (1, 2):
             os.dup2(descriptor, number)
         os.close(descriptor)
-        print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True)
+        try:
+            os.write(1, f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        except OSError as error:
+            raise runs.unwritable(path, error) from error
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # the disk is full
+                stream.flush()
         for number, old in enumerate(before, 1):
             os.dup2(old, number)
             os.close(old)

@@ -160,6 +160,12 @@ def test_a_painting_that_is_ended_leaves_no_server(again: World, undisturbed: Pa
     assert command.returncode == 130, said
     assert nothing_left(again, command.pid)
     assert not list(again.data.rglob("*.partial"))
+    told = start_and_wait_for_painting(again)
+    for process in family(told.pid):
+        os.kill(process, signal.SIGTERM)
+    said, _ = told.communicate(timeout=HANG_S)
+    assert told.returncode in (130, 143), said
+    until("its containers are gone", lambda: nothing_left(again, told.pid))
     killed = start_and_wait_for_painting(again)
     killed.kill()
     killed.wait()

@@ -118,6 +118,9 @@ def test_switched_off_the_gpu_is_used_by_no_stage_and_not_by_comfyui(
     assert has_gpu() and "CUDA_VISIBLE_DEVICES" not in stage_environment()
     monkeypatch.setenv("GPU", "off")
     assert not has_gpu() and stage_environment()["CUDA_VISIBLE_DEVICES"] == ""
+    monkeypatch.setenv("GPU", "auto")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not has_gpu(), "ComfyUI would end where torch sees none"
 
 
 def test_memory_shared_with_the_computer_is_not_a_number(machine: Machine) -> None:

@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from jsonschema import Draft202012Validator, validators
 
-from sweep.document import Document, Fault, Place, read_document, refusal, shortened
-from sweep.options import PROGRAMS, ROOT, Options, Said, file_from, nearest, offered, read_options, together
+from sweep.request.document import Document, Fault, Place, read_document, refusal, shortened
+from sweep.request.options import PROGRAMS, ROOT, Options, Said, file_from, nearest, offered, read_options, together
 
 SCHEMA = Path(__file__).with_name("schema.json")
 WORKFLOWS = ROOT / "reskin" / "workflows"
@@ -177,7 +177,11 @@ def _unknown(key: str, known: Mapping[str, Any]) -> str:
     for group, program in PROGRAMS.items():
         if group in known and key.replace("_", "-") in offered(group):
             return f"{shortened(key)} is an option of {program}; write it under {group}:."
-    if near := nearest(key.lower().replace("-", "_"), known):
+    schema = _validator().schema
+    for elsewhere, keys in (("at the clip", schema["$defs"]["clip"]), ("beside clips:, for all of them", schema)):
+        if key in keys["properties"]:
+            return f"there is no key {key} here; write it {elsewhere}."
+    if near := nearest(key, known):
         return f"there is no key {shortened(key)} here; did you mean {near}?"
     return f"there is no key {shortened(key)} here; what there is: {', '.join(known)}."
 

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.document import Document, Fault, Place, shortened
+from sweep.request.document import Document, Fault, Place, shortened
 
 Options = Mapping[str, tuple[str, ...]]
 """What a command is given: names without the dashes in front, each with its values; () where it is a flag."""
 Said = dict[str, tuple[str, ...] | None]
 """The same of one group of the file; None where the file says that an option is not given (false)."""
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ROOT / "handoff" / "commands.json"
 PROGRAMS = {"settings": "generate_reskin.py", "extract": "extract_physics.py", "gate": "generate_reskin.py's gate"}
 GATE = ("accept-mask", "second-judge")
@@ -80,7 +80,7 @@ class Offered:
 
 
 @functools.cache
-def offered(group: str) -> Mapping[str, Offered]:
+def offered(group: str) -> dict[str, Offered]:
     """Return the options of settings, extract or gate, by each of their names without the dashes in front."""
     recorded = {name: command["options"] for name, command in json.loads(COMMANDS.read_text("utf-8")).items()}
     if group == "settings":
@@ -133,7 +133,8 @@ def read_options(document: Document, place: Place, group: str, faults: list[Faul
             continue
         for other in (option.name, _opposite(option.name)):
             if other in lines:
-                told = f"{shortened(written)} stands here and {other} in line {lines[other]}; leave one of them out."
+                what = "" if other == option.name else f"{other} "
+                told = f"{shortened(written)} stands here and {what}in line {lines[other]}; leave one of them out."
                 faults.append((line, told))
         values = _values(document, here, option, faults)
         said[option.name] = values
@@ -162,7 +163,9 @@ def file_from(folder: Path, text: str) -> Path:
 
 def nearest(name: str, known: Mapping[str, Any]) -> str | None:
     """Return the known name that is most like this one, None where none is."""
-    return next(iter(difflib.get_close_matches(name[:100], known, 1)), None)
+    plain = {each.replace("-", "_"): each for each in known}
+    near = difflib.get_close_matches(name[:100].lower().strip("- ").replace("-", "_"), plain, 1)
+    return plain[near[0]] if near else None
 
 
 def _opposite(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from sweep.errors import SweepError
+from sweep.errors import SweepError, printable
 
 LARGEST = 4 * 2**20
 """Bytes of a sweep's file at most."""
@@ -85,9 +85,9 @@ def shortened(text: str) -> str:
 def refusal(name: str, faults: Iterable[Fault]) -> SweepError:
     """Return what to raise for the faults of a file: one a line, in the order of their lines, at most ten."""
     told = sorted(dict.fromkeys(faults), key=lambda fault: fault[0])
-    lines = [f"{name}:{line}: {text}" for line, text in told[:MOST_FAULTS]]
+    lines = [printable(f"{name}:{line}: {text}") for line, text in told[:MOST_FAULTS]]
     more = len(told) - len(lines)
-    return SweepError("\n".join(lines + ([f"{name}: and {more} more of them."] if more else [])))
+    return SweepError("\n".join(lines + ([printable(f"{name}: and {more} more of them.")] if more else [])))
 
 
 def read_document(path: Path) -> Document:
@@ -105,8 +105,8 @@ def read_document(path: Path) -> Document:
         raise refusal(name, [(line, told)]) from None
     except yaml.MarkedYAMLError as error:
         raise refusal(name, [*values.faults, _no_yaml(error)]) from None
-    except (ValueError, OverflowError):  # "\UFFFFFFFF" is no letter, and PyYAML asks chr() for it
-        told = "a \\U in quotes names no letter; write the letter itself."
+    except (ValueError, OverflowError):  # PyYAML asks chr() and int() for whatever number stands there
+        told = "the number of a letter (\\U in quotes), or of a version (%YAML), is too large; take it out."
         raise refusal(name, [(loader.get_mark().line + 1, told)]) from None
     if not values.lines or values.root is None:
         raise refusal(name, [(1, f"the file is empty; copy {EXAMPLE} and change it.")])
@@ -117,6 +117,7 @@ def read_document(path: Path) -> Document:
 
 def _text(path: Path) -> str:
     """Return a plain file's text."""
+    name = printable(str(path))
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe is not waited for
             plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
@@ -125,13 +126,13 @@ def _text(path: Path) -> str:
         plain = False
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "a name has no NUL in it"
-        raise SweepError(f"{path}: the sweep's file cannot be read ({why}); check the path.") from None
+        raise SweepError(f"{name}: the sweep's file cannot be read ({why}); check the path.") from None
     if not plain:
-        raise SweepError(f"{path}: this is a folder, a pipe or a device; name the sweep's file, such as {EXAMPLE}.")
+        raise SweepError(f"{name}: this is a folder, a pipe or a device; name the sweep's file, such as {EXAMPLE}.")
     if len(data) > LARGEST:
-        raise SweepError(f"{path}: this has more than {LARGEST // 2**20} MiB, and is no sweep's file; check the path.")
+        raise SweepError(f"{name}: this has more than {LARGEST // 2**20} MiB, and is no sweep's file; check the path.")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         told = f"the byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8."
@@ -204,9 +205,7 @@ class _Values:
 
     def _check_node(self, event: yaml.NodeEvent, line: int) -> None:
         if isinstance(event, yaml.AliasEvent):
-            self._refuse(
-                line, f"*{shortened(str(event.anchor))} stands for what is written elsewhere; write it out here."
-            )
+            self._refuse(line, f"*{shortened(str(event.anchor))} stands for what is elsewhere; write it out here.")
         if event.anchor:
             self._refuse(line, f"&{shortened(event.anchor)} names a value for later; take the name out.")
         if tag := getattr(event, "tag", None):
