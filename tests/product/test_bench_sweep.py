@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench import sweep
 from bench.sweep import SweepHere
 from handoff.errors import GateFailed
 from runner.process import ROOT
 from tests.helpers import HANG_S
-
-pytestmark = pytest.mark.slow
 
 FIGURES = {
     *("overhead_s_per_cell", "overhead_cpu_s_per_cell", "engine_s_per_cell", "saved_s_per_cell"),
@@ -25,6 +27,7 @@ FIGURES = {
 """The last line's."""
 
 
+@pytest.mark.slow
 @pytest.mark.stage
 @pytest.mark.server
 def test_two_cells_are_measured_beside_their_commands_and_on_two_pretended_gpus() -> None:
@@ -43,6 +46,74 @@ def test_two_cells_are_measured_beside_their_commands_and_on_two_pretended_gpus(
     )
 
 
+class Clock:
+    """In the place of `time`: what goes on only where a command is said to take so long."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+class MadeUp(SweepHere):
+    """A sweep whose commands take as long as is said here, by `clock`; the cells of those by hand end as `verdicts`, seed for seed."""
+
+    verdicts = (0, 1)
+    clock = Clock()
+
+    def __init__(self, folder: Path, said: dict[str, Any], *, servers_have_nodes: bool = False) -> None:
+        self.made: list[list[str]] = []
+
+    def sweep(self, *more: str, allowed: object = ()) -> None:
+        self.clock.now += 0.0 if self.made else 9.0
+        self.made.append(["sweep"])
+
+    def forget(self) -> None:
+        self.made.clear()
+
+    def cells(self) -> list[dict[str, Any]]:
+        return [{"arguments": [str(number)]} for number in range(2)]
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        return [{"code": 0, "seconds": 3.0}, {"code": 1, "seconds": 4.0}]
+
+    def by_hand(self, cells: Any, *more: str) -> list[int]:
+        self.clock.now += len(cells) * (1.0 if more else 6.0)
+        return [self.verdicts[int(cell["arguments"][0])] for cell in cells]
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> type[MadeUp]:
+    @contextlib.contextmanager
+    def server(folder: Path) -> Iterator[str]:
+        MadeUp.clock.now += 2.0
+        yield "127.0.0.1:1"
+
+    monkeypatch.setattr(sweep, "own_server", server)
+    monkeypatch.setattr(sweep, "SweepHere", MadeUp)
+    monkeypatch.setattr(sweep, "time", MadeUp.clock)
+    return MadeUp
+
+
+def test_each_figure_is_of_what_it_says(made_up: type[MadeUp], tmp_path: Path) -> None:
+    found = sweep.overhead(tmp_path, 2, 2)
+    assert found["sweep_s"] == 9 and found["again_s"] == 0 and found["server_start_s"] == 2
+    assert found["by_hand_s_per_cell"] == 1 and found["own_server_s_per_cell"] == 6
+    assert found["overhead_s_per_cell"] == 9 / 2 - 1
+    assert found["engine_s_per_cell"] == (9 - 3 - 4) / 2
+    assert found["saved_s_per_cell"] == 6 - 9 / 2
+
+
+def test_a_sweep_that_judges_otherwise_than_its_commands_is_not_measured(
+    made_up: type[MadeUp], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(made_up, "verdicts", (0, 0))
+    with pytest.raises(GateFailed, match=r"\[0, 1\], those by hand \[0, 0\]"):
+        sweep.overhead(tmp_path, 2, 1)
+
+
+@pytest.mark.slow
 def test_a_sweep_that_is_refused_is_not_measured(tmp_path: Path) -> None:
     with pytest.raises(GateFailed, match=r"bench\.yaml:1: .*\bcells\b"):
         SweepHere(tmp_path / "refused", {"prompts": ["drone"], "cells": 3})
