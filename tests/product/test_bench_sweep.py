@@ -57,7 +57,7 @@ class Clock:
 
 
 class MadeUp(SweepHere):
-    """A sweep whose commands take as long as is said here, by `clock`; the cells of those by hand end as `verdicts`, seed for seed."""
+    """A sweep whose commands take as long as is said here, by `clock`; those by hand end as `verdicts`."""
 
     verdicts = (0, 1)
     clock = Clock()
