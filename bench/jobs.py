@@ -1,6 +1,9 @@
-"""A sweep's job as it is, but for its ComfyUI server, which has the nodes of bench/nodes too: PYTHON -s runner ...
+"""The runner as it is, but for the ComfyUI servers that it starts, which have the nodes of bench/nodes too.
 
-The `python3.11` that bench/sweep.py puts on the path of a sweep is this file. It needs the standard library alone.
+    jobs.py PROGRAM -s runner sweep FILE
+
+PROGRAM is what calls this file with itself and its arguments; the sweep starts its jobs in it. bench/sweep.py makes it.
+It needs the standard library alone.
 """
 
 import functools
@@ -15,5 +18,6 @@ from runner.comfy import comfyserver  # noqa: E402
 
 if __name__ == "__main__":
     comfyserver.serve = functools.partial(comfyserver.serve, nodes=ROOT / "bench" / "nodes")
-    del sys.argv[1:3]  # -s, and the runner's folder
+    sys.executable = sys.argv[1]
+    del sys.argv[1:4]  # -s, and the runner's folder
     run_named("runner.tools", "tool")

@@ -80,20 +80,16 @@ class SweepHere:
         folder.mkdir()
         self.file, self.data = folder / "bench.yaml", folder / "data"
         self.say(said)
-        programs = folder / "bin"
-        programs.mkdir()
-        python = programs / "python3.11"
+        self.python = PYTHON
         if servers_have_nodes:
-            python.write_text(f'#!/bin/sh\nexec "{PYTHON}" -s "{ROOT / "bench" / "jobs.py"}" "$@"\n')
-            python.chmod(0o755)
-        else:
-            python.symlink_to(PYTHON)
+            self.python = folder / "python3.11"
+            self.python.write_text(f'#!/bin/sh\nexec "{PYTHON}" -s "{ROOT / "bench" / "jobs.py"}" "$0" "$@"\n')
+            self.python.chmod(0o755)
         own = folder / "tmp"
         own.mkdir()
         # code is compiled once, as on a user's machine; the locks of GPUs, in TMPDIR, are no other sweep's
         self.environment = os.environ | {
             "TMPDIR": str(own),
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "DATA_DIR": str(self.data),
             "RUNNER": "local",
             "PYTHONPYCACHEPREFIX": str(folder.parent / "compiled"),
@@ -114,7 +110,7 @@ class SweepHere:
 
     def call(self, *command: object, allowed: Sequence[int] = VERDICTS) -> int:
         """Run a command of the product; return its exit code, or raise GateFailed where that is none of `allowed`."""
-        words = [str(PYTHON), *map(str, command)]
+        words = [str(self.python), "-s", *map(str, command)]
         done = subprocess.run(words, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode not in allowed:
             raise GateFailed(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
