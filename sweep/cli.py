@@ -43,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("-n", "--dry-run", action="store_true", help="Only say what would run, and how many paintings.")
     made.add_argument("--table", action="store_true", help="Only make the table, of what is there.")
+    made.add_argument(
+        "--patience",
+        type=float,
+        default=300.0,
+        help="Seconds for which SLURM's controller may be silent. [default: 300]",
+    )
     return made
 
 
@@ -101,7 +107,7 @@ def _sweep(given: argparse.Namespace, more: list[str]) -> int:
     if given.dry_run:
         return supervisor.foretell(plan, profile, more)
     with alone_in(folder):
-        return supervisor.carry_out(plan, write_plan(plan), profile, more)
+        return supervisor.carry_out(plan, write_plan(plan), profile, more, given.patience)
 
 
 def _clip_file(clip: SweepClip) -> ClipFile:

@@ -18,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from sweep.errors import SweepError
-from sweep.folder import END_S, end_jobs, held_jobs, write_text
+from sweep.executor import POLL_S, Executor, executor_for, say
+from sweep.folder import END_S, write_text
 from sweep.outcomes import VERDICTS, Outcome, broken_off, extraction_of, is_done, is_extracted, outcome_of
 from sweep.profile import Profile
 from sweep.table import write_table
@@ -31,7 +32,6 @@ from sweep.table import write_table
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = os.environ.get("SWEEP_PYTHON") or "python3.11"
 """What starts the product's commands: the Python that the runner runs in, which a shared disk has for all machines."""
-POLL_S = 1.0
 SNAKEMAKE_LOG = Path("logs") / "snakemake.log"
 FAILED_JOB, INTERRUPTED = 3, 130
 SAME_WISH_S = 5.0
@@ -68,19 +68,23 @@ def forget_what_is_gone(plan: dict[str, Any]) -> None:
             raise SweepError(f"cannot remove {folder / name} ({error.strerror}); remove it by hand.", 3) from error
 
 
-def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str]) -> int:
-    """Do what is left of a plan, make the table, and return what the sweep ends with. path: of the plan."""
+def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str], patience_s: float) -> int:
+    """Do what is left of a plan, make the table, and return what the sweep ends with.
+
+    path: of the plan. more: the user's own options for Snakemake. patience_s: for how long a cluster may be silent.
+    """
     _make_logs(plan)
-    wait_for_left(plan)
+    executor = executor_for(profile.executor, plan, patience_s)
+    executor.wait_for_left(Reporter(plan).look)
     options, code = [*profile.options(plan), *more], 0
     for _ in range(2):
         forget_what_is_gone(plan)
         say(*_state(plan))
-        code = snakemake(plan, path, options, jobs_end=lambda: end_jobs(Path(plan["folder"]))) if undone(plan) else 0
+        code = snakemake(plan, path, options, executor) if undone(plan) else 0
         if code >= 0:
             break
         say(f"Snakemake was killed by signal {-code} (out of memory?); what it had begun is waited for")
-        wait_for_left(plan)
+        executor.wait_for_left(Reporter(plan).look)
     if code == INTERRUPTED:
         conclude(plan, ended=False, picture=False)
         return INTERRUPTED
@@ -165,44 +169,24 @@ def conclude(plan: dict[str, Any], *, ended: bool, picture: bool = True) -> int:
     return summary.exit_code(ended=ended)
 
 
-def wait_for_left(plan: dict[str, Any]) -> None:
-    """Wait for jobs that an earlier sweep left at work: their locks are held. Ctrl-C ends them, if they are here."""
-    folder, told = Path(plan["folder"]), False
-    try:
-        while left := held_jobs(folder):
-            if not told:
-                say(f"an earlier sweep left {_counted(len(left), 'job')} at work ({left[0].stem}, ...): waiting")
-                told = True
-            time.sleep(POLL_S)
-    except KeyboardInterrupt:
-        end_jobs(folder)
-        raise
-
-
-def say(*lines: str) -> None:
-    """Print lines; that nobody reads them any more ends nothing."""
-    try:
-        print(*lines, sep="\n", flush=True)
-    except OSError:
-        with contextlib.suppress(OSError), open(os.devnull, "w", encoding="utf-8") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
-
-
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class Reporter:
-    """Prints a line for each cell of a plan when its outcome is there."""
+    """Prints a line for each cell of a plan when its outcome is there, but for what was there before."""
 
-    def __init__(self, plan: dict[str, Any], cells: list[dict[str, Any]]) -> None:
+    def __init__(self, plan: dict[str, Any]) -> None:
         self._folder = Path(plan["folder"])
         self._runs = Path(plan["data"]) / "runs"
         self._all = sum(len(batch["cells"]) for batch in plan["batches"])
         self._left: dict[str, list[dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
-        for cell in cells:
-            self._left.setdefault(cell["run"], []).append(cell)
+        self._before: dict[str, Outcome | None] = {}
+        for cell in (cell for batch in plan["batches"] for cell in batch["cells"]):
+            if not _verdict(plan, cell):
+                self._left.setdefault(cell["run"], []).append(cell)
+                self._before[cell["key"]] = outcome_of(self._folder, cell)
 
     def look(self) -> None:
         """Say what is new."""
@@ -216,7 +200,7 @@ class Reporter:
             self._seen[run] = changed
             for cell in list(cells):
                 outcome = outcome_of(self._folder, cell)
-                if outcome is None or outcome.key != cell["key"]:
+                if outcome is None or outcome.key != cell["key"] or outcome == self._before[cell["key"]]:
                     continue
                 cells.remove(cell)
                 done = self._all - sum(map(len, self._left.values()))
@@ -229,16 +213,17 @@ def _said(outcome: Outcome) -> str:
     return f"failed with exit code {outcome.code}: {outcome.said or 'see its log'} ({outcome.log})"
 
 
-def snakemake(plan: dict[str, Any], path: Path, options: list[str], *, jobs_end: Callable[[], None]) -> int:
+def snakemake(plan: dict[str, Any], path: Path, options: list[str], executor: Executor) -> int:
     """Have Snakemake do what is left of a plan; return its exit code, or 130 after Ctrl-C or SIGTERM.
 
-    path: of the plan. options: the profile's and the user's. jobs_end: ends what it left, after an interruption. The
-    code is negative where a signal that did not come from here ended it.
+    path: of the plan. options: the profile's and the user's. The code is negative where a signal that did not come from
+    here ended it. Raises SweepError where a cluster is silent.
     """
-    reporter = Reporter(plan, [cell for batch in undone(plan) for cell in batch["cells"]])
-    with _log(plan) as output, _interruptions() as came:
+    reporter = Reporter(plan)
+    with _log(plan) as output, _interruptions() as came, executor.ready() as (own, environment):
         child = subprocess.Popen(
-            [*command(plan, path, path.parent), *options],
+            [*command(plan, path, path.parent), *options, *own],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -256,18 +241,20 @@ def snakemake(plan: dict[str, Any], path: Path, options: list[str], *, jobs_end:
                         asked = came[-1]
                     if len(ways) == 3:
                         say("interrupted: ending the jobs; what is done is kept")
+                        executor.close()
                     _signal(child, ways.pop(0))
                     since = now
                 reporter.look()
+                executor.check()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(POLL_S)
             reporter.look()
         finally:
-            if child.poll() is None:  # something unforeseen: nothing is left behind
+            if child.poll() is None:  # a cluster is silent, or something unforeseen: nothing is left behind
                 _signal(child, signal.SIGKILL)
                 child.wait()
         if came:
-            jobs_end()
+            executor.end()
             return INTERRUPTED
     return child.returncode
 

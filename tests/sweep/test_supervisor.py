@@ -20,6 +20,7 @@ import pytest
 
 from sweep import cli, supervisor
 from sweep.errors import SweepError
+from sweep.executor import Executor
 from sweep.folder import alone_in, end_jobs, held_jobs
 from sweep.outcomes import broken_off
 from sweep.profile import Profile
@@ -161,8 +162,9 @@ def test_a_folder_in_place_of_a_marker_is_said(plan: dict[str, Any]) -> None:
 
 def test_an_earlier_failure_is_not_told_as_news(plan: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     judge_for(plan, cells(plan)[0], 3)
+    supervisor.Reporter(plan).look()
     forget_what_is_gone(plan)
-    reporter = supervisor.Reporter(plan, [cell for batch in undone(plan) for cell in batch["cells"]])
+    reporter = supervisor.Reporter(plan)
     reporter.look()
     assert capsys.readouterr().out == ""
     judge_for(plan, cells(plan)[0], 0)
@@ -225,14 +227,14 @@ def test_jobs_that_are_left_are_waited_for_whatever_plan_they_are_of(
     plan: dict[str, Any], holder: Callable[..., subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = holder(Path(plan["folder"]) / "logs" / "of-another-plan.lock")
-    waiting = threading.Thread(target=supervisor.wait_for_left, args=(plan,))
+    waiting = threading.Thread(target=Executor(plan).wait_for_left, args=(lambda: None,))
     waiting.start()
     waiting.join(1.5)
     assert waiting.is_alive()
     process.kill()
     waiting.join(60)
     assert not waiting.is_alive()
-    assert "an earlier sweep left 1 job at work (of-another-plan, ...): waiting" in capsys.readouterr().out
+    assert "an earlier sweep left 1 job at work here (of-another-plan): waiting" in capsys.readouterr().out
 
 
 def test_jobs_of_this_machine_are_ended_and_of_no_other(
@@ -288,7 +290,9 @@ def test_what_does_not_end_when_it_is_asked_is_ended_otherwise(
     thread = threading.Thread(target=interrupt)
     thread.start()
     began = time.monotonic()
-    code = supervisor.snakemake(plan, sweep.folder, [], jobs_end=lambda: ended.append(True))
+    executor = Executor(plan)
+    monkeypatch.setattr(executor, "end", lambda: ended.append(True))
+    code = supervisor.snakemake(plan, sweep.folder, [], executor)
     thread.join()
     assert code == 130 and ended == [True] and time.monotonic() - began < 60
 
@@ -300,7 +304,7 @@ def test_what_is_ignored_stays_ignored(sweep: SweepFolder, monkeypatch: pytest.M
     try:
         thread = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         thread.start()
-        assert supervisor.snakemake(sweep.plan(), sweep.folder, [], jobs_end=lambda: None) == 0
+        assert supervisor.snakemake(sweep.plan(), sweep.folder, [], Executor(sweep.plan())) == 0
         thread.join()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -317,7 +321,7 @@ def test_a_snakemake_that_is_killed_is_started_once_more_when_its_jobs_have_ende
 
     monkeypatch.setattr(supervisor, "command", command)
     file = write(sweep.folder / "plan.json")
-    assert supervisor.carry_out(plan, file, Profile.named("local"), []) == 3
+    assert supervisor.carry_out(plan, file, Profile.named("local"), [], 300.0) == 3
     said = capsys.readouterr()
     assert len(begun) == 2 and "Snakemake was killed by signal 9" in said.out
     assert "ended before 2 cells had verdicts: it never began, and logs/snakemake.log says why" in said.err
