@@ -58,16 +58,12 @@ def contact(arguments: list[str]) -> int:
         raise RunnerError("usage: python runner sweep-contact LIST.json OUT.jpg", 2)
     listed, picture = (runs.check_path(Path(each)).absolute() for each in arguments)
     rows = runs.within(runs.read_manifest(listed, 2**26), "cells")
-    videos = {runs.within(cell, "video") for row in rows or () if isinstance(row, list) for cell in row}
-    shown = {Path(each).parents[2] for each in videos if isinstance(each, str) and len(Path(each).parts) > 4}
+    cells = [cell for row in rows if isinstance(row, list) for cell in row] if isinstance(rows, list) else []
+    videos = [Path(each) for cell in cells if isinstance(each := runs.within(cell, "video"), str)]
+    shown = {each.parents[2] for each in videos if each.is_absolute() and len(each.parts) > 4}
     reads = [runs.runs_dir(), *sorted(shown)]  # a run may be a link to another disk
-    return start_stage(
-        "evaluator",
-        [str(listed), str(picture)],
-        reads=reads,
-        writes=[picture.parent],
-        module="evaluator.report.contact",
-    )
+    module, folder = "evaluator.report.contact", picture.parent
+    return start_stage("evaluator", [str(listed), str(picture)], reads=reads, writes=[folder], module=module)
 
 
 def weights(arguments: list[str]) -> int:

@@ -19,7 +19,7 @@ from sweep.errors import SweepError
 
 if TYPE_CHECKING:
     from sweep.jobplan import ClipFile
-    from sweep.specification import SweepClip
+    from sweep.request.specification import SweepClip
 
 ROOT = Path(__file__).resolve().parent.parent
 FAILED_AS, FAILED = "SKATE_FAILED_AS", 101
@@ -44,10 +44,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("-n", "--dry-run", action="store_true", help="Only say what would run, and how many paintings.")
     made.add_argument("--table", action="store_true", help="Only make the table, of what is there.")
     made.add_argument(
-        "--patience",
-        type=float,
-        default=300.0,
-        help="Seconds for which SLURM's controller may be silent. [default: 300]",
+        "--patience", type=float, default=300.0, help="Seconds that SLURM's controller may be silent. [default: 300]"
     )
     return made
 
@@ -96,7 +93,7 @@ def _sweep(given: argparse.Namespace, more: list[str]) -> int:
     from sweep.folder import alone_in
     from sweep.jobplan import plan_of, write_plan
     from sweep.profile import Profile
-    from sweep.specification import read
+    from sweep.request.specification import read
 
     sweep, profile = read(given.file), Profile.named(given.profile)
     data = Path(os.environ.get("DATA_DIR") or ROOT / "data").absolute()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep import slurm
+from sweep.cluster import slurm
 from sweep.folder import end_jobs, held_jobs
 
 POLL_S = 1.0
@@ -29,20 +29,20 @@ class Executor:
     """Jobs on this machine. What kills Snakemake leaves them at work; each holds its own lock."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
-        self._folder = Path(plan["folder"])
+        self.folder = Path(plan["folder"])
 
     def wait_for_left(self, look: Callable[[], None]) -> None:
-        """Wait for jobs that an earlier sweep left at work, of whatever plan; after Ctrl-C they are ended.
+        """Wait for jobs that an earlier sweep left at work: their locks are held. Ctrl-C ends them, if they are here.
 
         look: called all the while.
         """
         told = 0
         try:
-            while left := held_jobs(self._folder):
+            while left := held_jobs(self.folder):
                 if told != len(left):
                     told = len(left)
                     jobs = f"{told} job{'' if told == 1 else 's'}"
-                    say(f"an earlier sweep left {jobs} at work here ({left[0].stem}): waiting")
+                    say(f"an earlier sweep left {jobs} at work ({left[0].stem}, ...): waiting")
                 look()
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
@@ -61,8 +61,8 @@ class Executor:
         """Have no new job begin: Snakemake is about to be ended."""
 
     def end(self) -> None:
-        """End the jobs that an interrupted Snakemake left on this machine."""
-        end_jobs(self._folder)
+        """End the jobs that an interrupted Snakemake left."""
+        end_jobs(self.folder)
 
 
 class SlurmExecutor(Executor):
@@ -70,8 +70,8 @@ class SlurmExecutor(Executor):
 
     def __init__(self, plan: dict[str, Any], patience_s: float) -> None:
         super().__init__(plan)
-        self._prefix = slurm.job_prefix(plan["name"], self._folder)
-        self._commands = self._folder / ".slurm"
+        self._prefix = slurm.job_prefix(plan["name"], self.folder)
+        self._commands = self.folder / ".slurm"
         self._patience_s = patience_s
 
     def wait_for_left(self, look: Callable[[], None]) -> None:

@@ -28,8 +28,8 @@ from typing import Any
 
 from sweep.errors import SweepError
 from sweep.folder import write_text
-from sweep.options import options
-from sweep.specification import Sweep, SweepClip
+from sweep.request.options import options
+from sweep.request.specification import Sweep, SweepClip
 
 SCHEMA = 1
 

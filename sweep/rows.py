@@ -34,7 +34,7 @@ class Row:
     """One cell. Every text is one line; what is not known is None, or "".
 
     clip: the run's name. reason: the gate's own sentence, a job's last error, or why there is no verdict yet. failing:
-    frames that fail, of the `frames` that there are. worst_iou, worst_frame: of the frame with the lowest IoU. takes:
+    frames that fail. worst_iou, worst_frame: of the frame with the lowest IoU. takes:
     paintings of a window. seconds: that the cell took. path: of the reskin, from the data folder. log: of a job that
     failed, from the sweep's folder. result: size and mtime, ns, of the report.
     """
@@ -47,7 +47,6 @@ class Row:
     reason: str
     path: str
     failing: int | None = None
-    frames: int | None = None
     worst_iou: float | None = None
     worst_frame: int | None = None
     takes: int | None = None
@@ -129,7 +128,6 @@ def _judged(row: Row, outcome: Outcome, extraction: Callable[[], Outcome | None]
         verdict=PASSED if passed else FAILED,
         reason=sentence,
         failing=_whole(summary.get("failed")),
-        frames=_whole(summary.get("expected_frames")),
         worst_iou=_share(summary.get("minimum")),
         worst_frame=_whole(summary.get("minimum_frame")),
         takes=takes,

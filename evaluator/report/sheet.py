@@ -19,7 +19,7 @@ import numpy as np
 from evaluator.report.chart import only_packaged
 from evaluator.report.pictures import GREEN, Colour
 from handoff.errors import InputError, MissingError
-from handoff.links import check_way, confine_run_of, run_folders_of
+from handoff.links import confine_run_of
 from handoff.masks import Mask, draw_outline
 from handoff.picture.levels import frame_to_samples, read_objects
 from handoff.picture.png import Samples
@@ -208,7 +208,6 @@ def _frame_of(cell: dict[str, Any] | None, pen: _Pen) -> Frame:
 
 def _thumbnail(video: Path, index: int) -> Frame:
     confine_run_of(video)
-    check_way(video)
     frame = next(read_frames(video, index, index + 1), None)
     if frame is None:
         raise InputError(f"{video} has no frame {index}.")
@@ -223,18 +222,19 @@ def _thumbnail(video: Path, index: int) -> Frame:
 
 
 def _mask_of(video: Path, index: int) -> Mask | None:
-    """Return the original object's mask of a frame, (H, W) bool; None where the run has none that can be read."""
-    runs = run_folders_of(video)
-    path = runs[-1] / MASK if runs else None
-    if path is None:
+    """Return the original object's mask of a frame, (H, W) bool; None where the run has none that can be read.
+
+    video: RUN/reskins/NAME/output.mp4.
+    """
+    if len(video.parts) < 5:
         return None
+    path = video.parents[2] / MASK
 
     def one() -> Iterator[tuple[str, Samples]]:
         for frame in read_pictures(path, index, index + 1):
             yield MASK, frame_to_samples(frame, MASK)
 
     try:
-        check_way(path)
         return next(iter(list(read_objects(MASK, one))), None)
     except InputError:
         return None

@@ -72,6 +72,7 @@ class MadeUp:
         folder = self.reskin(cell)
         (folder / "report").mkdir(parents=True, exist_ok=True)
         (folder / "report" / "iou.json").write_text(report(*ious))
+        (folder / "output.mp4").write_bytes(b"a clip")
         if takes:
             found = takes_document(frames=4)
             for each, seconds in zip(found["takes"], (None, 1.5, 2.0, 2.5), strict=True):

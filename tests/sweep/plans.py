@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.jobplan import ClipFile, plan_of
-from sweep.specification import read
+from sweep.request.specification import read
 
 BBOX = [308, 298, 466, 353]
 REPORT = Path("report") / "iou.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep import controller, slurm
+from sweep.cluster import controller, slurm
 
 RUN = "skate_toy_0123abcd_01234567-89ab-cdef-0123-456789abcdef"
 AWAY = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from runner.process import ROOT
-from sweep import slurm
+from sweep.cluster import slurm
 from sweep.errors import SweepError
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"

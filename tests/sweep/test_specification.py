@@ -21,11 +21,11 @@ from reskin.settings import LARGEST_SEED
 from reskin.workflow import workflow_names
 from runner import extract, reskin, runs
 from runner.process import ROOT
-from sweep import specification
-from sweep.document import LARGEST
 from sweep.errors import SweepError
-from sweep.options import IN_ONE_CLIP, INTERNAL, OWN, offered, options
-from sweep.specification import SweepClip, name_for, read
+from sweep.request import specification
+from sweep.request.document import LARGEST
+from sweep.request.options import IN_ONE_CLIP, INTERNAL, OWN, offered, options
+from sweep.request.specification import SweepClip, name_for, read
 
 LEAST = "clips: [path: a.mp4]\nprompts: [drone]\n"
 

@@ -234,7 +234,7 @@ def test_jobs_that_are_left_are_waited_for_whatever_plan_they_are_of(
     process.kill()
     waiting.join(60)
     assert not waiting.is_alive()
-    assert "an earlier sweep left 1 job at work here (of-another-plan): waiting" in capsys.readouterr().out
+    assert "an earlier sweep left 1 job at work (of-another-plan, ...): waiting" in capsys.readouterr().out
 
 
 def test_jobs_of_this_machine_are_ended_and_of_no_other(
@@ -280,6 +280,8 @@ def test_what_does_not_end_when_it_is_asked_is_ended_otherwise(
     monkeypatch.setattr(supervisor, "END_S", 1.5)
     monkeypatch.setattr(supervisor, "POLL_S", 0.1)
     log, ended = sweep.folder / supervisor.SNAKEMAKE_LOG, []
+    executor = Executor(plan)
+    monkeypatch.setattr(executor, "end", lambda: ended.append(True))
 
     def interrupt() -> None:
         until("it has begun", lambda: log.exists() and b"begun" in log.read_bytes())
@@ -290,8 +292,6 @@ def test_what_does_not_end_when_it_is_asked_is_ended_otherwise(
     thread = threading.Thread(target=interrupt)
     thread.start()
     began = time.monotonic()
-    executor = Executor(plan)
-    monkeypatch.setattr(executor, "end", lambda: ended.append(True))
     code = supervisor.snakemake(plan, sweep.folder, [], executor)
     thread.join()
     assert code == 130 and ended == [True] and time.monotonic() - began < 60
@@ -304,7 +304,8 @@ def test_what_is_ignored_stays_ignored(sweep: SweepFolder, monkeypatch: pytest.M
     try:
         thread = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         thread.start()
-        assert supervisor.snakemake(sweep.plan(), sweep.folder, [], Executor(sweep.plan())) == 0
+        plan = sweep.plan()
+        assert supervisor.snakemake(plan, sweep.folder, [], Executor(plan)) == 0
         thread.join()
     finally:
         signal.signal(signal.SIGINT, before)

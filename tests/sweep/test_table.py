@@ -11,11 +11,15 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
+from handoff.video import VideoWriter
 from runner.process import ROOT
 from sweep import outcomes, rows, table
 from sweep.rows import Row, best_of, rank, rows_of
@@ -281,7 +285,7 @@ def test_the_exit_code_is_the_worst_that_there_is(counts: tuple[int, ...], half_
 
 
 def row_of(prompt: str, seed: int, verdict: str, failing: int | None = None, worst: float | None = None) -> Row:
-    return Row("demo", prompt, seed, "x", verdict, "", "", failing, 10, worst, 0)
+    return Row("demo", prompt, seed, "x", verdict, "", "", failing, worst, 0)
 
 
 RANKED = [
@@ -371,6 +375,23 @@ def test_the_picture_is_asked_for_only_where_what_it_shows_has_changed(
     assert capsys.readouterr().err.count("contact.jpg is not drawn: what draws it ended with 3") == 1
 
 
+@pytest.mark.stage("evaluator")
+def test_the_picture_is_drawn_where_the_evaluator_lives(made: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", str(made.data))
+    cell = made.cell("demo", "drone", 0)
+    made.judged(cell, 0.95, 0.92)
+    with VideoWriter(made.reskin(cell) / "output.mp4", Fraction(25), 64, 48) as writer:
+        for _ in range(2):
+            writer.write(np.full((48, 64, 3), (200, 40, 40), np.uint8))
+    write_table(made.plan, made.folder, made.runs)
+    seen = cv2.imread(str(made.folder / "contact.jpg"))
+    red = (np.abs(seen.astype(int) - (40, 40, 200)) < 25).all(-1)
+    assert 0.9 < red.sum() / (320 * 240) < 1.1, "the frame, 320 px wide"
+    drawn = (made.folder / "contact.jpg").stat().st_mtime_ns
+    write_table(made.plan, made.folder, made.runs)
+    assert (made.folder / "contact.jpg").stat().st_mtime_ns == drawn
+
+
 def test_a_table_that_cannot_be_written_leaves_the_old_one(made: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = made.cell("demo", "drone", 0)
     written(made)
@@ -414,6 +435,7 @@ def test_of_a_report_only_the_beginning_is_read_and_the_work_grows_with_the_cell
                 (folder / "report" / "iou.json").write_text(many)
             else:
                 os.link(made.reskin(made.cells["demo"][0]) / "report" / "iou.json", folder / "report" / "iou.json")
+            (folder / "output.mp4").touch()
             made.outcome(cell, 1)
         asked.clear()
         assert sum(row.worst_iou == 0.5 for row in rows_of(made.plan, made.folder, made.runs)) == count

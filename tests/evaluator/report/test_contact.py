@@ -115,16 +115,22 @@ def test_a_clip_that_cannot_be_read_is_a_tile_that_says_so(run: Run, tmp_path: P
     assert len(bands(seen, 0, TILE)) == len(bands(seen, 0, PASSED)) == 1, "a tile, and the verdict under it"
 
 
-@pytest.mark.parametrize("how", ["gone", "damaged", "another size"])
+@pytest.mark.parametrize("how", ["gone", "damaged", "another size", "a link", "too short"])
 def test_without_the_old_mask_the_frame_is_shown_without_an_outline(run: Run, tmp_path: Path, how: str) -> None:
     mask = run.path("mask.mp4")
-    mask.unlink()
-    if how == "damaged":
+    moved = mask.rename(tmp_path / "mask.mp4")
+    if how == "a link":
+        mask.symlink_to(moved)
+    elif how == "damaged":
         mask.write_bytes(b"x" * 5000)
-    elif how == "another size":
-        with MaskSequenceWriter(mask, tmp_path / "png", run.info.fps, 64, 48) as writer:
-            for _ in range(run.info.frames):
-                writer.write(np.ones((48, 64), bool))
+    elif how != "gone":
+        frames, width = (run.info.frames, 64) if how == "another size" else (2, run.info.width)
+        with MaskSequenceWriter(mask, tmp_path / "png", run.info.fps, width, run.info.height) as writer:
+            for _ in range(frames):
+                writer.write(np.ones((run.info.height, width), bool))
+    video = run.path("reskins/drone/output.mp4")
+    (frame,) = read_frames(video, 3, 4)
+    assert (sheet._thumbnail(video, 3) == cv2.resize(frame, (320, 240), interpolation=cv2.INTER_AREA)).all()
     assert drawn(tmp_path, document([cell_of(run)])) == 0
     assert len(bands(picture(tmp_path), 0, PASSED)) == 1 and not bands(picture(tmp_path), 0, TILE)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.process import ROOT
-from sweep import slurm
+from sweep.cluster import slurm
 
 WORKFLOW = """
 rule all:
@@ -53,7 +53,21 @@ class Cluster:
 
     def start_controller(self) -> None:
         subprocess.run(["slurmctld"], env=os.environ | self.environment, check=True)
-        until(lambda: self("sinfo", "-h", "-o", "%T").strip() in ("idle", "mixed", "allocated"), "the node is there")
+        until(lambda: self.node() and not self.node().startswith("unk"), "the node is there")
+
+    def node(self) -> str:
+        """Return the state of the node."""
+        return self("sinfo", "-h", "-o", "%T").strip()
+
+    def clear(self) -> None:
+        """End all jobs and have the node ready; after an outage SLURM takes two minutes to, and drains it."""
+        if not self.controller_lives():
+            self.start_controller()
+        self("scancel", "--user", "root")
+        until(lambda: not self("squeue", "-h"), "all jobs end", 240)
+        if self.node() != "idle":
+            self("scontrol", "update", f"nodename={self('sinfo', '-h', '-o', '%n').strip()}", "state=resume")
+        until(lambda: self.node() == "idle", "the node is idle")
 
     def controller_lives(self) -> bool:
         return Path(f"/proc/{self._controller()}").exists()

@@ -44,10 +44,8 @@ def cluster(slurm_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """The cluster, without jobs and with its controller, and this process set up to use it."""
     for name, value in slurm_cluster.environment.items():
         monkeypatch.setenv(name, value)
+    slurm_cluster.clear()
     yield slurm_cluster
-    if not slurm_cluster.controller_lives():
-        slurm_cluster.start_controller()
-    slurm_cluster("scancel", "--user", "root")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep import slurm
+from sweep.cluster import slurm
 from tests.sweep.slurm.cluster import Cluster, Workflow, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.stage("sweep")]
@@ -49,7 +49,7 @@ def test_never_more_jobs_run_than_there_are_gpus_and_each_has_its_own(cluster: C
 
 
 def test_a_controller_that_is_away_for_half_a_minute_costs_nothing_but_time(cluster: Cluster, workflow: Make) -> None:
-    toy = workflow("a+b", seconds=12)
+    toy = workflow("a+b", seconds=40)  # what ends meanwhile keeps its GPU for two minutes more
     snakemake = toy.start()
     until(lambda: len(toy.events("begin")) == 2, "both jobs run")
     cluster.kill_controller()

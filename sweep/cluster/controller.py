@@ -1,8 +1,8 @@
 """SLURM's own commands, asked again while its controller does not answer.
 
 Snakemake's SLURM plugin gives up on all its jobs, and then waits for ever, when a status query fails a few times in a
-row. So the sweep puts a folder of commands of the same names first on Snakemake's PATH (`sweep.slurm.wrappers` makes
-it). Each of them is this module: it runs the real command, and asks again until the controller answers or the patience
+row. So the sweep puts a folder of commands of the same names first on Snakemake's PATH (`slurm.wrappers` makes it).
+Each of them is this module: it runs the real command, and asks again until the controller answers or the patience
 is over. The folder holds what these short processes know of each other:
 
     bin/            the commands

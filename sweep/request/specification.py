@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from jsonschema import Draft202012Validator, validators
 
-from sweep.document import Document, Fault, Place, read_document, refusal, shortened
-from sweep.options import PROGRAMS, ROOT, Options, Said, file_from, nearest, offered, read_options, together
+from sweep.request.document import Document, Fault, Place, read_document, refusal, shortened
+from sweep.request.options import PROGRAMS, ROOT, Options, Said, file_from, nearest, offered, read_options, together
 
 SCHEMA = Path(__file__).with_name("schema.json")
 WORKFLOWS = ROOT / "reskin" / "workflows"

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.document import Document, Fault, Place, shortened
+from sweep.request.document import Document, Fault, Place, shortened
 
 Options = Mapping[str, tuple[str, ...]]
 """What a command is given: names without the dashes in front, each with its values; () where it is a flag."""
 Said = dict[str, tuple[str, ...] | None]
 """The same of one group of the file; None where the file says that an option is not given (false)."""
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ROOT / "handoff" / "commands.json"
 PROGRAMS = {"settings": "generate_reskin.py", "extract": "extract_physics.py", "gate": "generate_reskin.py's gate"}
 GATE = ("accept-mask", "second-judge")

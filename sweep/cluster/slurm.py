@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.controller import CALL_S, EVER_S, PAUSE_S, PROGRAMS, Spoken, ask
+from sweep.cluster.controller import CALL_S, EVER_S, PAUSE_S, PROGRAMS, Spoken, ask
 from sweep.errors import SweepError
 
 PATIENCE_S = 300.0
@@ -158,8 +158,8 @@ def controller_answers() -> bool:
 def wrappers(folder: Path, patience_s: float = PATIENCE_S) -> Path:
     """Make the commands that Snakemake is to use in place of SLURM's, and return their folder, to be first on its PATH.
 
-    They ask again while the controller is silent (`sweep.controller`); what they know is forgotten first. Only for
-    Snakemake: this module asks the real ones.
+    They ask again while the controller is silent (sweep/cluster/controller.py); what they know is forgotten first. Only
+    for Snakemake: this module asks the real ones.
 
     Args:
         folder: for the commands and what they know; on the file system that the nodes see.
@@ -174,12 +174,12 @@ def wrappers(folder: Path, patience_s: float = PATIENCE_S) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "bin").mkdir(parents=True)
     (folder / "config").write_text(re.sub(r"(?m)^(MinJobAge\s*=).*$", rf"\1 {EVER_S} sec", config))
-    house = Path(__file__).resolve().parents[1]
+    house = Path(__file__).resolve().parents[2]
     for program in PROGRAMS:
         if shutil.which(program) is None:  # the plugin looks whether it is there
             continue
         code = (
-            f"import sys; sys.path.insert(0, {str(house)!r}); from sweep.controller import main; "
+            f"import sys; sys.path.insert(0, {str(house)!r}); from sweep.cluster.controller import main; "
             f"sys.exit(main({str(folder)!r}, {float(patience_s)!r}, {program!r}, sys.argv[1:]))"
         )
         file = folder / "bin" / program
