@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,6 @@ from runner.process import ROOT
 from tests.sweep.wholes import DEMO, WholeSweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.stage, pytest.mark.server]
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> WholeSweep:
-    """A sweep of one cell, done: do not change it, copy it."""
-    if os.environ.get("HACK"):
-        return WholeSweep(Path("/tmp/faults/base"))
-    sweep = WholeSweep(tmp_path_factory.mktemp("done"))
-    result = sweep.run()
-    assert result.returncode in (0, 1), result.stdout + result.stderr
-    return sweep
-
-
-@pytest.fixture
-def sweep(done: WholeSweep, tmp_path: Path) -> Iterator[WholeSweep]:
-    copied = done.copy(tmp_path / "copy")
-    yield copied
-    copied.kill()
 
 
 def failures(said: str) -> list[str]:
