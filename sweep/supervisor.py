@@ -174,7 +174,7 @@ def _counted(number: int, what: str) -> str:
 
 
 class Reporter:
-    """Prints a line for each cell of a plan when its outcome is there."""
+    """Prints a line for each cell of a plan when its outcome is there, but for what was there before."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self._folder = Path(plan["folder"])
@@ -182,9 +182,11 @@ class Reporter:
         self._all = sum(len(batch["cells"]) for batch in plan["batches"])
         self._left: dict[str, list[dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
+        self._before: dict[str, Outcome | None] = {}
         for cell in (cell for batch in plan["batches"] for cell in batch["cells"]):
             if not _verdict(plan, cell):
                 self._left.setdefault(cell["run"], []).append(cell)
+                self._before[cell["key"]] = outcome_of(self._folder, cell)
 
     def look(self) -> None:
         """Say what is new."""
@@ -198,7 +200,7 @@ class Reporter:
             self._seen[run] = changed
             for cell in list(cells):
                 outcome = outcome_of(self._folder, cell)
-                if outcome is None or outcome.key != cell["key"]:
+                if outcome is None or outcome.key != cell["key"] or outcome == self._before[cell["key"]]:
                     continue
                 cells.remove(cell)
                 done = self._all - sum(map(len, self._left.values()))
@@ -248,7 +250,7 @@ def snakemake(plan: dict[str, Any], path: Path, options: list[str], executor: Ex
                     child.wait(POLL_S)
             reporter.look()
         finally:
-            if child.poll() is None:  # something unforeseen: nothing is left behind
+            if child.poll() is None:  # a cluster is silent, or something unforeseen: nothing is left behind
                 _signal(child, signal.SIGKILL)
                 child.wait()
         if came:
