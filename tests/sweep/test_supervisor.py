@@ -406,4 +406,4 @@ class Test_the_command_line:
         words = supervisor.command(sweep.plan(), sweep.folder / "plans.json", sweep.folder)
         told = json.loads((sweep.folder / "plans.config.json").read_text())
         assert words[words.index("--configfile") + 1] == str(sweep.folder / "plans.config.json")
-        assert told["batches"] == [batch["id"] for batch in sweep.plan()["batches"]]
+        assert list(told["batches"]) == [batch["id"] for batch in sweep.plan()["batches"]]
