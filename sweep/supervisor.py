@@ -194,7 +194,7 @@ def _counted(number: int, what: str) -> str:
 
 
 class Reporter:
-    """Prints a line for each cell of a plan when its outcome is there."""
+    """Prints a line for each cell of a plan when its outcome is there, but for what was there before."""
 
     def __init__(self, plan: dict[str, Any], left: Left | None = None) -> None:
         self._folder = Path(plan["folder"])
@@ -202,8 +202,10 @@ class Reporter:
         self._all = sum(len(batch["cells"]) for batch in plan["batches"])
         self._left: dict[str, list[dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
+        self._before: dict[str, Outcome | None] = {}
         for cells in (left_of(plan) if left is None else left).values():
             self._left.setdefault(cells[0]["run"], []).extend(cells)
+            self._before |= {cell["key"]: outcome_of(self._folder, cell) for cell in cells}
 
     def look(self) -> None:
         """Say what is new."""
@@ -217,7 +219,7 @@ class Reporter:
             self._seen[run] = changed
             for cell in list(cells):
                 outcome = outcome_of(self._folder, cell)
-                if outcome is None or outcome.key != cell["key"]:
+                if outcome is None or outcome.key != cell["key"] or outcome == self._before[cell["key"]]:
                     continue
                 cells.remove(cell)
                 done = self._all - sum(map(len, self._left.values()))
@@ -276,7 +278,7 @@ def snakemake(
                     child.wait(POLL_S)
             reporter.look()
         finally:
-            if child.poll() is None:  # something unforeseen: nothing is left behind
+            if child.poll() is None:  # a cluster is silent, or something unforeseen: nothing is left behind
                 _signal(child, signal.SIGKILL)
                 child.wait()
         if came:

@@ -162,6 +162,7 @@ def test_a_folder_in_place_of_a_marker_is_said(plan: dict[str, Any]) -> None:
 
 def test_an_earlier_failure_is_not_told_as_news(plan: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     judge_for(plan, cells(plan)[0], 3)
+    supervisor.Reporter(plan).look()
     forget_what_is_gone(plan)
     reporter = supervisor.Reporter(plan)
     reporter.look()
