@@ -35,8 +35,8 @@ from sweep.request.specification import Sweep, SweepClip
 SCHEMA = 1
 LARGEST = 2**28
 """Bytes of a plan's file at most; each job reads it, and runner/sweep/batch.py takes no larger one."""
-MANY_JOBS = 10_000
-"""Of more jobs than that Snakemake needs minutes to see which come first."""
+MANY_JOBS = 40_000
+"""Of more jobs than that Snakemake needs more than a minute to see which come first."""
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def _state(plan: dict[str, Any], left: Left) -> list[str]:
     extractions = _counted(len(known) - len(windows), "extraction")
     said.append(f"to do: {extractions}, {jobs} batch{'' if jobs == 1 else 'es'} of cells")
     if wanted := larger_batch(plan):
-        said.append(f"Snakemake takes minutes to look through so many jobs; write batch: {wanted} or more")
+        said.append(f"Snakemake takes more than a minute to look through so many jobs; write batch: {wanted} or more")
     paintings, unknown = 0, 0
     for batch in plan["batches"]:
         count = windows.get(batch["extraction"])
