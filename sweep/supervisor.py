@@ -205,7 +205,8 @@ class Reporter:
         self._before: dict[str, Outcome | None] = {}
         for cells in (left_of(plan) if left is None else left).values():
             self._left.setdefault(cells[0]["run"], []).extend(cells)
-            self._before |= {cell["key"]: outcome_of(self._folder, cell) for cell in cells}
+            if left is None:  # else what was there before is removed
+                self._before |= {cell["key"]: outcome_of(self._folder, cell) for cell in cells}
 
     def look(self) -> None:
         """Say what is new."""
