@@ -220,7 +220,7 @@ class Reporter:
             self._seen[run] = changed
             for cell in list(cells):
                 outcome = outcome_of(self._folder, cell)
-                if outcome is None or outcome.key != cell["key"] or outcome == self._before[cell["key"]]:
+                if outcome is None or outcome.key != cell["key"] or outcome == self._before.get(cell["key"]):
                     continue
                 cells.remove(cell)
                 done = self._all - sum(map(len, self._left.values()))
