@@ -205,7 +205,8 @@ class Reporter:
         self._before: dict[str, Outcome | None] = {}
         for cells in (left_of(plan) if left is None else left).values():
             self._left.setdefault(cells[0]["run"], []).extend(cells)
-            self._before |= {cell["key"]: outcome_of(self._folder, cell) for cell in cells}
+            if left is None:  # else what was there before is removed
+                self._before |= {cell["key"]: outcome_of(self._folder, cell) for cell in cells}
 
     def look(self) -> None:
         """Say what is new."""
@@ -219,7 +220,7 @@ class Reporter:
             self._seen[run] = changed
             for cell in list(cells):
                 outcome = outcome_of(self._folder, cell)
-                if outcome is None or outcome.key != cell["key"] or outcome == self._before[cell["key"]]:
+                if outcome is None or outcome.key != cell["key"] or outcome == self._before.get(cell["key"]):
                     continue
                 cells.remove(cell)
                 done = self._all - sum(map(len, self._left.values()))
