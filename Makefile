@@ -21,7 +21,7 @@ override reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mas
 override evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test test-slow test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness bench-loop sweep lock reference clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-slow test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness bench-loop bench-sweep sweep lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -97,6 +97,9 @@ bench-witness: ## what the witnesses say of right and wrong masks, where the tru
 
 bench-loop: ## paintings until a clip passes: window by window against the whole clip anew; ARGS=--simulated
 	@$(python) runner $(args) bench.loop
+
+bench-sweep: ## a sweep beside the same commands by hand; one pretended GPU against two; ARGS="--cells 4 --rounds 1"
+	@$(python) runner $(args) bench.sweep
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
 	@$(python) runner bench.memory

@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,10 @@ from sweep.request.options import options
 from sweep.request.specification import Sweep, SweepClip
 
 SCHEMA = 1
+LARGEST = 2**28
+"""Bytes of a plan's file at most; each job reads it, and runner/sweep/batch.py takes no larger one."""
+MANY_JOBS = 10_000
+"""Of more jobs than that Snakemake needs minutes to see which come first."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,19 @@ def plan_of(sweep: Sweep, footage: list[ClipFile], folder: Path, data: Path) -> 
     }
 
 
+def text_of(plan: dict[str, Any]) -> str:
+    """Return a plan's file; SweepError (2) where it is too large for the jobs."""
+    text = json.dumps(plan, indent=1) + "\n"
+    if len(text) > LARGEST:  # it is ASCII
+        many = sum(len(batch["cells"]) for batch in plan["batches"])
+        told = f"the plan of {many} cells has {len(text) / 2**20:.0f} MiB, and {LARGEST // 2**20} are the most"
+        raise SweepError(f"{told}; make several sweeps of it, with fewer clips each.")
+    return text
+
+
 def write_plan(plan: dict[str, Any]) -> Path:
     """Write a plan into its sweep's folder, under a name that no other plan has; return the file."""
-    text = json.dumps(plan, indent=1) + "\n"
+    text = text_of(plan)
     path = Path(plan["folder"]) / "plans" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     if not path.is_file():
         try:
@@ -82,6 +97,21 @@ def write_plan(plan: dict[str, Any]) -> Path:
                 f"cannot write {path} ({error.strerror}); free some room, or choose DATA_DIR.", 3
             ) from error
     return path
+
+
+def larger_batch(plan: dict[str, Any]) -> int | None:
+    """Return the batch with which a plan of very many jobs has few enough of them; None where it has already.
+
+    A job has cells of one clip only, so where there are very many clips it is all cells of a clip.
+    """
+    counts: Counter[str] = Counter()
+    for batch in plan["batches"]:
+        counts[batch["extraction"]] += len(batch["cells"])
+    most, now = max(counts.values(), default=1), max((len(each["cells"]) for each in plan["batches"]), default=1)
+    if len(counts) + len(plan["batches"]) <= MANY_JOBS or now >= most:
+        return None
+    jobs_a_clip = max(1, MANY_JOBS // len(counts) - 1)
+    return max(now + 1, -(-most // jobs_a_clip))
 
 
 def cells_of(plan: dict[str, Any]) -> Iterable[dict[str, Any]]:

@@ -81,12 +81,14 @@ def is_extracted(outcome: Outcome | None, run: Path) -> bool:
 def broken_off(plan: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each job that ended before each of its cells had an outcome, with its log."""
     folder, runs = Path(plan["folder"]), Path(plan["data"]) / "runs"
-    left = {batch["id"]: sum(_is_open(folder, cell, runs) for cell in batch["cells"]) for batch in plan["batches"]}
-    for extraction in plan["extractions"]:
-        own = {batch["id"]: left[batch["id"]] for batch in plan["batches"] if batch["extraction"] == extraction["id"]}
-        outcome = extraction_of(folder, extraction["id"])
+    left: dict[str, dict[str, int]] = {}
+    for batch in plan["batches"]:
+        own = left.setdefault(batch["extraction"], {})
+        own[batch["id"]] = sum(_is_open(folder, cell, runs) for cell in batch["cells"])
+    for extraction, own in left.items():
+        outcome = extraction_of(folder, extraction)
         if outcome is None and any(own.values()):
-            yield _broken_job(folder, extraction["id"], sum(own.values()))
+            yield _broken_job(folder, extraction, sum(own.values()))
         elif outcome is not None and outcome.code == 0:
             yield from (_broken_job(folder, name, count) for name, count in own.items() if count)
 

@@ -14,6 +14,9 @@ from sweep.errors import SweepError
 OURS = Path(__file__).resolve().parent / "profiles"
 GPUS = "SWEEP_GPUS"
 """How many GPUs this machine has; the runner says so."""
+KUBERNETES = "kubernetes"
+STORED = ("--config", "stored=true")
+"""Tells sweep/Snakefile that Snakemake takes what jobs leave from a folder of each pod."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Profile:
     def options(self, plan: dict[str, Any]) -> list[str]:
         """Return what Snakemake is told: the profile, and on one machine how many jobs it may do at once."""
         named = ["--workflow-profile", "none", "--profile", str(self.folder)]
+        if self.executor == KUBERNETES:  # its plugin takes no disk for shared: the sweep's folder is named as a store
+            return [*named, "--default-storage-provider", "fs", "--default-storage-prefix", plan["folder"], *STORED]
         if self.executor != "local":
             return named
         there, wanted = int(os.environ.get(GPUS) or 0), plan["gpus"]

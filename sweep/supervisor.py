@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
 import math
 import os
@@ -18,13 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from sweep.errors import SweepError
 from sweep.executor import POLL_S, Executor, executor_for, say
 from sweep.folder import END_S, write_text
+from sweep.jobplan import larger_batch, text_of
 from sweep.outcomes import VERDICTS, Outcome, broken_off, extraction_of, is_done, is_extracted, outcome_of
 from sweep.profile import Profile
 from sweep.table import write_table
@@ -32,29 +34,44 @@ from sweep.table import write_table
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = os.environ.get("SWEEP_PYTHON") or "python3.11"
 """What starts the product's commands: the Python that the runner runs in, which a shared disk has for all machines."""
+RULES = ROOT / "sweep" / "Snakefile"
 SNAKEMAKE_LOG = Path("logs") / "snakemake.log"
 FAILED_JOB, INTERRUPTED = 3, 130
 SAME_WISH_S = 5.0
 """A signal that follows so soon is the same wish: make, the runner and a terminal each hand it on."""
 _PR_SET_PDEATHSIG = 1
 
+Left = dict[str, list[dict[str, Any]]]
+"""What is left of a plan: batches by their ids, each with its cells that have no verdict that still stands."""
+
+
+def left_of(plan: dict[str, Any]) -> Left:
+    """Return what is left of a plan. Each cell's outcome is read, which takes a while where there are many."""
+    left = {batch["id"]: [cell for cell in batch["cells"] if not _verdict(plan, cell)] for batch in plan["batches"]}
+    return {name: cells for name, cells in left.items() if cells}
+
 
 def undone(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the batches that have a cell without a verdict that still stands."""
-    return [batch for batch in plan["batches"] if any(not _verdict(plan, cell) for cell in batch["cells"])]
+    left = left_of(plan)
+    return [batch for batch in plan["batches"] if batch["id"] in left]
 
 
 def _verdict(plan: dict[str, Any], cell: dict[str, Any]) -> bool:
     return is_done(outcome_of(Path(plan["folder"]), cell), cell, Path(plan["data"]) / "runs")
 
 
-def forget_what_is_gone(plan: dict[str, Any]) -> None:
-    """Remove what would have Snakemake take a job for done whose results are not there, and what came of it before."""
+def forget_what_is_gone(plan: dict[str, Any]) -> Left:
+    """Remove what would have Snakemake take a job for done whose results are not there, and what came of it before.
+
+    Return what is left of the plan.
+    """
+    left = left_of(plan)
     folder, runs = Path(plan["folder"]), Path(plan["data"]) / "runs"
     gone = []
-    for batch in undone(plan):
-        gone.append(f"painted/{batch['id']}.json")
-        gone += [f"cells/{each['run']}/{each['reskin']}.json" for each in batch["cells"] if not _verdict(plan, each)]
+    for batch, cells in left.items():
+        gone.append(f"painted/{batch}.json")
+        gone += [f"cells/{each['run']}/{each['reskin']}.json" for each in cells]
     gone += [f"failed/{each['id']}.json" for each in plan["extractions"]]
     gone += [
         f"extracted/{each['id']}.json"
@@ -66,6 +83,7 @@ def forget_what_is_gone(plan: dict[str, Any]) -> None:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise SweepError(f"cannot remove {folder / name} ({error.strerror}); remove it by hand.", 3) from error
+    return left
 
 
 def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str], patience_s: float) -> int:
@@ -75,16 +93,16 @@ def carry_out(plan: dict[str, Any], path: Path, profile: Profile, more: list[str
     """
     _make_logs(plan)
     executor = executor_for(profile.executor, plan, patience_s)
-    executor.wait_for_left(Reporter(plan).look)
+    executor.wait_for_left(_looking(plan))
     options, code = [*profile.options(plan), *more], 0
     for _ in range(2):
-        forget_what_is_gone(plan)
-        say(*_state(plan))
-        code = snakemake(plan, path, options, executor) if undone(plan) else 0
+        left = forget_what_is_gone(plan)
+        say(*_state(plan, left))
+        code = snakemake(plan, path, options, executor, left) if left else 0
         if code >= 0:
             break
         say(f"Snakemake was killed by signal {-code} (out of memory?); what it had begun is waited for")
-        executor.wait_for_left(Reporter(plan).look)
+        executor.wait_for_left(_looking(plan))
     if code == INTERRUPTED:
         conclude(plan, ended=False, picture=False)
         return INTERRUPTED
@@ -105,15 +123,16 @@ def _make_logs(plan: dict[str, Any]) -> None:
 
 def foretell(plan: dict[str, Any], profile: Profile, more: list[str]) -> int:
     """Say what would be done, with the number of paintings, and have Snakemake say which jobs."""
-    say(*_state(plan))
-    if not undone(plan):
+    left = left_of(plan)
+    say(*_state(plan, left))
+    if not left:
         return 0
     with tempfile.TemporaryDirectory() as scratch:  # nothing is written that is not the sweep's
         path = Path(scratch) / "plan.json"
-        path.write_text(json.dumps(plan), encoding="utf-8")
+        path.write_text(text_of(plan), encoding="utf-8")
         options = [*profile.options(plan), *more, "--dry-run"]
         there = plan if Path(plan["folder"]).is_dir() else plan | {"folder": scratch}
-        called = [*command(there, path, Path(scratch)), *options]
+        called = [*command(there, path, Path(scratch), left), *options]
         done = subprocess.run(called, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SweepError(f"Snakemake would not take it: {_last_line(done.stdout + done.stderr)}", 3)
@@ -124,9 +143,8 @@ def _last_line(said: str) -> str:
     return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
 
 
-def _state(plan: dict[str, Any]) -> list[str]:
+def _state(plan: dict[str, Any], left: Left) -> list[str]:
     """Return in lines how far a plan is, and what is left of it."""
-    left = {batch["id"]: [cell for cell in batch["cells"] if not _verdict(plan, cell)] for batch in plan["batches"]}
     cells, missing = sum(len(batch["cells"]) for batch in plan["batches"]), sum(map(len, left.values()))
     clips = _counted(len(plan["extractions"]), "clip")
     said = [f"sweep {plan['name']}: {clips}, {_counted(cells, 'cell')}, {missing} left"]
@@ -134,16 +152,18 @@ def _state(plan: dict[str, Any]) -> list[str]:
         return said
     known = {each["id"]: extraction_of(Path(plan["folder"]), each["id"]) for each in plan["extractions"]}
     windows = {name: found.windows for name, found in known.items() if found is not None and found.code == 0}
-    jobs = sum(map(bool, left.values()))
+    jobs = len(left)
     extractions = _counted(len(known) - len(windows), "extraction")
     said.append(f"to do: {extractions}, {jobs} batch{'' if jobs == 1 else 'es'} of cells")
+    if wanted := larger_batch(plan):
+        said.append(f"Snakemake takes minutes to look through so many jobs; write batch: {wanted} or more")
     paintings, unknown = 0, 0
     for batch in plan["batches"]:
         count = windows.get(batch["extraction"])
         if count is None:
-            unknown += len(left[batch["id"]])
+            unknown += len(left.get(batch["id"], ()))
         else:
-            paintings += count * plan["until_pass"] * len(left[batch["id"]])
+            paintings += count * plan["until_pass"] * len(left.get(batch["id"], ()))
     takes = _counted(plan["until_pass"], "take")
     if paintings:
         said.append(f"at most {_counted(paintings, 'painting')} ({takes} of each window)")
@@ -174,17 +194,19 @@ def _counted(number: int, what: str) -> str:
 
 
 class Reporter:
-    """Prints a line for each cell of a plan when its outcome is there."""
+    """Prints a line for each cell of a plan when its outcome is there, but for what was there before."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: dict[str, Any], left: Left | None = None) -> None:
         self._folder = Path(plan["folder"])
         self._runs = Path(plan["data"]) / "runs"
         self._all = sum(len(batch["cells"]) for batch in plan["batches"])
         self._left: dict[str, list[dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
-        for cell in (cell for batch in plan["batches"] for cell in batch["cells"]):
-            if not _verdict(plan, cell):
-                self._left.setdefault(cell["run"], []).append(cell)
+        self._before: dict[str, Outcome | None] = {}
+        for cells in (left_of(plan) if left is None else left).values():
+            self._left.setdefault(cells[0]["run"], []).extend(cells)
+            if left is None:  # else what was there before is removed
+                self._before |= {cell["key"]: outcome_of(self._folder, cell) for cell in cells}
 
     def look(self) -> None:
         """Say what is new."""
@@ -198,11 +220,17 @@ class Reporter:
             self._seen[run] = changed
             for cell in list(cells):
                 outcome = outcome_of(self._folder, cell)
-                if outcome is None or outcome.key != cell["key"]:
+                if outcome is None or outcome.key != cell["key"] or outcome == self._before.get(cell["key"]):
                     continue
                 cells.remove(cell)
                 done = self._all - sum(map(len, self._left.values()))
                 say(f"[{done}/{self._all}] {cell['run']}, {cell['prompt']}, seed {cell['seed']}: {_said(outcome)}")
+
+
+def _looking(plan: dict[str, Any]) -> Callable[[], None]:
+    """Return what a reporter does; one is made when it is first asked, which is seldom."""
+    reporter = functools.cache(functools.partial(Reporter, plan))
+    return lambda: reporter().look()
 
 
 def _said(outcome: Outcome) -> str:
@@ -211,16 +239,19 @@ def _said(outcome: Outcome) -> str:
     return f"failed with exit code {outcome.code}: {outcome.said or 'see its log'} ({outcome.log})"
 
 
-def snakemake(plan: dict[str, Any], path: Path, options: list[str], executor: Executor) -> int:
+def snakemake(
+    plan: dict[str, Any], path: Path, options: list[str], executor: Executor, left: Left | None = None
+) -> int:
     """Have Snakemake do what is left of a plan; return its exit code, or 130 after Ctrl-C or SIGTERM.
 
-    path: of the plan. options: the profile's and the user's. The code is negative where a signal that did not come from
-    here ended it. Raises SweepError where a cluster is silent.
+    path: of the plan. options: the profile's and the user's. left: of the plan, where that is known. The code is
+    negative where a signal that did not come from here ended it. Raises SweepError where a cluster is silent.
     """
-    reporter = Reporter(plan)
+    left = left_of(plan) if left is None else left
+    reporter = Reporter(plan, left)
     with _log(plan) as output, _interruptions() as came, executor.ready() as (own, environment):
         child = subprocess.Popen(
-            [*command(plan, path, path.parent), *options, *own],
+            [*command(plan, path, path.parent, left), *options, *own],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -248,7 +279,7 @@ def snakemake(plan: dict[str, Any], path: Path, options: list[str], executor: Ex
                     child.wait(POLL_S)
             reporter.look()
         finally:
-            if child.poll() is None:  # something unforeseen: nothing is left behind
+            if child.poll() is None:  # a cluster is silent, or something unforeseen: nothing is left behind
                 _signal(child, signal.SIGKILL)
                 child.wait()
         if came:
@@ -265,21 +296,24 @@ def _log(plan: dict[str, Any]) -> IO[bytes]:
         raise SweepError(f"cannot write {log} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
 
 
-def command(plan: dict[str, Any], path: Path, settings: Path) -> list[str]:
+def command(plan: dict[str, Any], path: Path, settings: Path, left: Left | None = None) -> list[str]:
     """Return how Snakemake is called, but for the profile.
 
-    path: of the plan. settings: the folder to write what the Snakefile is told into.
+    path: of the plan. settings: the folder to write the rules and what they are told into; jobs read both. left: of
+    the plan, where that is known.
     """
-    told = settings / f"{path.stem}.config.json"
-    batches = [batch["id"] for batch in undone(plan)]
-    said = {"plan": str(path), "python": PYTHON, "root": str(ROOT), "batches": batches}
+    told, rules = settings / f"{path.stem}.config.json", settings / f"{path.stem}.smk"
+    names = left_of(plan) if left is None else left
+    batches = {batch["id"]: batch["extraction"] for batch in plan["batches"] if batch["id"] in names}
+    said = {"plan": str(path), "folder": plan["folder"], "python": PYTHON, "root": str(ROOT), "batches": batches}
     try:
         write_text(told, json.dumps(said))
+        write_text(rules, RULES.read_text(encoding="utf-8"))
     except OSError as error:
         raise SweepError(f"cannot write {told} ({error.strerror}); free some room.", 3) from error
     return [
         sys.executable,
-        *("-m", "snakemake", "painted", "--snakefile", str(ROOT / "sweep" / "Snakefile")),
+        *("-m", "snakemake", "painted", "--snakefile", str(rules)),
         *("--directory", plan["folder"], "--configfile", str(told)),
         *("--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going", "--nolock", "--nocolor"),
     ]

@@ -226,6 +226,7 @@ def test_of_several_workers_one_has_all_tests_of_a_file() -> None:
         (["lock"], ("locks", [])),
         (["reference"], ("docs.make_reference", [])),
         (["bench-tracker", "ARGS=--frames 3"], ("bench.tracker", ["--frames", "3"])),
+        (["bench-sweep", "ARGS=--cells 4"], ("bench.sweep", ["--cells", "4"])),
     ],
 )
 def test_a_target_runs_its_command(make: Make, words: list[str], call: tuple[str, list[str]]) -> None:

@@ -162,6 +162,7 @@ def test_a_folder_in_place_of_a_marker_is_said(plan: dict[str, Any]) -> None:
 
 def test_an_earlier_failure_is_not_told_as_news(plan: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     judge_for(plan, cells(plan)[0], 3)
+    supervisor.Reporter(plan).look()
     forget_what_is_gone(plan)
     reporter = supervisor.Reporter(plan)
     reporter.look()
@@ -405,4 +406,4 @@ class Test_the_command_line:
         words = supervisor.command(sweep.plan(), sweep.folder / "plans.json", sweep.folder)
         told = json.loads((sweep.folder / "plans.config.json").read_text())
         assert words[words.index("--configfile") + 1] == str(sweep.folder / "plans.config.json")
-        assert told["batches"] == [batch["id"] for batch in sweep.plan()["batches"]]
+        assert list(told["batches"]) == [batch["id"] for batch in sweep.plan()["batches"]]

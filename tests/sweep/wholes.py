@@ -114,7 +114,7 @@ class WholeSweep:
                 environment = (each / "environ").read_bytes()
             except OSError:
                 continue
-            if str(self.place) in words or f"DATA_DIR={self.data}".encode() in environment:
+            if f"{self.place}/" in words or f"DATA_DIR={self.data}".encode() in environment:
                 found[int(each.name)] = words
         return found
 
