@@ -77,7 +77,7 @@ class SlurmExecutor(Executor):
     def wait_for_left(self, look: Callable[[], None]) -> None:
         """Wait for the jobs of an earlier sweep that SLURM still has; after Ctrl-C they are cancelled."""
         try:
-            slurm.wait_for(slurm.live_jobs(self._prefix, self._patience_s), say, self._patience_s)
+            slurm.wait_for(slurm.live_jobs(self._prefix, self._patience_s), say, self._patience_s, look)
         except KeyboardInterrupt:
             self.end()
             raise

@@ -131,8 +131,15 @@ def cancel_all(prefix: str, say: Callable[[str], None], patience_s: float = PATI
         time.sleep(1.0)
 
 
-def wait_for(jobs: Iterable[LiveJob], say: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
+def wait_for(
+    jobs: Iterable[LiveJob],
+    say: Callable[[str], None],
+    patience_s: float = PATIENCE_S,
+    look: Callable[[], None] = lambda: None,
+) -> None:
     """Wait until each of these jobs has ended, whatever it ended with; `say` is told whenever there are fewer.
+
+    look: called every few seconds, and at the end.
 
     Raises:
         ControllerSilent: it has not answered for `patience_s` seconds.
@@ -146,6 +153,7 @@ def wait_for(jobs: Iterable[LiveJob], say: Callable[[str], None], patience_s: fl
         if left and said != len(left):
             said = len(left)
             say(f"waiting for {said} of the sweep's jobs that SLURM still has: {_listed(left.values())}")
+        look()
         if left:
             time.sleep(_LOOK_S)
 

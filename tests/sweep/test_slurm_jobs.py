@@ -70,6 +70,22 @@ def test_jobs_that_have_ended_meanwhile_are_cancelled_without_a_word(
     assert log.read_text().splitlines() == ["--quiet 0 1", "--quiet 2"]
 
 
+def test_while_jobs_are_waited_for_what_they_do_is_looked_at(
+    squeue: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "_LOOK_S", 0.0)
+    line, said, looks = f"7|RUNNING|skate_toy_0123abcd_{UUID}|rule_paint_wildcards_demo-000-1a\n", [], []
+    squeue(line)
+
+    def look() -> None:
+        looks.append(1)
+        squeue(line if len(looks) < 3 else "")
+
+    slurm.wait_for(slurm.live_jobs("skate_toy_0123abcd"), said.append, look=look)
+    assert len(looks) == 4  # also when the last has ended
+    assert said == ["waiting for 1 of the sweep's jobs that SLURM still has: 7 (demo-000-1a, running)"]
+
+
 def test_a_controller_that_does_not_answer_is_said_in_one_sentence(squeue: Callable[..., Path]) -> None:
     squeue("slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n", code=1)
     with pytest.raises(slurm.ControllerSilent, match=r"not answered for 0 s \(slurm_load_jobs error: Unable"):
