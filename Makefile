@@ -16,6 +16,7 @@ override run_option = $${RUN:+--run "$$RUN"}
 override box_option = $${OBJECT:+--object "$$OBJECT"} $${BBOX:+--bbox "$$BBOX" --frame "$${FRAME:-0}"}
 override args = --words ARGS
 override workers = -n auto --maxprocesses=4 --dist loadgroup --no-loadscope-reorder
+override more_workers = -n $$(( $$(nproc) + 1 < 6 ? $$(nproc) + 1 : 6 )) --dist loadgroup --no-loadscope-reorder
 override extract = $(python) runner $(args) extract -i "$$VIDEO" $(run_option) $(box_option)
 override reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option) $${TRIES:+--until-pass "$$TRIES"}
 override evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
@@ -62,8 +63,9 @@ test: ## the tests of every module, in at most 10 minutes; [TESTS=path: all of t
 	@if [ -z "$$TESTS" ]; then set -- tests --ignore=tests/containers -m "not slow" $(workers); fi; \
 	$(python) runner --words TESTS --words ARGS pytest "$$@"
 
+# much of it waits: for servers, for a cluster, for what does not answer
 test-slow: ## the tests that are left out of that, but the containers'; [ARGS="-k name"]
-	@$(python) runner $(args) pytest tests --ignore=tests/containers -m slow $(workers)
+	@$(python) runner $(args) pytest tests --ignore=tests/containers -m slow $(more_workers)
 
 test-all: ## everything that this machine can run: the slow tests and the containers' too; [ARGS="-k name"]
 	@$(python) runner $(args) pytest tests

@@ -16,19 +16,24 @@ from sweep.errors import SweepError
 
 END_S = 20.0
 """Seconds that jobs on this machine have to end in after Ctrl-C, before they are ended less politely."""
+ENDING_S = END_S + 5.0
+"""Seconds that a new command waits for one that is still at work on the sweep."""
 _LOOK_S = 0.2
 
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a sweep's folder, made where it is missing, as long as the block lasts; SweepError where another does."""
+    """Hold a sweep's folder, made where it is missing, as long as the block lasts; SweepError where another does.
+
+    One that is just ending, because it was interrupted or killed, is waited for.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise SweepError(f"cannot write {folder} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
     try:
-        if not _locked(descriptor):
+        if not _locked_within(descriptor, ENDING_S):
             raise SweepError(f"another command is at work on the sweep in {folder}; wait for it, or stop it.", 2)
         yield
     finally:
@@ -78,6 +83,15 @@ def _holder(lock: Path) -> tuple[str, int]:
         return (host, int(process)) if int(process) > 1 else ("", 0)
     except (OSError, ValueError):
         return "", 0
+
+
+def _locked_within(descriptor: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _locked(descriptor):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_S)
+    return True
 
 
 def _locked(descriptor: int) -> bool:

@@ -313,7 +313,7 @@ def command(plan: dict[str, Any], path: Path, settings: Path, left: Left | None 
         raise SweepError(f"cannot write {told} ({error.strerror}); free some room.", 3) from error
     return [
         sys.executable,
-        *("-m", "snakemake", "painted", "--snakefile", str(rules)),
+        *("-P", "-s", "-m", "snakemake", "painted", "--snakefile", str(rules)),
         *("--directory", plan["folder"], "--configfile", str(told)),
         *("--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going", "--nolock", "--nocolor"),
     ]

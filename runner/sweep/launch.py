@@ -12,7 +12,7 @@ import sys
 from runner import runs
 from runner.demo import demo_clip, demo_excerpt
 from runner.envs import ensure_env
-from runner.process import FAILED, FAILED_AS, RunnerError, stage_environment
+from runner.process import ALONE, FAILED, FAILED_AS, RunnerError, stage_environment
 from runner.stages import run_module
 from runner.sweep.gpus import found
 
@@ -20,7 +20,7 @@ from runner.sweep.gpus import found
 def sweep(arguments: list[str]) -> int:
     """make sweep: every cell of a file, on this machine or on a cluster."""
     if any(each in ("-h", "--help") for each in arguments):
-        os.execve(sys.executable, [sys.executable, "-s", "-m", "sweep.cli", "--help"], stage_environment())
+        os.execve(sys.executable, [sys.executable, *ALONE, "-m", "sweep.cli", "--help"], stage_environment())
     told = {"DATA_DIR": str(runs.data_dir()), "SWEEP_GPUS": str(len(found())), "SWEEP_PYTHON": sys.executable}
     code = run_module(ensure_env("sweep"), "sweep", arguments, **told, **FAILED_AS)
     if code == 1:  # Python's own: a gate that fails says so by FAILED

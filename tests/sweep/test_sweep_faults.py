@@ -148,7 +148,7 @@ def test_jobs_have_the_python_that_the_sweep_was_started_with(sweep: WholeSweep)
         for each in Path(folder).glob("*") if folder else ():
             if not each.name.startswith("python") and not (programs / each.name).exists():
                 (programs / each.name).symlink_to(each)
-    sweep.settings = {"PATH": str(programs), "PYTHON": sys.executable}
+    sweep.settings = {"PATH": str(programs), "PYTHON": sys.executable, "ARGS": ""}
     sweep.command(seeds=[0, 1])
     make = ("make", "--no-print-directory", "-C", str(ROOT), "sweep", f"SWEEP={sweep.file}", "PROFILE=local")
     result = subprocess.run(make, capture_output=True, text=True, check=False, env=sweep.environment)
