@@ -16,12 +16,13 @@ override run_option = $${RUN:+--run "$$RUN"}
 override box_option = $${OBJECT:+--object "$$OBJECT"} $${BBOX:+--bbox "$$BBOX" --frame "$${FRAME:-0}"}
 override args = --words ARGS
 override workers = -n auto --maxprocesses=4 --dist loadgroup --no-loadscope-reorder
+override more_workers = -n $$(( $$(nproc) + 1 < 6 ? $$(nproc) + 1 : 6 )) --dist loadgroup --no-loadscope-reorder
 override extract = $(python) runner $(args) extract -i "$$VIDEO" $(run_option) $(box_option)
 override reskin = $(python) runner $(args) reskin --prompt "$$PROMPT" --mask mask.mp4 --pose pose.json $(run_option) $${TRIES:+--until-pass "$$TRIES"}
 override evaluate = $(python) runner $(args) evaluate -original mask.mp4 -generated output.mp4 $(run_option)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo extract reskin evaluate pipeline build up down test test-slow test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness bench-loop lock reference clean doctor
+.PHONY: help demo extract reskin evaluate pipeline build up down test test-slow test-all lint weights frame bench-memory bench-tracker bench-posegen bench-reskin bench-evaluator bench-witness bench-loop bench-sweep sweep lock reference clean doctor
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | \
@@ -45,6 +46,10 @@ pipeline: ## VIDEO=... PROMPT=... [OBJECT= | BBOX= FRAME=] [RUN=name] [TRIES=n]:
 	@$(reskin)
 	@[ -n "$$TRIES" ] || $(evaluate)
 
+sweep: ## SWEEP=my.yaml [PROFILE=local|slurm|kubernetes|folder] [ARGS=-n: only say]: clips x prompts x seeds, one table
+	@if [ -z "$$SWEEP" ]; then echo 'error: name the file: make sweep SWEEP=sweep/example.yaml' >&2; exit 2; fi; \
+	$(python) runner $(args) sweep "$$SWEEP" $${PROFILE:+--profile "$$PROFILE"}
+
 build: ## [STAGES="tracker posegen"] [NODES="name ..."|none]: make the container images, for RUNNER=docker
 	@$(python) runner --words STAGES docker build
 
@@ -58,8 +63,9 @@ test: ## the tests of every module, in at most 10 minutes; [TESTS=path: all of t
 	@if [ -z "$$TESTS" ]; then set -- tests --ignore=tests/containers -m "not slow" $(workers); fi; \
 	$(python) runner --words TESTS --words ARGS pytest "$$@"
 
+# much of it waits: for servers, for a cluster, for what does not answer
 test-slow: ## the tests that are left out of that, but the containers'; [ARGS="-k name"]
-	@$(python) runner $(args) pytest tests --ignore=tests/containers -m slow $(workers)
+	@$(python) runner $(args) pytest tests --ignore=tests/containers -m slow $(more_workers)
 
 test-all: ## everything that this machine can run: the slow tests and the containers' too; [ARGS="-k name"]
 	@$(python) runner $(args) pytest tests
@@ -93,6 +99,9 @@ bench-witness: ## what the witnesses say of right and wrong masks, where the tru
 
 bench-loop: ## paintings until a clip passes: window by window against the whole clip anew; ARGS=--simulated
 	@$(python) runner $(args) bench.loop
+
+bench-sweep: ## a sweep beside the same commands by hand; one pretended GPU against two; ARGS="--cells 4 --rounds 1"
+	@$(python) runner $(args) bench.sweep
 
 bench-memory: ## peak memory of extract and evaluate at 100 and at 2,000 frames
 	@$(python) runner bench.memory

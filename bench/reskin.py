@@ -161,19 +161,34 @@ def server(folder: Path) -> Iterator[str]:
     if os.environ.get("COMFY_SERVER"):
         yield os.environ["COMFY_SERVER"]
         return
+    with own_server(folder) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def own_server(folder: Path) -> Iterator[str]:
+    """A server that is started and stopped here."""
     source = ensure_source(ROOT / "comfyui" / "pins.toml", cache_dir())
     with serve(ensure_env("comfyui"), source, folder / "work", folder / "comfyui.log") as address:
         yield address
 
 
-def server_peak_mb(address: str) -> float:
-    """The most that the server's process ever held, MB; it is known by its port."""
-    port, found = address.split(":")[1].encode(), []
+def server_processes(address: str) -> Iterator[Path]:
+    """The folders in /proc of the processes that are the server; it is known by its port."""
+    port = address.split(":")[1].encode()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             arguments = (process / "cmdline").read_bytes().split(b"\0")
             if b"main.py" in arguments and port in arguments:
-                found.append(re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text()))
+                yield process
+
+
+def server_peak_mb(address: str) -> float:
+    """The most that the server's process ever held, MB."""
+    found = []
+    for process in server_processes(address):
+        with contextlib.suppress(OSError):
+            found.append(re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text()))
     return max((int(each.group(1)) / 1024 for each in found if each), default=0.0)
 
 

@@ -46,6 +46,22 @@ def demo_clip() -> Path:
     return folder
 
 
+def demo_excerpt(first: int, last: int) -> Path:
+    """Return a folder with demo.mp4 and truth.json of some of the demo clip's frames, made where it is missing."""
+    whole, cache = demo_clip(), runs.cache_dir()
+    code = hashlib.sha256((CODE / "excerpt.py").read_bytes()).hexdigest()[:8]
+    folder = cache / f"{whole.name}-{first}-{last}-{code}"
+    with locked(cache / ".democlip.lock"):
+        if not (folder / "truth.json").is_file():
+            with held_folder(cache, folder.name) as partial:
+                arguments = [str(whole), str(first), str(last), str(partial)]
+                ended = start_stage("tracker", arguments, writes=[cache], module="demo.excerpt", code=CODE)
+                if ended:
+                    raise RunnerError(f"the demo clip could not be cut (exit code {ended}).", ended)
+                partial.rename(folder)
+    return folder
+
+
 def _holds_another_clip(folder: Path, clip: Path) -> bool:
     """Say whether the demo's run was made from an older demo clip; the demo may begin its own run anew."""
     manifest = folder / runs.MANIFEST

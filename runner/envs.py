@@ -34,6 +34,8 @@ _IN_USE = ".in-use"
 _HEARTBEAT_S = 15.0
 BUILD = {"SAM2_BUILD_CUDA": "0"}
 """Environment of package builds: sam2 without its optional CUDA operator, which nothing here uses and needs nvcc."""
+COMPILED = ("sweep",)
+"""Stages whose packages are compiled at once: a cluster's nodes start Snakemake twice a job, and may write nothing."""
 _PASSED_ON = re.compile(
     # the system: where programs, libraries, the user's own folders and a place for scratch files are; the language
     "PATH|HOME|USER|LOGNAME|SHELL|TERM|TZ|LANG|LANGUAGE|LC_[A-Z]+|TMPDIR|TMP|TEMP|(DY)?LD_LIBRARY_PATH"
@@ -128,6 +130,7 @@ def _make_venv_with_uv(target: Path, lock: Path, held: int | None) -> None:
     certificates = {"UV_SYSTEM_CERTS": "1"}  # a company's own certificates count, as they do for pip
     call([uv, "venv", "--quiet", "--python", sys.executable, target], "uv venv", lock=held, **certificates)
     sync: list[str | Path] = [uv, "pip", "sync", "--quiet", "--python", target / "bin" / "python"]
+    sync += ["--compile-bytecode"] if lock.parent.name in COMPILED else []
     # a lock constrains its own builds, hashes included: a source archive that builds against torch gets the locked
     # torch, not the newest one, and what builds it is as pinned as what is installed
     call(

@@ -13,7 +13,7 @@ from runner.commands import run
 from runner.envs import BUILD, call, ensure_env, lock_file, working
 from runner.process import ROOT
 
-STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "tests")
+STAGES = ("runner", "posegen", "tracker", "selector", "reskin", "evaluator", "comfyui", "sweep", "tests")
 OPTIONS = ("--quiet", "--generate-hashes", "--python-version", "3.11", "--no-header")
 SHARED_FOLDER = ROOT / "runner" / "docker"
 SHARED = {

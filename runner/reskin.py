@@ -7,7 +7,7 @@ import csv
 import functools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ PATIENCE = "--patience"
 """Option of the reskin stage: seconds to wait for a server that went away."""
 WORK_TO_DO = 4
 """Exit code of `python -m reskin --check` when the result is not there yet."""
+Server = tuple[str, str | None]
+"""A server that was started for a command: its address, and the project to run the reskin stage in."""
 
 
 def command_line() -> CommandLine:
@@ -85,27 +87,21 @@ def command_line() -> CommandLine:
     )
 
 
-def reskin(arguments: list[str]) -> int:
-    """generate_reskin.py: paint the new object and the new skater, on a ComfyUI server that is started when needed."""
+def reskin(arguments: list[str], shared: Callable[[], Server] | None = None) -> int:
+    """generate_reskin.py: paint the new object and the new skater, on a ComfyUI server that is started when needed.
+
+    shared: how to have a server that several of these commands share, asked where none was named and one is needed.
+    """
     given = command_line().parse(arguments)
-    named_run, servers, forced = runs.named_run(given.value("--run")), given.values("--server"), given.has("--force")
-    mask = runs.find(given.value("--mask") or MASK, named_run)
-    pose = runs.find(given.value("--pose") or POSE, named_run)
-    folder = named_run or runs.run_of(mask)
-    if folder is None:
-        raise RunnerError(
-            f"{mask} is not in a run folder (no run.json beside it), so its clip is not known; "
-            "make the mask with extract_physics.py, or name the run with --run.",
-            2,
-        )
-    stage = ["--run", str(folder), "--mask", str(mask), "--pose", str(pose), *given.of("reskin")]
+    servers, forced = given.values("--server"), given.has("--force")
+    folder, mask, stage = _asked(given)
     if servers and chosen() == "docker":
         _leave_the_container(servers[0])
     tries, take = _count(given, UNTIL_PASS), _count(given, TAKE)
     if tries is not None and take is not None:
         raise RunnerError("--until-pass paints and --take does not; leave one of them out.", 2)
     if tries is not None or take is not None:
-        return _loop(folder, mask, tries, take, given, stage, servers)
+        return _loop(folder, mask, tries, take, given, stage, servers, shared)
     for name in (SECOND_JUDGE, ACCEPT_MASK):
         if given.has(name):
             raise RunnerError(f"{name} is for the gate, which is asked with --until-pass; leave it out.", 2)
@@ -116,17 +112,58 @@ def reskin(arguments: list[str]) -> int:
     if code != WORK_TO_DO and not forced:
         return code
     stage += ["--force"] if forced else []
-    with _server(folder, given, servers) as (options, project):
+    with _server(folder, given, servers, shared) as (options, project):
         return start_stage("reskin", [*stage, *options], writes=[folder], project=project)
 
 
+def _asked(given: Given) -> tuple[Path, Path, list[str]]:
+    """Return the run's folder, the object's mask, and the reskin stage's command line, but for the servers."""
+    named_run = runs.named_run(given.value("--run"))
+    mask = runs.find(given.value("--mask") or MASK, named_run)
+    pose = runs.find(given.value("--pose") or POSE, named_run)
+    folder = named_run or runs.run_of(mask)
+    if folder is None:
+        raise RunnerError(
+            f"{mask} is not in a run folder (no run.json beside it), so its clip is not known; "
+            "make the mask with extract_physics.py, or name the run with --run.",
+            2,
+        )
+    return folder, mask, ["--run", str(folder), "--mask", str(mask), "--pose", str(pose), *given.of("reskin")]
+
+
+def planned_windows(arguments: list[str]) -> int | None:
+    """Return how many windows these arguments of generate_reskin.py would paint; None where that cannot be said."""
+    given = command_line().parse(arguments)
+    folder, _, stage = _asked(given)
+    code, document = _planned(folder, stage, _pictures(given))
+    windows = runs.within(document, "windows")
+    return len(windows) if code == 0 and isinstance(windows, list) else None
+
+
+def _planned(folder: Path, stage: list[str], pictures: Sequence[Path]) -> tuple[int, Any]:
+    """Return what the reskin stage says that it would paint (`Prospect.read`), with its exit code."""
+    with held_folder(runs.data_dir(), "plan") as scratch:
+        file = scratch / "plan.json"
+        arguments = [*stage, "--keep-windows", "--plan", str(file)]
+        code = start_stage("reskin", arguments, reads=pictures, writes=[folder, scratch])
+        return code, runs.read_manifest(file, LARGEST) if code == 0 else None
+
+
+def _pictures(given: Given) -> list[Path]:
+    """Return the pictures that takes have in turn: of --vary reference=A,B."""
+    return [Path(each) for text in given.values(VARY) if text.startswith("reference=") for each in _listed(text)]
+
+
 @contextlib.contextmanager
-def _server(folder: Path, given: Given, servers: list[str]) -> Iterator[tuple[list[str], str | None]]:
+def _server(
+    folder: Path, given: Given, servers: list[str], shared: Callable[[], Server] | None
+) -> Iterator[tuple[list[str], str | None]]:
     """Yield the stage's options that name the servers, one that is started here where none was given; its project."""
     if servers:
         yield _servers(servers), None
         return
-    with comfyui(folder / "comfyui.log") as (address, project):
+    with contextlib.ExitStack() as stack:
+        address, project = shared() if shared else stack.enter_context(comfyui(folder / "comfyui.log"))
         # nobody starts that server again
         yield [*_servers([address]), *([] if given.has(PATIENCE) else [PATIENCE, "5"])], project
 
@@ -145,7 +182,14 @@ def _count(given: Given, option: Option) -> int | None:
 
 
 def _loop(
-    folder: Path, mask: Path, tries: int | None, take: int | None, given: Given, stage: list[str], servers: list[str]
+    folder: Path,
+    mask: Path,
+    tries: int | None,
+    take: int | None,
+    given: Given,
+    stage: list[str],
+    servers: list[str],
+    shared: Callable[[], Server] | None,
 ) -> int:
     """Paint, judge, and paint again what failed; or make an earlier take again."""
     text, forced = given.value("--seed") or "0", given.has("--force")
@@ -153,20 +197,16 @@ def _loop(
     accepted = [ACCEPT_MASK] if given.has(ACCEPT_MASK) else []
     anew = [True] if forced and take is None else []  # the first painting alone
     planned: list[str] = []  # the reskin that is meant; the newest may be another command's
-    pictures = [Path(each) for text in given.values(VARY) if text.startswith("reference=") for each in _listed(text)]
+    pictures = _pictures(given)
     second = [SECOND_JUDGE, str(given.value(SECOND_JUDGE))] if given.has(SECOND_JUDGE) else []
     with contextlib.ExitStack() as stack:
 
         @functools.cache
         def server() -> tuple[list[str], str | None]:
-            return stack.enter_context(_server(folder, given, servers))  # not before something is to be painted
+            return stack.enter_context(_server(folder, given, servers, shared))  # not before something is to be painted
 
         def plan() -> tuple[int, Any]:
-            with held_folder(runs.data_dir(), "plan") as scratch:
-                file = scratch / "plan.json"
-                arguments = [*stage, "--keep-windows", "--plan", str(file)]
-                code = start_stage("reskin", arguments, reads=pictures, writes=[folder, scratch])
-                document = runs.read_manifest(file, LARGEST) if code == 0 else None
+            code, document = _planned(folder, stage, pictures)
             planned[:] = [str(runs.within(document, "reskin"))]
             return code, document
 

@@ -1,8 +1,9 @@
 """What make runs: python runner [--words VARIABLE[=OPTION]]... NAME ARGUMENTS
 
-NAME is one of the product's commands (extract, reskin, evaluate, demo), docker, doctor, locks, or weights or frame,
-which run where the product does. Anything else, pytest, ruff, mypy, and modules such as bench.tracker, runs in the
-tests' environment. --words: an environment variable whose words follow the arguments, each after OPTION if given.
+NAME is one of the product's commands (extract, reskin, evaluate, demo, sweep), what a sweep calls (sweep-job,
+sweep-contact, demo-clip), docker, doctor, locks, or weights or frame, which run where the product does. Anything else,
+pytest, ruff, mypy, and modules such as bench.tracker, runs in the tests' environment. --words: an environment variable
+whose words follow the arguments, each after OPTION if given.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from runner.locks import compile_locks
 from runner.process import ROOT, RunnerError
 from runner.reskin import reskin
 from runner.stages import run_module, runner, start_stage
+from runner.sweep.batch import sweep_job
+from runner.sweep.launch import demo_clip_for_sweep, sweep
 
 STAGES = ("posegen", "tracker", "reskin", "evaluator", "comfyui")
 ONE_PART = ("bench.tracker", "bench.posegen", "bench.loop")
@@ -47,6 +50,20 @@ def frame(arguments: list[str]) -> int:
     rest += [] if given.output is None else ["--output", str(given.output)]
     folder = runs.check_path(given.output or Path("frame.png")).absolute().parent
     return start_stage("tracker", rest, writes=[folder], module="tracker.grid")
+
+
+def contact(arguments: list[str]) -> int:
+    """Draw a sweep's contact sheet where the evaluator lives: python runner sweep-contact LIST.json OUT.jpg."""
+    if len(arguments) != 2:
+        raise RunnerError("usage: python runner sweep-contact LIST.json OUT.jpg", 2)
+    listed, picture = (runs.check_path(Path(each)).absolute() for each in arguments)
+    rows = runs.within(runs.read_manifest(listed, 2**26), "cells")
+    cells = [cell for row in rows if isinstance(row, list) for cell in row] if isinstance(rows, list) else []
+    videos = [Path(each) for cell in cells if isinstance(each := runs.within(cell, "video"), str)]
+    shown = {each.parents[2] for each in videos if each.is_absolute() and len(each.parts) > 4}
+    reads = [runs.runs_dir(), *sorted(shown)]  # a run may be a link to another disk
+    module, folder = "evaluator.report.contact", picture.parent
+    return start_stage("evaluator", [str(listed), str(picture)], reads=reads, writes=[folder], module=module)
 
 
 def weights(arguments: list[str]) -> int:
@@ -116,7 +133,11 @@ OWN = {
     "doctor": doctor,
     "locks": compile_locks,
     "frame": frame,
+    "sweep-contact": contact,
     "weights": weights,
+    "sweep": sweep,
+    "sweep-job": sweep_job,
+    "demo-clip": demo_clip_for_sweep,
 }
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("house")
 
 
-WHOLE = {"demo_run": "demo", "comfy_server": "server"}
+WHOLE = {"demo_run": "demo", "comfy_server": "server", "slurm_cluster": "slurm"}
 """What takes long to make, once a worker: a fixture, and the group of the tests that have it, all for one worker."""
 
 

@@ -18,6 +18,7 @@ STAGES = ("posegen", "tracker", "reskin", "evaluator")
 ALLOWED = {stage: {stage, "handoff"} for stage in STAGES} | {each: {each} for each in ("handoff", "runner", "selector")}
 ALLOWED["evaluator"].add("tracker")  # its method is to track again
 ALLOWED["comfyui"] = {"runner"}  # the one command line of the server, in its image and beside the runner
+ALLOWED["sweep"] = {"sweep"}  # it knows the product by its commands, and Snakemake by its own
 ALLOWED["demo"] = {"demo", "handoff", "evaluator"}  # it says how good a mask is with the gate's own figures
 HOUSE = sorted(name for name in ALLOWED if (ROOT / name).is_dir())
 OURS = {*ALLOWED, "tests", "bench"}

@@ -26,6 +26,7 @@ from typing import Any
 
 from runner.comfy.comfyargs import nodes_arguments, server_arguments
 from runner.comfy.comfysource import ensure_source, source_origin
+from runner.docker.gpu import visible
 from runner.process import ALONE, RunnerError, without_gpu
 from runner.runs import LARGEST, new_file, within
 
@@ -117,7 +118,7 @@ def _remove(folders: dict[str, Path], work_dir: Path) -> None:
 
 def has_gpu() -> bool:
     """Say whether an NVIDIA driver with at least one device answers, and may be used."""
-    if without_gpu():
+    if without_gpu() or visible() == []:
         return False
     try:
         answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=20, check=False)

@@ -20,12 +20,14 @@ from pathlib import Path
 
 from runner import runs
 from runner.docker import engine, images
-from runner.docker.gpu import required, use_gpu
+from runner.docker.gpu import for_containers, required, use_gpu
 from runner.holds import write_text
 from runner.process import ROOT, RunnerError
 
 PROJECT = os.environ.get("COMPOSE_PROJECT_NAME") or "skate-physics"
 """Compose's own name for what belongs together: the server of `make up` and its network."""
+GPU_ID = "SKATE_GPU_ID"
+"""The variable that says which GPU containers get. Inside, it is the only one, and so it is 0 there."""
 
 
 def own_project() -> str:
@@ -176,6 +178,7 @@ def variables() -> dict[str, str]:
         "HOST_GID": str(gid),
         "SKATE_TAG": images.tag(),
         "SKATE_GPU": "required" if required() else "",
+        GPU_ID: for_containers(),
         "COMFYUI_WORK": str(work_folder()),
         **limits(),
         **{name: str(folder) for name, folder in folders().items()},
@@ -221,6 +224,7 @@ def write_env() -> None:
     else:
         others.unlink(missing_ok=True)
     lines = {**variables(), "COMPOSE_FILE": ":".join(names)}
+    del lines[GPU_ID]  # of the moment: by hand it is the first, or the caller's
     work_folder().mkdir(exist_ok=True)  # what Compose mounts is there, and the caller's
     text = "# Written by make build: for docker compose by hand. The runner does not read it.\n"
     _write(ROOT / ".env", text + "".join(f"{name}={quoted(value)}\n" for name, value in lines.items()))

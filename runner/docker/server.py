@@ -12,6 +12,7 @@ from pathlib import Path
 
 from runner import runs
 from runner.docker import compose, engine, images
+from runner.docker.gpu import for_containers
 from runner.process import RunnerError, die_with_parent
 
 ADDRESS = "comfyui:8188"
@@ -36,16 +37,29 @@ def health(project: str = compose.PROJECT) -> str:
     return str(state.get("Health", {}).get("Status") or state["Status"]) if state["Running"] else str(state["Status"])
 
 
+def _gpu_of(project: str) -> str | None:
+    """Return the GPU that a project's server was given; None where it has none."""
+    container = _container(project)
+    found = engine.inspect("container", container) if container else None
+    requests = (found or {}).get("HostConfig", {}).get("DeviceRequests") or []
+    return str((requests[0].get("DeviceIDs") or ["0"])[0]) if requests else None
+
+
 @contextlib.contextmanager
 def serve(log: Path) -> Iterator[tuple[str, str]]:
     """Yield (address, project) of a server: the one of `make up` where it is healthy, else one for this block only.
 
+    One that is on another GPU than this command's is left alone.
+
     log: what the server printed, where this block started it. Raises RunnerError when it does not start.
     """
     if health() == "healthy":
-        print("comfyui: using the server that make up started", file=sys.stderr, flush=True)
-        yield ADDRESS, compose.PROJECT
-        return
+        theirs, ours = _gpu_of(compose.PROJECT), for_containers()
+        if theirs in (None, ours):
+            print("comfyui: using the server that make up started", file=sys.stderr, flush=True)
+            yield ADDRESS, compose.PROJECT
+            return
+        print(f"comfyui: the server that make up started is on GPU {theirs}, this is for {ours}", file=sys.stderr)
     images.check("comfyui")
     project = compose.own_project()
     work = runs.data_dir().absolute() / "comfyui" / compose.mark()

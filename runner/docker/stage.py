@@ -147,9 +147,10 @@ def _call(command: list[str], name: str) -> int:
 def _removed(name: str) -> Iterator[None]:
     """End the container and remove it when the block ends, and when this process does, even by SIGKILL.
 
-    A process of its own does it, which waits for the end of a pipe that only this one holds.
+    A process of its own does it, which waits for the end of a pipe that only this one holds. What ends all of a job's
+    processes politely, as SLURM does, ends all but this one, which ends after them.
     """
-    script = 'read -r _; docker stop "$0"; docker rm --force "$0"'
+    script = 'trap "" TERM; read -r _; docker stop "$0"; docker rm --force "$0"'
     guard = subprocess.Popen(
         ["sh", "-c", script, name],
         stdin=subprocess.PIPE,

@@ -163,8 +163,10 @@ def runtime_line(found: list[Gpu], needed: bool) -> Line:
     what = "GPU runtime"
     if (os.environ.get("GPU") or "auto") == "off":
         return Line("ok", what, "not asked for: GPU=off")
+    if gpu.visible() == []:
+        return Line("missing" if needed else "ok", what, f"{gpu.VISIBLE} hides every GPU, from containers too")
     if gpu.runtime():
-        return Line("ok", what, "the engine has the NVIDIA runtime")
+        return Line("ok", what, f"the engine has the NVIDIA runtime; containers get GPU {gpu.for_containers()}")
     specifications = list(_cdi())
     if not found and not needed:
         return Line("ok", what, "none, and no GPU either: containers run on the CPU (compose.cpu.yaml)")

@@ -27,12 +27,19 @@ def trouble(needed: bool) -> str:
     return "missing" if needed else "warn"
 
 
-def ask(*command: str) -> tuple[int, str]:
-    """Run a command; return its exit code and all that it printed, stripped; 127 and "" where there is none."""
+def ask(*command: str, timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
+    """Run a command; return its exit code and all that it printed, stripped; 127 and "" where there is none.
+
+    One that has not ended in time is killed, and not waited for: a driver that hangs holds its program in the kernel,
+    where no signal reaches it. The code is 124 then.
+    """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     except (FileNotFoundError, PermissionError):
         return 127, ""
+    try:
+        said, complained = child.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        return 124, f"no answer for {TIMEOUT_S:.0f} s"
-    return done.returncode, f"{done.stdout}{done.stderr}".strip()
+        child.kill()
+        return 124, f"no answer for {timeout_s:.0f} s"
+    return child.returncode, f"{said}{complained}".strip()

@@ -81,7 +81,7 @@ def test_a_container_whose_python_breaks_down_is_no_failed_gate(again: World, lo
 
 def asks_for_a_gpu(service: dict[str, Any]) -> bool:
     devices = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
-    return [(each["driver"], each["count"], each["capabilities"]) for each in devices] == [("nvidia", 1, ["gpu"])]
+    return devices == [{"driver": "nvidia", "device_ids": ["0"], "capabilities": ["gpu"]}]
 
 
 def test_four_services_ask_for_one_gpu_and_with_the_overlay_none_does(world: World) -> None:

@@ -126,6 +126,32 @@ def test_a_command_killed_outright_takes_its_container_with_it(again: World, lon
     assert not containers_of(command.pid) and not networks_of(command.pid)
 
 
+def family(process: int) -> list[int]:
+    """Return a process and all that it started, whatever group or session they are in."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(pid): int(parent) for pid, parent in map(str.split, listed.splitlines())}
+    found = [process]
+    for each in found:  # it grows while it is gone through
+        found += [pid for pid, parent in parents.items() if parent == each]
+    return found
+
+
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_a_command_that_is_told_to_end_stops_its_container(
+    again: World, long_clip: Path, long_run: Path, all_of_it: bool
+) -> None:
+    """By kill, and as SLURM ends a job: every process of it is told, but the container is no process of the job's."""
+    command, name = start_and_wait(again, long_clip, long_run)
+    for process in family(command.pid) if all_of_it else [command.pid]:
+        os.kill(process, signal.SIGTERM)
+    said, _ = command.communicate(timeout=HANG_S)
+    assert command.returncode in (130, 143), said
+    until("the container is gone", lambda: name not in containers_of(command.pid))
+    assert not list(again.data.rglob("*.partial")), "the stage was let end in order"
+    finish(again, long_clip, long_run)
+    assert not containers_of(command.pid) and not networks_of(command.pid)
+
+
 def test_a_painting_that_is_ended_leaves_no_server(again: World, undisturbed: Path) -> None:
     shutil.copytree(undisturbed, again.run("clip"))
     command = start_and_wait_for_painting(again)
@@ -134,6 +160,12 @@ def test_a_painting_that_is_ended_leaves_no_server(again: World, undisturbed: Pa
     assert command.returncode == 130, said
     assert nothing_left(again, command.pid)
     assert not list(again.data.rglob("*.partial"))
+    told = start_and_wait_for_painting(again)
+    for process in family(told.pid):
+        os.kill(process, signal.SIGTERM)
+    said, _ = told.communicate(timeout=HANG_S)
+    assert told.returncode in (130, 143), said
+    until("its containers are gone", lambda: nothing_left(again, told.pid))
     killed = start_and_wait_for_painting(again)
     killed.kill()
     killed.wait()

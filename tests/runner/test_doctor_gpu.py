@@ -10,6 +10,7 @@ import pytest
 from runner.comfy.comfyserver import has_gpu
 from runner.doctor import cards
 from runner.doctor.cards import VRAM_GB, read
+from runner.doctor.line import ask
 from runner.process import ROOT, stage_environment
 from tests.runner.helpers import Machine
 
@@ -117,6 +118,9 @@ def test_switched_off_the_gpu_is_used_by_no_stage_and_not_by_comfyui(
     assert has_gpu() and "CUDA_VISIBLE_DEVICES" not in stage_environment()
     monkeypatch.setenv("GPU", "off")
     assert not has_gpu() and stage_environment()["CUDA_VISIBLE_DEVICES"] == ""
+    monkeypatch.setenv("GPU", "auto")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not has_gpu(), "ComfyUI would end where torch sees none"
 
 
 def test_memory_shared_with_the_computer_is_not_a_number(machine: Machine) -> None:
@@ -148,11 +152,30 @@ def test_an_engine_with_the_nvidia_runtime_is_well_and_then_the_driver_counts(ma
     machine.docker(built=True, runtimes=NVIDIA_RUNTIME)
     machine.nvidia(ADA)
     report = machine.doctor(RUNNER="docker")
-    assert report.line("GPU runtime") == "ok GPU runtime the engine has the NVIDIA runtime"
+    assert report.line("GPU runtime") == "ok GPU runtime the engine has the NVIDIA runtime; containers get GPU 0"
     assert report.code == 0
     machine.nvidia("Tesla T4, 470.256.02, 15360, 7.5")
     assert machine.doctor(RUNNER="docker").code == 3
     assert machine.doctor(RUNNER="docker", GPU="off").code == 0
+
+
+def test_which_gpu_containers_get_is_said(machine: Machine) -> None:
+    machine.docker(built=True, runtimes=NVIDIA_RUNTIME)
+    machine.nvidia(f"{ADA}\n{ADA}")
+    report = machine.doctor(RUNNER="docker", CUDA_VISIBLE_DEVICES="1,0")
+    assert report.line("GPU runtime").endswith("containers get GPU 1")
+    hidden = machine.doctor(RUNNER="docker", CUDA_VISIBLE_DEVICES="")
+    assert hidden.line("GPU runtime") == "ok GPU runtime CUDA_VISIBLE_DEVICES hides every GPU, from containers too"
+    assert machine.doctor(RUNNER="docker", CUDA_VISIBLE_DEVICES="", GPU="on").code == 3
+
+
+def test_an_nvidia_smi_that_hangs_is_left_behind(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = machine.bin / "nvidia-smi"
+    path.write_text("#!/bin/bash\nexec sleep 1000\n")
+    path.chmod(0o755)
+    (machine.bin / "sleep").symlink_to("/bin/sleep")
+    monkeypatch.setenv("PATH", str(machine.bin))
+    assert ask("nvidia-smi", timeout_s=1.0) == (124, "no answer for 1 s")
 
 
 def test_a_cdi_specification_alone_is_named_as_not_enough(machine: Machine) -> None:

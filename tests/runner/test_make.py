@@ -185,7 +185,10 @@ def test_a_pipeline_ends_where_a_command_does_and_make_ends_with_2_and_says_the_
     assert [name for name, *_ in make.calls] == ["evaluate"] * 4 + ["extract"]
 
 
-WORKERS = ["-n", "auto", "--maxprocesses=4", "--dist", "loadgroup", "--no-loadscope-reorder"]
+TOGETHER = ["--dist", "loadgroup", "--no-loadscope-reorder"]
+WORKERS = ["-n", "auto", "--maxprocesses=4", *TOGETHER]
+MORE = ["-n", str(min(len(os.sched_getaffinity(0)) + 1, 6)), *TOGETHER]
+"""Where much is waited for: a worker more than there are cores."""
 
 
 @pytest.mark.parametrize(
@@ -193,7 +196,7 @@ WORKERS = ["-n", "auto", "--maxprocesses=4", "--dist", "loadgroup", "--no-loadsc
     [
         (["test"], ["tests", "--ignore=tests/containers", "-m", "not slow", *WORKERS, "-q"]),
         (["test", "TESTS=tests/demo"], ["tests/demo", "-q"]),
-        (["test-slow"], ["tests", "--ignore=tests/containers", "-m", "slow", *WORKERS, "-q"]),
+        (["test-slow"], ["tests", "--ignore=tests/containers", "-m", "slow", *MORE, "-q"]),
         (["test-all"], ["tests", "-q"]),
     ],
 )
@@ -226,6 +229,7 @@ def test_of_several_workers_one_has_all_tests_of_a_file() -> None:
         (["lock"], ("locks", [])),
         (["reference"], ("docs.make_reference", [])),
         (["bench-tracker", "ARGS=--frames 3"], ("bench.tracker", ["--frames", "3"])),
+        (["bench-sweep", "ARGS=--cells 4"], ("bench.sweep", ["--cells", "4"])),
     ],
 )
 def test_a_target_runs_its_command(make: Make, words: list[str], call: tuple[str, list[str]]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from runner import tools
+from runner.process import RunnerError
 from tests.helpers import environments_of
 
 
@@ -47,3 +50,30 @@ def test_only_what_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None
     tools.set_up({"posegen", "comfyui"})
     assert made == ["tracker", "comfyui", "source", "posegen", "clip"]
     assert tools.os.environ["POSEGEN_PYTHON"] == "python of posegen" and tools.os.environ["DEMO_CLIP"] == "clip"
+
+
+def test_the_contact_sheet_is_drawn_where_the_evaluator_lives_and_sees_the_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def start(stage: str, arguments: list[str], **named: object) -> int:
+        asked.append((stage, arguments, named))
+        return 7
+
+    monkeypatch.setattr(tools, "start_stage", start)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    videos = ["/big/demo/reskins/a/output.mp4", "/big/demo/reskins/b/output.mp4", None, 5, "/x", [], "a/b/c/d/e"]
+    cells = [[{"video": each} for each in videos], [None, "odd"], None]
+    listed, picture = tmp_path / "contact.json", tmp_path / "sheets" / "contact.jpg"
+    listed.write_text(json.dumps({"cells": cells}))
+    assert tools.contact([str(listed), str(picture)]) == 7 and tools.OWN["sweep-contact"] is tools.contact
+    reads = [tmp_path / "data" / "runs", Path("/big/demo")]
+    how = {"reads": reads, "writes": [picture.parent], "module": "evaluator.report.contact"}
+    assert asked == [("evaluator", [str(listed), str(picture)], how)]
+    listed.write_text("{")
+    tools.contact([str(listed), str(picture)])
+    assert asked[1] == ("evaluator", [str(listed), str(picture)], how | {"reads": reads[:1]}), "the stage says what is"
+    for wrong in ([], [str(listed)], ["a", "b", "c"]):
+        with pytest.raises(RunnerError, match="usage: "):
+            tools.contact(wrong)
