@@ -58,6 +58,10 @@ def test_when_the_block_fails_what_waits_is_dropped() -> None:
     assert done == [0]
 
 
+LAST = 19
+"""The lowest priority that there is; the tests may have it themselves."""
+
+
 def test_a_thread_stands_back_where_it_is_told_to_and_nobody_else_does() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     found: list[int] = []
@@ -71,7 +75,7 @@ def test_a_thread_stands_back_where_it_is_told_to_and_nobody_else_does() -> None
     ahead = Ahead((look() for _ in range(1)), DEPTH, nice=4)
     assert list(ahead) == [0]
     ahead.close()
-    assert found == [before + 3, before + 4]
+    assert found == [min(before + 3, LAST), min(before + 4, LAST)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
