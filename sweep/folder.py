@@ -16,8 +16,9 @@ from sweep.errors import SweepError
 
 END_S = 20.0
 """Seconds that jobs on this machine have to end in after Ctrl-C, before they are ended less politely."""
-ENDING_S = END_S + 5.0
-"""Seconds that a new command waits for one that is still at work on the sweep."""
+ENDING_S, SOON_S = END_S + 5.0, 3.0
+"""Seconds that a new command waits for one that is ending, and for one that has not said so."""
+_ENDING = ".ending"
 _LOOK_S = 0.2
 
 
@@ -25,7 +26,7 @@ _LOOK_S = 0.2
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold a sweep's folder, made where it is missing, as long as the block lasts; SweepError where another does.
 
-    One that is just ending, because it was interrupted or killed, is waited for.
+    One that is just ending, because it was interrupted, is waited for.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,11 +34,19 @@ def alone_in(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise SweepError(f"cannot write {folder} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
     try:
-        if not _locked_within(descriptor, ENDING_S):
+        if not _locked_soon(descriptor, folder / _ENDING):
             raise SweepError(f"another command is at work on the sweep in {folder}; wait for it, or stop it.", 2)
+        with contextlib.suppress(OSError):
+            (folder / _ENDING).unlink()
         yield
     finally:
         os.close(descriptor)
+
+
+def say_ending(folder: Path) -> None:
+    """Have a command that wants the folder wait: who holds it is ending."""
+    with contextlib.suppress(OSError):
+        (folder / _ENDING).touch()
 
 
 def is_held(path: Path) -> bool:
@@ -85,10 +94,10 @@ def _holder(lock: Path) -> tuple[str, int]:
         return "", 0
 
 
-def _locked_within(descriptor: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
+def _locked_soon(descriptor: int, ending: Path) -> bool:
+    began = time.monotonic()
     while not _locked(descriptor):
-        if time.monotonic() > deadline:
+        if time.monotonic() - began > (ENDING_S if ending.exists() else SOON_S):
             return False
         time.sleep(_LOOK_S)
     return True

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from sweep.errors import SweepError
 from sweep.executor import POLL_S, Executor, executor_for, say
-from sweep.folder import END_S, write_text
+from sweep.folder import END_S, say_ending, write_text
 from sweep.jobplan import larger_batch, text_of
 from sweep.outcomes import VERDICTS, Outcome, broken_off, extraction_of, is_done, is_extracted, outcome_of
 from sweep.profile import Profile
@@ -270,6 +270,7 @@ def snakemake(
                         asked = came[-1]
                     if len(ways) == 3:
                         say("interrupted: ending the jobs; what is done is kept")
+                        say_ending(Path(plan["folder"]))
                         executor.close()
                     _signal(child, ways.pop(0))
                     since = now

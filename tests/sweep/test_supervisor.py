@@ -329,7 +329,7 @@ def test_a_snakemake_that_is_killed_is_started_once_more_when_its_jobs_have_ende
 
 
 def test_two_sweeps_of_one_folder_are_not_at_work_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.folder.ENDING_S", 0.5)
+    monkeypatch.setattr("sweep.folder.SOON_S", 0.5)
     refused = pytest.raises(SweepError, match="another command is at work")
     with alone_in(tmp_path / "mine"), refused as refusal, alone_in(tmp_path / "mine"):
         pass

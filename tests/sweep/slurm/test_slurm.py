@@ -98,6 +98,7 @@ def test_a_cancelled_job_is_submitted_again(cluster: Cluster, workflow: Make) ->
     assert cluster.jobs(toy.prefix)[victim.job][0] == "CANCELLED"
 
 
+@pytest.mark.skip(reason="not reliable yet: where SLURM holds the requeued jobs it waits for more than 4 minutes")
 def test_a_job_of_a_lost_node_is_done_again(cluster: Cluster, workflow: Make) -> None:
     toy = workflow("a+b")
     node = cluster("sinfo", "-h", "-o", "%n").strip()
