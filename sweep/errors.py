@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class SweepError(Exception):
     """Something the sweep cannot go on with: a sentence, or one a line for several faults of one file.
@@ -16,6 +18,11 @@ class SweepError(Exception):
     def __str__(self) -> str:
         """Return the sentence with nothing in it that steers a terminal: a file's name and its text may hold that."""
         return "\n".join(map(printable, super().__str__().split("\n")))
+
+
+def unwritable(path: Path, error: OSError) -> SweepError:
+    """Return what to raise where a file or a folder of the sweep cannot be written."""
+    return SweepError(f"cannot write {path} ({error.strerror}); free some room, or choose DATA_DIR.", 3)
 
 
 def printable(line: str) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweep.errors import SweepError
+from sweep.errors import SweepError, unwritable
 
 END_S = 20.0
 """Seconds that jobs on this machine have to end in after Ctrl-C, before they are ended less politely."""
@@ -32,7 +32,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
-        raise SweepError(f"cannot write {folder} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
+        raise unwritable(folder, error) from error
     try:
         if not _locked_soon(descriptor, folder / _ENDING):
             raise SweepError(f"another command is at work on the sweep in {folder}; wait for it, or stop it.", 2)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import SweepError
+from sweep.errors import SweepError, unwritable
 from sweep.folder import write_text
 from sweep.request.options import options
 from sweep.request.specification import Sweep, SweepClip
@@ -93,9 +93,7 @@ def write_plan(plan: dict[str, Any]) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
         except OSError as error:
-            raise SweepError(
-                f"cannot write {path} ({error.strerror}); free some room, or choose DATA_DIR.", 3
-            ) from error
+            raise unwritable(path, error) from error
     return path
 
 
@@ -112,17 +110,6 @@ def larger_batch(plan: dict[str, Any]) -> int | None:
         return None
     jobs_a_clip = max(1, MANY_JOBS // len(counts) - 1)
     return max(now + 1, -(-most // jobs_a_clip))
-
-
-def cells_of(plan: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """Yield all cells of a plan, in order."""
-    for batch in plan["batches"]:
-        yield from batch["cells"]
-
-
-def name_of(cell: dict[str, Any]) -> str:
-    """Return what a cell is called: RUN/RESKIN."""
-    return f"{cell['run']}/{cell['reskin']}"
 
 
 def _extract(clip: SweepClip, shot: ClipFile) -> list[str]:

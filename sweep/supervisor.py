@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from sweep.errors import SweepError
+from sweep.errors import SweepError, unwritable
 from sweep.executor import POLL_S, Executor, executor_for, say
 from sweep.folder import END_S, say_ending, write_text
 from sweep.jobplan import larger_batch, text_of
@@ -49,12 +49,6 @@ def left_of(plan: dict[str, Any]) -> Left:
     """Return what is left of a plan. Each cell's outcome is read, which takes a while where there are many."""
     left = {batch["id"]: [cell for cell in batch["cells"] if not _verdict(plan, cell)] for batch in plan["batches"]}
     return {name: cells for name, cells in left.items() if cells}
-
-
-def undone(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the batches that have a cell without a verdict that still stands."""
-    left = left_of(plan)
-    return [batch for batch in plan["batches"] if batch["id"] in left]
 
 
 def _verdict(plan: dict[str, Any], cell: dict[str, Any]) -> bool:
@@ -118,7 +112,7 @@ def _make_logs(plan: dict[str, Any]) -> None:
     try:
         logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SweepError(f"cannot write {logs} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
+        raise unwritable(logs, error) from error
 
 
 def foretell(plan: dict[str, Any], profile: Profile, more: list[str]) -> int:
@@ -294,7 +288,7 @@ def _log(plan: dict[str, Any]) -> IO[bytes]:
     try:
         return log.open("ab")
     except OSError as error:
-        raise SweepError(f"cannot write {log} ({error.strerror}); free some room, or choose DATA_DIR.", 3) from error
+        raise unwritable(log, error) from error
 
 
 def command(plan: dict[str, Any], path: Path, settings: Path, left: Left | None = None) -> list[str]:

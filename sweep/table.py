@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.folder import write_text
 from sweep.outcomes import one_line, tell
 from sweep.rows import BROKEN, FAILED, MISSING, PASSED, Row, best_of, rank, rows_of
 
@@ -77,11 +78,11 @@ def write_table(plan: Mapping[str, Any], folder: Path, runs_dir: Path, *, pictur
     rows = list(rows_of(plan, folder, runs_dir))
     summary = _summary(rows)
     with _held(folder):
-        _put(folder / CSV, to_csv(rows))
-        _put(folder / MARKDOWN, to_markdown(plan["name"], rows, summary))
-        _put(folder / JUNIT, to_junit(plan["name"], rows))
+        write_text(folder / CSV, to_csv(rows))
+        write_text(folder / MARKDOWN, to_markdown(plan["name"], rows, summary))
+        write_text(folder / JUNIT, to_junit(plan["name"], rows))
         shown = json.dumps(contact_list(plan["name"], rows, runs_dir), indent=1) + "\n"
-        _put(folder / LIST, shown)
+        write_text(folder / LIST, shown)
     if picture and summary.passed + summary.failed:
         _draw(folder, shown)
     return summary
@@ -108,20 +109,6 @@ def _held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file beside its name and rename it. What a killed process left of it is written over."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def to_csv(rows: Sequence[Row]) -> str:

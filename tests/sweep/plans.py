@@ -10,6 +10,7 @@ from typing import Any
 
 from sweep.jobplan import ClipFile, plan_of
 from sweep.request.specification import read
+from sweep.supervisor import left_of
 
 BBOX = [308, 298, 466, 353]
 REPORT = Path("report") / "iou.json"
@@ -96,3 +97,14 @@ def finish(plan: Mapping[str, Any]) -> None:
         for cell in batch["cells"]:
             judge_for(plan, cell)
         write(Path(plan["folder"]) / "painted" / f"{batch['id']}.json", json.dumps({"schema": 1, "id": batch["id"]}))
+
+
+def undone(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The batches that have a cell without a verdict that still stands, each with all of its cells."""
+    left = left_of(plan)
+    return [batch for batch in plan["batches"] if batch["id"] in left]
+
+
+def name_of(cell: Mapping[str, Any]) -> str:
+    """What a cell is called: RUN/RESKIN."""
+    return f"{cell['run']}/{cell['reskin']}"

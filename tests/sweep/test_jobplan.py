@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from sweep.jobplan import write_plan
-from sweep.supervisor import undone
-from tests.sweep.plans import BBOX, SweepFolder, cells, finish
+from tests.sweep.plans import BBOX, SweepFolder, cells, finish, undone
 
 
 @pytest.fixture

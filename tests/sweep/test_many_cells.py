@@ -12,10 +12,10 @@ import pytest
 
 from sweep import jobplan, supervisor
 from sweep.errors import SweepError
-from sweep.jobplan import name_of, text_of
+from sweep.jobplan import text_of
 from sweep.outcomes import Outcome, outcome_of
 from sweep.profile import Profile
-from tests.sweep.plans import SweepFolder, cells, finish, judge_for
+from tests.sweep.plans import SweepFolder, cells, finish, judge_for, name_of
 
 
 def test_each_outcome_is_read_once_before_the_jobs_begin(

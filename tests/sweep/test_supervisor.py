@@ -24,9 +24,9 @@ from sweep.executor import Executor
 from sweep.folder import alone_in, end_jobs, held_jobs
 from sweep.outcomes import broken_off
 from sweep.profile import Profile
-from sweep.supervisor import forget_what_is_gone, undone
+from sweep.supervisor import forget_what_is_gone
 from tests.helpers import until
-from tests.sweep.plans import REPORT, SweepFolder, cells, extract_for, finish, judge_for, write
+from tests.sweep.plans import REPORT, SweepFolder, cells, extract_for, finish, judge_for, undone, write
 
 
 @pytest.fixture
