@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.cluster.slurm import PATIENCE_S
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("-n", "--dry-run", action="store_true", help="Only say what would run, and how many paintings.")
     made.add_argument("--table", action="store_true", help="Only make the table, of what is there.")
     made.add_argument(
-        "--patience", type=float, default=300.0, help="Seconds that SLURM's controller may be silent. [default: 300]"
+        "--patience",
+        type=float,
+        default=PATIENCE_S,
+        help=f"Seconds that SLURM's controller may be silent. [default: {PATIENCE_S:.0f}]",
     )
     return made
 

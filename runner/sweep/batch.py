@@ -35,6 +35,7 @@ from runner.sweep.gpus import held, slots
 SCHEMA = 1
 LARGEST_PLAN = 2**28
 VERDICTS = (0, 1)
+REPORT = Path("report") / "iou.json"
 STOPPED = (INTERRUPTED, 143)
 """Exit codes of a command that somebody ended: nothing came of it yet."""
 BAD_USAGE, NO_ROOM, FAULT = 2, 3, 70
@@ -144,9 +145,8 @@ def _paint(desk: Desk, batch: Any) -> int:
         for cell in batch["cells"]:
             name = f"{cell['run']}/{cell['reskin']}"
             folder = runs.run_folder(cell["run"]) / runs.RESKINS / cell["reskin"]
-            report = folder / "report" / "iou.json"
             before = runs.read_manifest(desk.folder / f"cells/{name}.json")
-            if _holds(before, cell["key"], report) and (folder / "output.mp4").is_file():
+            if _holds(before, cell["key"], folder):
                 print(f"{name}: done before, exit code {before['code']}", flush=True)
                 codes[name] = before["code"]
                 continue
@@ -157,17 +157,22 @@ def _paint(desk: Desk, batch: Any) -> int:
                 return code
             if code not in VERDICTS:
                 serving.stop()  # whatever it was: the next cell has a server of its own
-            more = {"key": cell["key"], "result": _mark(report) if code in VERDICTS else None}
+            more = {"key": cell["key"], "result": _mark(folder / REPORT) if code in VERDICTS else None}
             desk.write(f"cells/{name}.json", desk.outcome(name, began, code, said, **more))
             codes[name] = code
     desk.write(f"painted/{desk.job}.json", {"schema": SCHEMA, "id": desk.job, "cells": codes})
     return 0
 
 
-def _holds(outcome: Any, key: str, report: Path) -> bool:
-    """Say whether an outcome is a verdict on what is asked for, and the report that it was read from still stands."""
-    is_verdict = runs.within(outcome, "code") in VERDICTS and runs.within(outcome, "key") == key
-    return is_verdict and runs.within(outcome, "result") == _mark(report) != None  # noqa: E711 (a chain)
+def _holds(outcome: Any, key: str, reskin: Path) -> bool:
+    """Say whether an outcome is a verdict on what is asked for, and clip and report are still there.
+
+    sweep/outcomes.py has the same for the sweep, which does not import this.
+    """
+    if runs.within(outcome, "code") not in VERDICTS or runs.within(outcome, "key") != key:
+        return False
+    mark = _mark(reskin / REPORT)
+    return mark is not None and runs.within(outcome, "result") == mark and (reskin / "output.mp4").is_file()
 
 
 def _mark(report: Path) -> list[int] | None:
